@@ -1,0 +1,3 @@
+//! `kubectl nsdebug`.
+
+fn main() {}

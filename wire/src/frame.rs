@@ -1,0 +1,195 @@
+//! Messages of `v5.channel.k8s.io` and `v4.channel.k8s.io`: a channel byte, then the payload.
+//!
+//! Both are described by client-go's `remotecommand` package. v5 adds the close channel, without
+//! which the end of stdin cannot be told from the end of the session.
+
+use serde::{Deserialize, Serialize};
+
+/// The subprotocols that are spoken, the preferred one first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    V5,
+    V4,
+}
+
+impl Protocol {
+    pub const ALL: [Self; 2] = [Self::V5, Self::V4];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V5 => "v5.channel.k8s.io",
+            Self::V4 => "v4.channel.k8s.io",
+        }
+    }
+
+    /// The one that `name` names, if it is spoken here.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|protocol| protocol.as_str() == name)
+    }
+}
+
+/// The first byte of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Channel {
+    Stdin = 0,
+    Stdout = 1,
+    Stderr = 2,
+    Status = 3,
+    Resize = 4,
+    Close = 255,
+}
+
+impl Channel {
+    fn from_byte(byte: u8) -> Option<Self> {
+        let all =
+            [Self::Stdin, Self::Stdout, Self::Stderr, Self::Status, Self::Resize, Self::Close];
+        all.into_iter().find(|channel| *channel as u8 == byte)
+    }
+}
+
+/// Size of a terminal in character cells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Size {
+    pub width: u16,
+    pub height: u16,
+}
+
+/// What a client may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FromClient<'a> {
+    Stdin(&'a [u8]),
+    /// The last of the sizes in the message: the others are already history.
+    Resize(Size),
+    /// No more stdin will come (v5 only).
+    CloseStdin,
+}
+
+/// What a server may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FromServer<'a> {
+    Stdout(&'a [u8]),
+    Stderr(&'a [u8]),
+    /// JSON of a [`crate::Status`].
+    Status(&'a [u8]),
+}
+
+/// Why a message is refused. All but an empty message are errors of protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadFrame {
+    #[error("a message without a channel byte")]
+    Empty,
+    #[error("a message for channel {0}, which does not exist")]
+    UnknownChannel(u8),
+    #[error("a message for channel {0:?}, which this side does not read")]
+    WrongWay(Channel),
+    #[error("a resize message that is not a width and a height")]
+    Resize,
+    #[error("a close message that does not close stdin")]
+    Close,
+}
+
+impl<'a> FromClient<'a> {
+    pub fn decode(message: &'a [u8]) -> Result<Self, BadFrame> {
+        let (channel, payload) = split(message)?;
+        match channel {
+            Channel::Stdin => Ok(Self::Stdin(payload)),
+            Channel::Resize => last_size(payload).map(Self::Resize).ok_or(BadFrame::Resize),
+            Channel::Close if payload == [Channel::Stdin as u8] => Ok(Self::CloseStdin),
+            Channel::Close => Err(BadFrame::Close),
+            other => Err(BadFrame::WrongWay(other)),
+        }
+    }
+}
+
+impl<'a> FromServer<'a> {
+    pub fn decode(message: &'a [u8]) -> Result<Self, BadFrame> {
+        let (channel, payload) = split(message)?;
+        match channel {
+            Channel::Stdout => Ok(Self::Stdout(payload)),
+            Channel::Stderr => Ok(Self::Stderr(payload)),
+            Channel::Status => Ok(Self::Status(payload)),
+            other => Err(BadFrame::WrongWay(other)),
+        }
+    }
+}
+
+/// One message of `payload` on `channel`.
+#[must_use]
+pub fn encode(channel: Channel, payload: &[u8]) -> Vec<u8> {
+    let mut message = Vec::with_capacity(1 + payload.len());
+    message.push(channel as u8);
+    message.extend_from_slice(payload);
+    message
+}
+
+/// The message that says a terminal has a new size.
+#[must_use]
+pub fn resize(size: Size) -> Vec<u8> {
+    let Size { width, height } = size;
+    encode(Channel::Resize, format!(r#"{{"Width":{width},"Height":{height}}}"#).as_bytes())
+}
+
+/// The message that ends stdin (v5 only).
+#[must_use]
+pub fn close_stdin() -> Vec<u8> {
+    encode(Channel::Close, &[Channel::Stdin as u8])
+}
+
+fn split(message: &[u8]) -> Result<(Channel, &[u8]), BadFrame> {
+    let (&byte, payload) = message.split_first().ok_or(BadFrame::Empty)?;
+    let channel = Channel::from_byte(byte).ok_or(BadFrame::UnknownChannel(byte))?;
+    Ok((channel, payload))
+}
+
+/// client-go writes one JSON object a resize and lets a slow reader find several in a row.
+fn last_size(payload: &[u8]) -> Option<Size> {
+    let sizes = serde_json::Deserializer::from_slice(payload).into_iter::<Size>();
+    sizes.collect::<Result<Vec<_>, _>>().ok()?.pop()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_channel_is_refused_with_its_number() {
+        assert_eq!(FromClient::decode(&[7, 1]), Err(BadFrame::UnknownChannel(7)));
+        assert_eq!(FromServer::decode(&[254]), Err(BadFrame::UnknownChannel(254)));
+    }
+
+    #[test]
+    fn each_side_refuses_what_only_the_other_may_say() {
+        assert_eq!(FromClient::decode(&[1, 65]), Err(BadFrame::WrongWay(Channel::Stdout)));
+        assert_eq!(FromServer::decode(&[0, 65]), Err(BadFrame::WrongWay(Channel::Stdin)));
+    }
+
+    #[test]
+    fn of_several_sizes_in_one_message_the_last_counts() {
+        let message = b"\x04{\"Width\":1,\"Height\":2}\n{\"Width\":80,\"Height\":24}";
+        let size = Size { width: 80, height: 24 };
+        assert_eq!(FromClient::decode(message), Ok(FromClient::Resize(size)));
+    }
+
+    #[test]
+    fn a_size_that_is_none_is_refused() {
+        for payload in ["", "{}", "{\"Width\":-1,\"Height\":2}", "{\"Width\":70000,\"Height\":2}"] {
+            let message = encode(Channel::Resize, payload.as_bytes());
+            assert_eq!(FromClient::decode(&message), Err(BadFrame::Resize), "{payload}");
+        }
+    }
+
+    #[test]
+    fn no_input_makes_the_decoders_panic() {
+        for first in 0..=255u8 {
+            for rest in [&b""[..], b"\x00", b"{", b"\xff\x00\xff", b"{\"Width\":1"] {
+                let message = [&[first], rest].concat();
+                let _ = (FromClient::decode(&message), FromServer::decode(&message));
+            }
+        }
+        assert_eq!(FromClient::decode(&[]), Err(BadFrame::Empty));
+    }
+}

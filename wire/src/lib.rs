@@ -1,0 +1,19 @@
+//! What nsdebug's programs say to each other, as pure data.
+//!
+//! A session is one websocket. The client asks for it with a path ([`SessionTarget`]) and a query
+//! ([`ExecRequest`]); a refusal is an ordinary HTTP error whose body is a [`Status`]. After
+//! `101 Switching Protocols` both sides exchange binary messages ([`frame`]) of the Kubernetes exec
+//! protocol `v5.channel.k8s.io`, and the server ends with one `Status` and a close with code 1000.
+//! Nothing here reads a socket or a clock: see `agent` and `kubectl-plugin` for both ends.
+
+pub mod frame;
+pub mod limits;
+mod name;
+mod path;
+mod request;
+mod status;
+
+pub use name::{BadName, ContainerPrefix, Label, ObjectName};
+pub use path::SessionTarget;
+pub use request::{BadRequest, ExecRequest};
+pub use status::{Cause, Details, Ending, Exit, Status, StatusKind, signal_name};

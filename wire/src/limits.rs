@@ -1,0 +1,28 @@
+//! The bounds both sides keep, each with its unit and its reason.
+
+use std::time::Duration;
+
+/// Bytes of one message that we send, channel byte included.
+///
+/// Larger ones make the websocket library move its whole buffer after every partial write, which
+/// halves the throughput from 128 KiB on.
+pub const FRAME: usize = 64 << 10;
+
+/// Bytes of one message that we accept. Foreign clients send a whole `write` as one message.
+pub const INBOUND_MESSAGE: usize = 1 << 20;
+
+/// Bytes of an encoded query. Request targets past 65,534 bytes cannot be represented by the HTTP
+/// libraries on either side, and what is left pays for the path.
+pub const QUERY: usize = 60 << 10;
+
+/// Bytes of a refusal's body that a client reads; the rest is somebody else's error page.
+pub const REFUSAL: usize = 64 << 10;
+
+/// How often the server asks an idle peer for a sign of life. Load balancers cut from 20 s on.
+pub const PING_EVERY: Duration = Duration::from_secs(15);
+
+/// Silence after which the peer is dead, while our own writes are not blocked.
+pub const PEER_SILENCE: Duration = Duration::from_secs(60);
+
+/// How long the side that closed first waits for the other's close.
+pub const CLOSE_WAIT: Duration = Duration::from_secs(5);

@@ -1,0 +1,262 @@
+//! The query of a session's request: what to run and how to wire it.
+//!
+//! The names are those of core `pods/exec`, so that any Kubernetes exec client can ask. Values are
+//! bytes: a command line need not be UTF-8.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
+
+use crate::limits;
+use crate::name::{BadName, Label};
+
+/// Everything but the unreserved characters of RFC 3986.
+const RESERVED: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+/// One session as its client asks for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one parameter of the exec protocol")]
+pub struct ExecRequest {
+    /// Which container of a pod; without it, the pod's first.
+    pub container: Option<Label>,
+    /// The tool and its arguments; never empty, no element holds a NUL.
+    pub command: Vec<Vec<u8>>,
+    pub stdin: bool,
+    pub stdout: bool,
+    pub stderr: bool,
+    pub tty: bool,
+    /// Comma-separated namespace kinds to join; without it, all that the target has of its own.
+    pub namespaces: Option<String>,
+    /// The containerd namespace to look in; without it, as the agent decides.
+    pub containerd_namespace: Option<String>,
+    /// `TERM` of a session with a terminal.
+    pub term: Option<String>,
+}
+
+/// Why a query is not a session.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadRequest {
+    #[error("unknown parameter `{name}` in the query")]
+    Unknown { name: String },
+    #[error("parameter `{name}` is given more than once")]
+    Repeated { name: &'static str },
+    #[error("parameter `{name}` is `{given}`, which is neither true nor false")]
+    Boolean { name: &'static str, given: String },
+    #[error("parameter `{name}` holds a character that is not allowed there")]
+    Characters { name: &'static str },
+    #[error("parameter `container`")]
+    Container(#[source] BadName),
+    #[error("no command is given")]
+    NoCommand,
+    #[error("argument {index} of the command holds a NUL byte, which no program can be given")]
+    Nul { index: usize },
+    #[error(
+        "the command line is {bytes} bytes when encoded and at most {most} fit a request; pass long input through stdin",
+        most = limits::QUERY
+    )]
+    TooLong { bytes: usize },
+}
+
+impl ExecRequest {
+    /// The query string, without `?`.
+    ///
+    /// # Errors
+    /// What [`Self::from_query`] would refuse: no command, a NUL in it, or too many bytes.
+    pub fn to_query(&self) -> Result<String, BadRequest> {
+        check_command(&self.command)?;
+        let mut query = String::new();
+        let mut push = |name: &str, value: &[u8]| {
+            if !query.is_empty() {
+                query.push('&');
+            }
+            query.push_str(name);
+            query.push('=');
+            query.extend(percent_encode(value, RESERVED));
+        };
+        if let Some(container) = &self.container {
+            push("container", container.as_str().as_bytes());
+        }
+        for argument in &self.command {
+            push("command", argument);
+        }
+        let Self { stdin, stdout, stderr, tty, .. } = *self;
+        for (name, value) in
+            [("stdin", stdin), ("stdout", stdout), ("stderr", stderr), ("tty", tty)]
+        {
+            if value {
+                push(name, b"true");
+            }
+        }
+        let texts = [
+            ("namespaces", &self.namespaces),
+            ("containerd-namespace", &self.containerd_namespace),
+            ("term", &self.term),
+        ];
+        for (name, value) in texts {
+            if let Some(value) = value {
+                push(name, value.as_bytes());
+            }
+        }
+        check_length(&query)?;
+        Ok(query)
+    }
+
+    /// Reads a query string, without `?`. `+` is a space, as in every HTML form.
+    pub fn from_query(query: &str) -> Result<Self, BadRequest> {
+        check_length(query)?;
+        let mut request = Self::default();
+        let mut seen = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            request.set(&decoded_text(name), &decoded(value), &mut seen)?;
+        }
+        check_command(&request.command)?;
+        Ok(request)
+    }
+
+    fn set(
+        &mut self,
+        name: &str,
+        value: &[u8],
+        seen: &mut Vec<&'static str>,
+    ) -> Result<(), BadRequest> {
+        if name == "command" {
+            self.command.push(value.to_vec());
+            return Ok(());
+        }
+        let name = SINGLE
+            .into_iter()
+            .find(|known| *known == name)
+            .ok_or_else(|| BadRequest::Unknown { name: shown(name) })?;
+        if seen.contains(&name) {
+            return Err(BadRequest::Repeated { name });
+        }
+        seen.push(name);
+        match name {
+            "container" if value.is_empty() => {} // as kubectl sends "the default one"
+            "container" => {
+                let label =
+                    String::from_utf8_lossy(value).parse().map_err(BadRequest::Container)?;
+                self.container = Some(label);
+            }
+            "stdin" => self.stdin = boolean(name, value)?,
+            "stdout" => self.stdout = boolean(name, value)?,
+            "stderr" => self.stderr = boolean(name, value)?,
+            "tty" => self.tty = boolean(name, value)?,
+            "namespaces" => self.namespaces = Some(word(name, value, b",")?),
+            "containerd-namespace" => self.containerd_namespace = Some(word(name, value, b"._-")?),
+            _ => self.term = Some(word(name, value, b"._-+")?),
+        }
+        Ok(())
+    }
+}
+
+/// Parameters that may be given once; `command` is the only other one.
+const SINGLE: [&str; 8] =
+    ["container", "stdin", "stdout", "stderr", "tty", "namespaces", "containerd-namespace", "term"];
+
+fn check_command(command: &[Vec<u8>]) -> Result<(), BadRequest> {
+    if command.first().is_none_or(Vec::is_empty) {
+        return Err(BadRequest::NoCommand);
+    }
+    match command.iter().position(|argument| argument.contains(&0)) {
+        Some(index) => Err(BadRequest::Nul { index }),
+        None => Ok(()),
+    }
+}
+
+fn check_length(query: &str) -> Result<(), BadRequest> {
+    if query.len() > limits::QUERY {
+        return Err(BadRequest::TooLong { bytes: query.len() });
+    }
+    Ok(())
+}
+
+fn decoded(text: &str) -> Vec<u8> {
+    percent_decode_str(&text.replace('+', " ")).collect()
+}
+
+fn decoded_text(text: &str) -> String {
+    String::from_utf8_lossy(&decoded(text)).into_owned()
+}
+
+/// Go's `strconv.ParseBool`, the spellings that Kubernetes clients use.
+fn boolean(name: &'static str, value: &[u8]) -> Result<bool, BadRequest> {
+    match value {
+        b"1" | b"t" | b"true" | b"True" | b"TRUE" => Ok(true),
+        b"" | b"0" | b"f" | b"false" | b"False" | b"FALSE" => Ok(false),
+        other => Err(BadRequest::Boolean { name, given: shown(&String::from_utf8_lossy(other)) }),
+    }
+}
+
+/// A short text of ASCII letters, digits and `also`.
+fn word(name: &'static str, value: &[u8], also: &[u8]) -> Result<String, BadRequest> {
+    const LONGEST: usize = 76;
+    let allowed = |b: &u8| b.is_ascii_alphanumeric() || also.contains(b);
+    if value.is_empty() || value.len() > LONGEST || !value.iter().all(allowed) {
+        return Err(BadRequest::Characters { name });
+    }
+    Ok(value.iter().map(|&b| char::from(b)).collect())
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(40).flat_map(char::escape_debug).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asking(command: &[&[u8]]) -> ExecRequest {
+        ExecRequest {
+            command: command.iter().map(|a| a.to_vec()).collect(),
+            ..ExecRequest::default()
+        }
+    }
+
+    #[test]
+    fn a_request_survives_its_own_query() {
+        let request = ExecRequest {
+            container: Some("app".parse().expect("a label")),
+            stdin: true,
+            stdout: true,
+            tty: true,
+            namespaces: Some("pid,net".to_owned()),
+            containerd_namespace: Some("moby".to_owned()),
+            term: Some("xterm-256color".to_owned()),
+            ..asking(&[b"sh", b"-c", b"echo a&b=c+d%20 \xff\xfe\n", b""])
+        };
+        let query = request.to_query().expect("a query");
+        assert_eq!(ExecRequest::from_query(&query), Ok(request));
+    }
+
+    #[test]
+    fn a_query_of_kubectl_is_understood() {
+        let request = ExecRequest::from_query(
+            "command=sh&command=-c&command=echo+hi%21&container=&stderr=true&stdin=true&stdout=true&tty=false",
+        )
+        .expect("a request");
+        assert_eq!(request.command, [&b"sh"[..], b"-c", b"echo hi!"]);
+        assert!(request.stdin && request.stdout && request.stderr && !request.tty);
+        assert_eq!(request.container, None);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let refusal = |query: &str| ExecRequest::from_query(query).expect_err(query).to_string();
+        assert!(refusal("command=ps&colour=red").contains("`colour`"));
+        assert!(refusal("command=ps&tty=true&tty=false").contains("`tty`"));
+        assert!(refusal("command=ps&tty=maybe").contains("`maybe`"));
+        assert!(refusal("command=ps&term=%1b%5b2J").contains("`term`"));
+        assert!(refusal("command=ps&command=a%00b").contains("argument 1"));
+        assert!(refusal("tty=true").contains("no command"));
+        assert!(refusal("command=").contains("no command"));
+    }
+
+    #[test]
+    fn a_command_line_too_long_for_a_request_is_refused_by_both_sides() {
+        let long = asking(&[b"echo", &vec![b'a'; limits::QUERY]]);
+        assert!(matches!(long.to_query(), Err(BadRequest::TooLong { .. })));
+        let query = format!("command={}", "a".repeat(limits::QUERY));
+        assert!(matches!(ExecRequest::from_query(&query), Err(BadRequest::TooLong { .. })));
+    }
+}

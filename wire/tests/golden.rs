@@ -1,0 +1,92 @@
+//! The bytes on the wire, written down: a change here breaks every client that is out there.
+
+use wire::frame::{self, Channel, FromClient, FromServer, Protocol, Size};
+use wire::{Ending, ExecRequest, Exit, SessionTarget, Status};
+
+#[test]
+fn frames() {
+    assert_eq!(frame::encode(Channel::Stdout, b"hi"), b"\x01hi");
+    assert_eq!(frame::encode(Channel::Stderr, b""), b"\x02");
+    assert_eq!(frame::close_stdin(), b"\xff\x00");
+    let size = Size { width: 80, height: 24 };
+    assert_eq!(frame::resize(size), b"\x04{\"Width\":80,\"Height\":24}");
+    assert_eq!(FromClient::decode(b"\x00ls\n"), Ok(FromClient::Stdin(b"ls\n")));
+    assert_eq!(FromClient::decode(b"\xff\x00"), Ok(FromClient::CloseStdin));
+    assert_eq!(FromServer::decode(b"\x03{}"), Ok(FromServer::Status(b"{}")));
+    assert_eq!(Protocol::ALL.map(Protocol::as_str), ["v5.channel.k8s.io", "v4.channel.k8s.io"]);
+}
+
+#[test]
+fn paths() {
+    let container = SessionTarget::Container("0123abcd".parse().expect("an ID"));
+    assert_eq!(container.path(), "/v1/containers/0123abcd/exec");
+    let pod = SessionTarget::Pod {
+        namespace: "shop".parse().expect("a label"),
+        name: "api-0".parse().expect("a name"),
+    };
+    assert_eq!(pod.path(), "/v1/namespaces/shop/pods/api-0/exec");
+}
+
+#[test]
+fn queries() {
+    let request = ExecRequest {
+        container: Some("app".parse().expect("a label")),
+        command: vec![b"cat".to_vec(), b"/etc/a b".to_vec(), b"\xff".to_vec()],
+        stdin: true,
+        stdout: true,
+        ..ExecRequest::default()
+    };
+    assert_eq!(
+        request.to_query().expect("a query"),
+        "container=app&command=cat&command=/etc/a%20b&command=%FF&stdin=true&stdout=true"
+    );
+}
+
+#[test]
+fn a_success() {
+    let ending = Ending { exit: Exit::Code(0), stdout_bytes: 5, stderr_bytes: 0, reason: None };
+    assert_json(
+        &ending.to_status(),
+        r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Success","details":{"causes":[{"reason":"StdoutBytes","message":"5"},{"reason":"StderrBytes","message":"0"}]}}"#,
+    );
+}
+
+#[test]
+fn an_exit_code() {
+    let ending = Ending { exit: Exit::Code(7), stdout_bytes: 0, stderr_bytes: 9, reason: None };
+    assert_json(
+        &ending.to_status(),
+        r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"command terminated with exit code 7","reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"7"},{"reason":"StdoutBytes","message":"0"},{"reason":"StderrBytes","message":"9"}]}}"#,
+    );
+}
+
+#[test]
+fn a_signal_is_128_more_and_said_by_number() {
+    let reason = Some("the target exited".to_owned());
+    let ending = Ending { exit: Exit::Signal(9), stdout_bytes: 0, stderr_bytes: 0, reason };
+    let status = ending.to_status();
+    assert_eq!((status.exit_code(), status.signal()), (Some(137), Some(9)));
+    assert_eq!(status.message, "command was killed by SIGKILL: the target exited");
+}
+
+#[test]
+fn a_refusal_with_the_exit_code_of_a_shell() {
+    let status = Status::refusal(422, "Invalid", "no such tool").with_exit_code(127);
+    assert_json(
+        &status,
+        r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"no such tool","reason":"Invalid","details":{"causes":[{"reason":"ExitCode","message":"127"}]},"code":422}"#,
+    );
+}
+
+#[test]
+fn a_status_of_the_kubelet_is_understood() {
+    let theirs = br#"{"metadata":{},"status":"Failure","message":"command terminated with non-zero exit code: exit status 42","reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"42"}]}}"#;
+    let status: Status = serde_json::from_slice(theirs).expect("a Status");
+    assert_eq!((status.exit_code(), status.stdout_bytes()), (Some(42), None));
+}
+
+fn assert_json(status: &Status, golden: &str) {
+    assert_eq!(String::from_utf8(status.to_json()).expect("text"), golden);
+    let back: Status = serde_json::from_str(golden).expect("a Status");
+    assert_eq!(&back, status);
+}
