@@ -1,1 +1,36 @@
-//! Entering the namespaces of a container.
+//! Entering the namespaces of a container with tools it does not have.
+//!
+//! In the agent: [`Target::open`] takes hold of a process, [`Target::facts`] looks at it,
+//! [`Plan::new`] decides, [`spawn`] starts a *helper*. The helper is this same program in a process
+//! of one thread: it leaves the node's mount namespace, joins the target's other namespaces by one
+//! `setns(2)`, and forks the *supervisor*, which is inside. That one mounts the `/proc` of the
+//! target's pid namespace and forks the *tool*. A [`Session`] is the agent's view of all three.
+//!
+//! Order is the design; ARCHITECTURE.md gives the reason for each place in it. Deliberately absent:
+//! threads, containerd, Kubernetes, and any knowledge of who may do this.
+
+mod descendants;
+mod facts;
+mod helper;
+mod image;
+mod ipc;
+mod kind;
+mod message;
+mod plan;
+pub mod pty;
+mod session;
+mod spawn;
+mod supervisor;
+mod sys;
+mod target;
+mod tool;
+
+pub use facts::{Facts, IdMap};
+pub use helper::helper_main;
+pub use image::{HelperImage, ImageError};
+pub use kind::{BadKinds, Kind, Kinds};
+pub use message::{Exit, Failure, Step};
+pub use plan::{Plan, PlanError, Request, Tool};
+pub use session::{Event, Session, SessionError};
+pub use spawn::{HELPER_ARG, Helper, SpawnError, Stdio, spawn};
+pub use target::{Target, TargetError};

@@ -22,7 +22,7 @@ pub const REFUSAL: usize = 64 << 10;
 pub const PING_EVERY: Duration = Duration::from_secs(15);
 
 /// Silence after which the peer is dead, while our own writes are not blocked.
-pub const PEER_SILENCE: Duration = Duration::from_secs(60);
+pub const PEER_SILENCE: Duration = Duration::from_mins(1);
 
 /// How long the side that closed first waits for the other's close.
 pub const CLOSE_WAIT: Duration = Duration::from_secs(5);

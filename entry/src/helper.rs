@@ -1,0 +1,107 @@
+//! The helper: one thread, one job, no way back. It joins, forks the supervisor, and reaps it.
+//!
+//! It stays outside of the target's pid namespace, so that the supervisor is reaped at once whatever
+//! the agent is doing: an un-reaped process of ours would keep the container's init from exiting.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
+
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
+use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::thread::move_into_thread_name_spaces;
+
+use crate::ipc::Connection;
+use crate::message::{During, Failure, FromSession, Step};
+use crate::plan::Plan;
+use crate::spawn::{CONTROL, FIRST_FREE, ORDER, PIDFD};
+use crate::supervisor;
+use crate::sys::{self, Alone, Forked};
+
+/// What the helper is started with.
+pub(crate) struct Order {
+    pub(crate) plan: Plan,
+    pub(crate) target: OwnedFd,
+}
+
+/// Runs the helper. To be called first thing in `main` when the first argument is
+/// [`crate::HELPER_ARG`]: before any thread, allocation of note, or read of the environment.
+#[must_use]
+pub fn helper_main() -> ExitCode {
+    // Before anything else is looked at: from here on nobody without SYS_PTRACE looks in.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let Ok(agent) = sys::close_from(FIRST_FREE).and_then(|()| sys::inherited(CONTROL)) else {
+        return ExitCode::FAILURE; // not started by an agent: there is nobody to tell
+    };
+    let agent = Connection::from(agent);
+    match enter(&agent) {
+        Ok(supervisor) => {
+            // The supervisor's copy is the only one now: its death is seen at the other end.
+            drop(agent);
+            reap(supervisor)
+        }
+        Err(failure) => {
+            // An agent that is gone no longer wants to know.
+            let _ = agent.send(&FromSession::Failed(failure));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Does the irreversible half. The supervisor never returns from here.
+fn enter(agent: &Connection) -> Result<Pid, Failure> {
+    let (order, alone) = read_order()?;
+    join(&order, &alone)?;
+    let _ = agent.send(&FromSession::Joined);
+    match sys::fork(&alone).during(Step::ForkSupervisor)? {
+        Forked::Child => supervisor::run(&order, agent, &alone),
+        Forked::Parent { child } => Ok(child),
+    }
+}
+
+fn read_order() -> Result<(Order, Alone), Failure> {
+    let target = sys::inherited(PIDFD).during(Step::Sanitise)?;
+    let order = sys::inherited(ORDER).during(Step::Sanitise)?;
+    let alone = Alone::prove().during(Step::Sanitise)?;
+    let mut bytes = Vec::new();
+    File::from(order).read_to_end(&mut bytes).during(Step::ReadOrder)?;
+    let plan = postcard::from_bytes(&bytes).map_err(io::Error::other).during(Step::ReadOrder)?;
+    Ok((Order { plan, target }, alone))
+}
+
+fn join(order: &Order, alone: &Alone) -> Result<(), Failure> {
+    sys::unshare_mounts(alone).during(Step::UnshareMounts)?;
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    mount_change("/", private).during(Step::MakePrivate)?;
+    let flags = order.plan.joins().flags();
+    if !flags.is_empty() {
+        move_into_thread_name_spaces(order.target.as_fd(), flags).during(Step::Join)?;
+    }
+    Ok(())
+}
+
+/// The code is for whoever looks at the process table: the agent has it by message.
+fn reap(supervisor: Pid) -> ExitCode {
+    release_stdio();
+    loop {
+        match waitpid(supervisor, None) {
+            Ok(WaitStatus::Exited(_, 0)) => return ExitCode::SUCCESS,
+            Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) => return ExitCode::FAILURE,
+            Ok(_) | Err(nix::Error::EINTR) => {}
+            Err(_) => return ExitCode::FAILURE,
+        }
+    }
+}
+
+/// Lets go of the tool's descriptors, which would keep its output from ending.
+pub(crate) fn release_stdio() {
+    use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
+    // Without a /dev/null the descriptors stay, and the agent's time limit ends the output.
+    if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
+        let _ =
+            dup2_stdin(&null).and_then(|()| dup2_stdout(&null)).and_then(|()| dup2_stderr(&null));
+    }
+}

@@ -1,0 +1,173 @@
+//! What the processes of a session say to each other, and in which order it may be said.
+//!
+//! Errors cross as a step and an errno; prose is made of them on the agent's side.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+/// From the helper and the supervisor to the agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum FromSession {
+    /// The namespaces are joined.
+    Joined,
+    /// The tool has been executed.
+    Started,
+    /// The tool was not executed, and never will be.
+    Failed(Failure),
+    /// The tool is gone, and with it whatever it left behind.
+    Ended(Exit),
+}
+
+/// From the agent to the supervisor. The end of the connection means [`ToSession::End`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ToSession {
+    /// Send this signal to the tool's process group.
+    Signal(i32),
+    /// End the tool: ask, wait a little, kill.
+    End,
+}
+
+/// How the tool ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exit {
+    Code(u8),
+    /// Killed by the signal of this number.
+    Signal(u8),
+}
+
+/// Why a tool was not started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    pub step: Step,
+    /// The `errno` of that step.
+    pub errno: i32,
+    /// The file that step was about, where it is not the same in every session.
+    pub path: Option<OsString>,
+}
+
+/// What was being done, in the order in which it is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Step {
+    ReadOrder,
+    Sanitise,
+    UnshareMounts,
+    MakePrivate,
+    Join,
+    ForkSupervisor,
+    AdoptOrphans,
+    MountProc,
+    WatchSignals,
+    ForkTool,
+    DropCapabilities,
+    NewSession,
+    ControllingTerminal,
+    JoinUser,
+    Directory,
+    /// Nothing of that name in any directory of `PATH`, or no such file.
+    FindTool,
+    Exec,
+}
+
+impl Failure {
+    pub(crate) fn new(step: Step, error: &io::Error) -> Self {
+        Self { step, errno: error.raw_os_error().unwrap_or(0), path: None }
+    }
+
+    /// What the kernel said.
+    #[must_use]
+    pub fn error(&self) -> io::Error {
+        io::Error::from_raw_os_error(self.errno)
+    }
+}
+
+/// Attaches the step to an error on its way up.
+pub(crate) trait During<T> {
+    fn during(self, step: Step) -> Result<T, Failure>;
+}
+
+impl<T, E: Into<io::Error>> During<T> for Result<T, E> {
+    fn during(self, step: Step) -> Result<T, Failure> {
+        self.map_err(|error| Failure::new(step, &error.into()))
+    }
+}
+
+/// Completes the sentence "failed while …".
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ReadOrder => "reading what to do",
+            Self::Sanitise => "closing inherited descriptors",
+            Self::UnshareMounts => "leaving the node's mount namespace",
+            Self::MakePrivate => "making the mounts private",
+            Self::Join => "joining the target's namespaces",
+            Self::ForkSupervisor => "starting the supervisor",
+            Self::AdoptOrphans => "adopting the session's orphans",
+            Self::MountProc => "mounting /proc of the target",
+            Self::WatchSignals => "watching for signals",
+            Self::ForkTool => "starting the tool's process",
+            Self::DropCapabilities => "dropping capabilities",
+            Self::NewSession => "starting a session",
+            Self::ControllingTerminal => "taking the terminal",
+            Self::JoinUser => "joining the target's user namespace",
+            Self::Directory => "changing the directory",
+            Self::FindTool => "looking for the tool",
+            Self::Exec => "executing the tool",
+        })
+    }
+}
+
+/// What the agent waits for: anything else is out of turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expecting {
+    Joined,
+    Started,
+    Ended,
+    Nothing,
+}
+
+impl Expecting {
+    /// What to expect after `message`, or `None` where it is not its turn.
+    pub(crate) fn after(self, message: &FromSession) -> Option<Self> {
+        match (self, message) {
+            (Self::Joined, FromSession::Joined) => Some(Self::Started),
+            (Self::Started, FromSession::Started) => Some(Self::Ended),
+            (Self::Joined | Self::Started, FromSession::Failed(_))
+            | (Self::Ended, FromSession::Ended(_)) => Some(Self::Nothing),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENDED: FromSession = FromSession::Ended(Exit::Code(0));
+
+    #[test]
+    fn a_session_joins_starts_and_ends() {
+        let mut expecting = Expecting::Joined;
+        for message in [FromSession::Joined, FromSession::Started, ENDED] {
+            expecting = expecting.after(&message).expect("its turn");
+        }
+        assert_eq!(expecting, Expecting::Nothing);
+    }
+
+    #[test]
+    fn a_tool_that_has_started_can_no_longer_fail_to() {
+        let failed = FromSession::Failed(Failure { step: Step::Exec, errno: 13, path: None });
+        assert_eq!(Expecting::Started.after(&failed), Some(Expecting::Nothing));
+        assert_eq!(Expecting::Ended.after(&failed), None);
+    }
+
+    #[test]
+    fn nothing_may_be_said_out_of_turn_or_twice() {
+        assert_eq!(Expecting::Joined.after(&FromSession::Started), None);
+        assert_eq!(Expecting::Joined.after(&ENDED), None);
+        assert_eq!(Expecting::Started.after(&FromSession::Joined), None);
+        assert_eq!(Expecting::Nothing.after(&ENDED), None);
+    }
+}

@@ -1,0 +1,109 @@
+//! A running session as its agent sees it: a connection and an order of events.
+//!
+//! Nothing here waits. A caller waits for [`Session::as_fd`] to become readable, with whatever it
+//! waits for other things with, and asks again. Dropping a session ends it: the supervisor sees the
+//! connection go and kills what runs.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use crate::ipc::{Connection, Received};
+use crate::message::{Exit, Expecting, Failure, FromSession, ToSession};
+
+/// The agent's end of a session.
+#[derive(Debug)]
+#[must_use = "a session ends when this is dropped"]
+pub struct Session {
+    connection: Connection,
+    expecting: Expecting,
+}
+
+/// What happens in a session, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The tool runs.
+    Started,
+    /// The tool and all that it left behind are gone; its output has an end.
+    Ended(Exit),
+    /// The tool never ran. Nothing follows.
+    Failed(Failure),
+    /// The supervisor is gone without a word: killed, or its pid namespace has ended. Nothing follows.
+    Lost,
+}
+
+/// What went wrong between agent and session; the session is over.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    #[error("the session spoke out of turn: {got} where {expected} was due")]
+    OutOfTurn { got: String, expected: String },
+    #[error("cannot read from the session")]
+    Receive { source: io::Error },
+}
+
+impl Session {
+    pub(crate) fn new(connection: Connection) -> Self {
+        Self { connection, expecting: Expecting::Joined }
+    }
+
+    /// The next event, or `None` where there is none yet.
+    pub fn next_event(&mut self) -> Result<Option<Event>, SessionError> {
+        loop {
+            let received =
+                self.connection.receive().map_err(|source| SessionError::Receive { source })?;
+            let message = match received {
+                Received::Message(message) => message,
+                Received::NothingYet => return Ok(None),
+                Received::Ended => return Ok(Some(Event::Lost)),
+            };
+            self.expecting =
+                self.expecting.after(&message).ok_or_else(|| SessionError::OutOfTurn {
+                    got: format!("{message:?}"),
+                    expected: format!("{:?}", self.expecting),
+                })?;
+            match message {
+                FromSession::Joined => {}
+                FromSession::Started => return Ok(Some(Event::Started)),
+                FromSession::Failed(failure) => return Ok(Some(Event::Failed(failure))),
+                FromSession::Ended(exit) => return Ok(Some(Event::Ended(exit))),
+            }
+        }
+    }
+
+    /// Waits for the next event: for callers that have nothing else to wait for.
+    pub fn wait_event(&mut self) -> Result<Event, SessionError> {
+        loop {
+            if let Some(event) = self.next_event()? {
+                return Ok(event);
+            }
+            let mut news = [rustix::event::PollFd::new(self, rustix::event::PollFlags::IN)];
+            match rustix::event::poll(&mut news, None) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(SessionError::Receive { source: errno.into() }),
+            }
+        }
+    }
+
+    /// Sends a signal to the tool's process group.
+    ///
+    /// A supervisor that is gone or does not read has no tool to signal: that is no error here.
+    pub fn signal(&self, number: i32) {
+        let _ = self.connection.send(&ToSession::Signal(number));
+    }
+
+    /// Asks for the end: SIGHUP and SIGTERM, a moment to comply, SIGKILL. [`Event::Ended`] follows.
+    pub fn end(&self) {
+        let _ = self.connection.send(&ToSession::End);
+    }
+}
+
+impl AsFd for Session {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.connection.as_fd()
+    }
+}
+
+impl AsRawFd for Session {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}

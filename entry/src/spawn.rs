@@ -1,0 +1,177 @@
+//! Starting a helper: the agent's last act before somebody else joins namespaces.
+//!
+//! The helper gets an empty environment and six descriptors by fixed numbers. It is started by
+//! `posix_spawn`, which shares memory until the exec, so that a large agent costs no copying.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
+use nix::sys::signal::SigSet;
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
+
+use crate::image::HelperImage;
+use crate::ipc::Connection;
+use crate::plan::Plan;
+use crate::session::Session;
+use crate::target::Target;
+
+/// The first argument of a program that is to be a helper. See [`crate::helper_main`].
+pub const HELPER_ARG: &str = "__enter";
+
+/// What `ps` in the target shows of the supervisor.
+const HELPER_NAME: &str = "nsdebug-session";
+
+pub(crate) const CONTROL: RawFd = 3;
+pub(crate) const PIDFD: RawFd = 4;
+pub(crate) const ORDER: RawFd = 5;
+pub(crate) const FIRST_FREE: RawFd = 6;
+
+/// Descriptors 0, 1 and 2 of the tool.
+#[derive(Debug)]
+pub struct Stdio {
+    pub stdin: OwnedFd,
+    pub stdout: OwnedFd,
+    pub stderr: OwnedFd,
+}
+
+/// The helper's process. It stays until the supervisor is gone, and must be waited for.
+#[derive(Debug)]
+#[must_use = "a helper that nobody waits for becomes a zombie"]
+pub struct Helper(OwnedFd);
+
+/// Why no helper was started.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    #[error("cannot write down what the helper is to do")]
+    Order { source: io::Error },
+    #[error("cannot make the helper's descriptors")]
+    Descriptors { source: io::Error },
+    #[error("cannot start the helper")]
+    Start { source: io::Error },
+}
+
+/// Starts to carry out `plan` on `target`.
+///
+/// Nothing has been joined when this returns: see [`Session`] for what follows.
+pub fn spawn(
+    image: &HelperImage,
+    target: &Target,
+    plan: &Plan,
+    stdio: Stdio,
+) -> Result<(Session, Helper), SpawnError> {
+    let order = write_order(plan).map_err(|source| SpawnError::Order { source })?;
+    let (ours, theirs) = Connection::pair().map_err(|source| SpawnError::Descriptors { source })?;
+    let Stdio { stdin, stdout, stderr } = stdio;
+    let handed = [
+        (stdin.as_fd(), 0),
+        (stdout.as_fd(), 1),
+        (stderr.as_fd(), 2),
+        (theirs.as_fd(), CONTROL),
+        (target.pidfd(), PIDFD),
+        (order.as_fd(), ORDER),
+    ];
+    let helper = start(image, &handed)?;
+    Ok((Session::new(ours), helper))
+}
+
+/// A memfd: of any length, and read by nobody but the helper.
+fn write_order(plan: &Plan) -> io::Result<File> {
+    let bytes = postcard::to_allocvec(plan).map_err(io::Error::other)?;
+    let mut order = File::from(memfd_create("nsdebug-order", MemfdFlags::CLOEXEC)?);
+    order.write_all(&bytes)?;
+    order.rewind()?;
+    Ok(order)
+}
+
+fn start(image: &HelperImage, handed: &[(BorrowedFd<'_>, RawFd)]) -> Result<Helper, SpawnError> {
+    // Clones far above the fixed numbers, so that no `dup2` below overwrites a later one's source.
+    let mut clones = Vec::with_capacity(handed.len());
+    let actions =
+        descriptors(handed, &mut clones).map_err(|source| SpawnError::Descriptors { source })?;
+    let failed = |errno: nix::Error| SpawnError::Start { source: errno.into() };
+    let attributes = attributes().map_err(failed)?;
+    let name = |text: &str| CString::new(text).unwrap_or_default(); // neither constant has a NUL
+    let arguments = [name(HELPER_NAME), name(HELPER_ARG)];
+    let environment: [CString; 0] = [];
+    let pid = posix_spawn(image.path().as_str(), &actions, &attributes, &arguments, &environment)
+        .map_err(failed)?;
+    // Ours and not waited for: the number cannot have become anybody else's.
+    let pid = Pid::from_raw(pid.as_raw()).ok_or(SpawnError::Start { source: gone() })?;
+    let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK)
+        .map_err(|errno| SpawnError::Start { source: errno.into() })?;
+    Ok(Helper(pidfd))
+}
+
+fn descriptors(
+    handed: &[(BorrowedFd<'_>, RawFd)],
+    clones: &mut Vec<OwnedFd>,
+) -> io::Result<PosixSpawnFileActions> {
+    let mut actions = PosixSpawnFileActions::init()?;
+    for (fd, number) in handed {
+        let clone = rustix::io::fcntl_dupfd_cloexec(fd, FIRST_FREE)?;
+        actions.add_dup2(clone.as_raw_fd(), *number)?;
+        clones.push(clone);
+    }
+    Ok(actions)
+}
+
+/// No signal blocked or ignored, and a process group that a terminal's Ctrl-C does not reach.
+fn attributes() -> nix::Result<PosixSpawnAttr> {
+    let mut attributes = PosixSpawnAttr::init()?;
+    attributes.set_flags(
+        PosixSpawnFlags::POSIX_SPAWN_SETPGROUP
+            | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK
+            | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF,
+    )?;
+    attributes.set_pgroup(nix::unistd::Pid::from_raw(0))?;
+    attributes.set_sigmask(&SigSet::empty())?;
+    attributes.set_sigdefault(&SigSet::all())?;
+    Ok(attributes)
+}
+
+fn gone() -> io::Error {
+    io::Error::from(io::ErrorKind::NotFound)
+}
+
+impl Helper {
+    /// Waits until the helper, and with it the whole session, is gone, and reaps it.
+    pub fn wait(&self) -> io::Result<()> {
+        loop {
+            if self.try_wait()? {
+                return Ok(());
+            }
+            let mut exit = [rustix::event::PollFd::new(&self.0, rustix::event::PollFlags::IN)];
+            match rustix::event::poll(&mut exit, None) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// Reaps the helper if it is gone; its descriptor becomes readable then.
+    pub fn try_wait(&self) -> io::Result<bool> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        match waitid(WaitId::PidFd(self.0.as_fd()), options) {
+            Ok(status) => Ok(status.is_some()),
+            Err(rustix::io::Errno::AGAIN) => Ok(false),
+            Err(rustix::io::Errno::CHILD) => Ok(true),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}
+
+impl AsFd for Helper {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsRawFd for Helper {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}

@@ -1,0 +1,222 @@
+//! The supervisor: a subreaper inside the target's pid namespace.
+//!
+//! It mounts `/proc`, forks the tool, drops what it held, and then only waits: for the tool, for
+//! orphans of the tool, for the agent's word. When the tool ends, everything it left behind ends.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, killpg, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::mount::{MountFlags, mount};
+use rustix::process::{
+    Signal as DeathSignal, set_child_subreaper, set_parent_process_death_signal,
+};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+
+use crate::descendants;
+use crate::helper::{Order, release_stdio};
+use crate::ipc::{Connection, Received};
+use crate::message::{During, Exit, Failure, FromSession, Step, ToSession};
+use crate::sys::{self, Alone, Forked};
+use crate::tool;
+
+/// What a tool may take to end by itself: as long as a person waits before the second Ctrl-C.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How often what outlives its SIGKILL is looked for again: a process forked meanwhile.
+const KILL_AGAIN: Duration = Duration::from_millis(10);
+
+/// Carries the session through. Never returns: this process is not the helper's caller.
+pub(crate) fn run(order: &Order, agent: &Connection, alone: &Alone) -> ! {
+    let code = match start(order, alone) {
+        Ok((tool, signals)) => {
+            let _ = agent.send(&FromSession::Started);
+            let exit = Watch { agent, signals: &signals, tool }.until_all_ended();
+            let _ = agent.send(&FromSession::Ended(exit));
+            0
+        }
+        Err(failure) => {
+            let _ = agent.send(&FromSession::Failed(failure));
+            1
+        }
+    };
+    #[expect(clippy::exit, reason = "a forked process has no caller to return to")]
+    std::process::exit(code)
+}
+
+/// Everything until the tool has been executed.
+fn start(order: &Order, alone: &Alone) -> Result<(Pid, SignalFd), Failure> {
+    // If the helper dies, this is the end of the session: the agent has lost it.
+    set_parent_process_death_signal(Some(DeathSignal::TERM)).during(Step::AdoptOrphans)?;
+    set_child_subreaper(Some(rustix::process::getpid())).during(Step::AdoptOrphans)?;
+    if order.plan.mounts_proc() {
+        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        mount("proc", "/proc", "proc", flags, None).during(Step::MountProc)?;
+    }
+    let signals = watch_signals().during(Step::WatchSignals)?;
+    let (failed, report) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).during(Step::ForkTool)?;
+    let tool = match sys::fork(alone).during(Step::ForkTool)? {
+        Forked::Child => tool::run(order, alone, &report),
+        Forked::Parent { child } => child,
+    };
+    drop(report);
+    release_stdio();
+    drop_capabilities().during(Step::DropCapabilities)?;
+    match tool::failure(failed) {
+        Some(failure) => {
+            let _ = waitpid(tool, None);
+            Err(failure)
+        }
+        None => Ok((tool, signals)),
+    }
+}
+
+/// All signals become readable here and none of them acts.
+fn watch_signals() -> nix::Result<SignalFd> {
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
+    let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+    let mut mask = SigSet::empty();
+    mask.add(Signal::SIGCHLD);
+    mask.add(Signal::SIGTERM);
+    SignalFd::with_flags(&mask, flags)
+}
+
+/// KILL stays: a tool may become another user, and must still be ended.
+fn drop_capabilities() -> rustix::io::Result<()> {
+    let kept = CapabilitySet::KILL;
+    let inheritable = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable })
+}
+
+struct Watch<'a> {
+    agent: &'a Connection,
+    signals: &'a SignalFd,
+    tool: Pid,
+}
+
+/// How far the end has come.
+enum Ending {
+    No,
+    /// Asked to end; killed from this moment on.
+    Asked(Instant),
+    Killing,
+}
+
+impl Watch<'_> {
+    /// Returns when this process has no child left.
+    fn until_all_ended(&self) -> Exit {
+        let mut exit = None;
+        let mut ending = Ending::No;
+        loop {
+            // Before reaping: a child that ends later leaves its signal for the next wait.
+            let terminated = self.take_signals();
+            if self.reap(&mut exit) == Left::Nobody {
+                // A tool whose end was not seen cannot be: it is a child until it is reaped.
+                return exit.unwrap_or(Exit::Signal(Signal::SIGKILL as u8));
+            }
+            if exit.is_some() {
+                ending = Ending::Killing;
+            }
+            match ending {
+                Ending::No if terminated || self.hear_agent() == Wanted::End => ending = self.ask(),
+                Ending::Asked(until) if Instant::now() >= until => ending = Ending::Killing,
+                _ => {}
+            }
+            if matches!(ending, Ending::Killing) {
+                descendants::kill_all();
+            }
+            self.wait(&ending);
+        }
+    }
+
+    fn reap(&self, exit: &mut Option<Exit>) -> Left {
+        loop {
+            match waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL)) {
+                Ok(WaitStatus::StillAlive) => return Left::Somebody,
+                Ok(status) if status.pid() == Some(self.tool) => {
+                    *exit = Some(exit_of(status)).flatten().or(*exit);
+                }
+                Ok(_) | Err(nix::Error::EINTR) => {}
+                Err(_) => return Left::Nobody,
+            }
+        }
+    }
+
+    /// Empties the queue of signals; whether one of them asked this process to end.
+    fn take_signals(&self) -> bool {
+        let mut terminated = false;
+        while let Ok(Some(info)) = self.signals.read_signal() {
+            terminated |= info.ssi_signo == Signal::SIGTERM as u32;
+        }
+        terminated
+    }
+
+    /// Hears the agent out, passing signals on.
+    fn hear_agent(&self) -> Wanted {
+        loop {
+            match self.agent.receive() {
+                Ok(Received::Message(ToSession::Signal(number))) => self.signal(number),
+                Ok(Received::NothingYet) => return Wanted::Nothing,
+                Ok(Received::Message(ToSession::End) | Received::Ended) | Err(_) => {
+                    return Wanted::End;
+                }
+            }
+        }
+    }
+
+    fn signal(&self, number: i32) {
+        if let Ok(signal) = Signal::try_from(number) {
+            // The tool is not reaped yet, so its number is its own; gone is as good as signalled.
+            let _ = killpg(self.tool, signal);
+        }
+    }
+
+    fn ask(&self) -> Ending {
+        for signal in [Signal::SIGHUP, Signal::SIGTERM, Signal::SIGCONT] {
+            let _ = killpg(self.tool, signal).or_else(|_| kill(self.tool, signal));
+        }
+        Ending::Asked(Instant::now() + GRACE)
+    }
+
+    /// Until something may have changed.
+    fn wait(&self, ending: &Ending) {
+        let limit = match ending {
+            Ending::No => None,
+            Ending::Asked(until) => Some(until.saturating_duration_since(Instant::now())),
+            Ending::Killing => Some(KILL_AGAIN),
+        };
+        let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
+        let signals = PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN);
+        let agent = PollFd::from_borrowed_fd(self.agent.as_fd(), PollFlags::IN);
+        // The agent has nothing more to say once the end has begun, and its hang-up stays readable.
+        match ending {
+            Ending::No => drop(poll(&mut [signals, agent], limit.as_ref())),
+            _ => drop(poll(&mut [signals], limit.as_ref())),
+        }
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Wanted {
+    Nothing,
+    End,
+}
+
+#[derive(PartialEq, Eq)]
+enum Left {
+    Somebody,
+    Nobody,
+}
+
+fn exit_of(status: WaitStatus) -> Option<Exit> {
+    match status {
+        WaitStatus::Exited(_, code) => Some(Exit::Code(u8::try_from(code).unwrap_or(u8::MAX))),
+        WaitStatus::Signaled(_, signal, _) => Some(Exit::Signal(signal as u8)),
+        _ => None,
+    }
+}

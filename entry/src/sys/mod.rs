@@ -1,0 +1,14 @@
+//! The only room with `unsafe`: one function is one system call that no safe crate offers.
+//!
+//! Arguments and results are owned or borrowed descriptors. What the helper may do only while it
+//! is single-threaded takes a [`Alone`], which only a look at the kernel's count can make.
+
+#![expect(unsafe_code, reason = "this module exists so that no other needs it")]
+
+mod descriptors;
+mod mount;
+mod process;
+
+pub(crate) use descriptors::{close_from, inherited};
+pub(crate) use mount::make_read_only;
+pub(crate) use process::{Alone, Forked, default_sigpipe, fork, unshare_mounts};

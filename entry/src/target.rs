@@ -1,0 +1,196 @@
+//! A process whose namespaces are to be entered, held so that it cannot become another one.
+//!
+//! A pid is resolved here, once. After that only descriptors travel.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::facts::{Facts, IdMap};
+use crate::kind::Kind;
+
+/// A live process, by handles that keep naming it and no other.
+#[derive(Debug)]
+pub struct Target {
+    pid: u32,
+    pidfd: OwnedFd,
+    proc_dir: OwnedFd,
+}
+
+/// Why a process cannot be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    #[error("there is no process {pid}")]
+    NoProcess { pid: u32 },
+    #[error("process {pid} has exited")]
+    Exited { pid: u32 },
+    #[error("the kernel gave no pidfd of process {pid}")]
+    Pidfd { pid: u32, source: io::Error },
+    #[error("cannot read {file} of process {pid}")]
+    Read { pid: u32, file: String, source: io::Error },
+    #[error("process {pid} is not in the container {container}: its control group is {found}")]
+    OtherContainer { pid: u32, container: String, found: String },
+}
+
+impl Target {
+    /// Takes hold of process `pid` of this process's pid namespace.
+    pub fn open(pid: u32) -> Result<Self, TargetError> {
+        let number = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let number = number.ok_or(TargetError::NoProcess { pid })?;
+        let pidfd = pidfd_open(number, PidfdFlags::empty()).map_err(|errno| match errno {
+            rustix::io::Errno::SRCH => TargetError::NoProcess { pid },
+            other => TargetError::Pidfd { pid, source: other.into() },
+        })?;
+        let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let proc_dir = openat(CWD, format!("/proc/{pid}"), directory, Mode::empty())
+            .map_err(|_| TargetError::NoProcess { pid })?;
+        let target = Self { pid, pidfd, proc_dir };
+        // Still alive now: so the number was never given away, and both handles name one process.
+        if target.has_exited() { Err(TargetError::Exited { pid }) } else { Ok(target) }
+    }
+
+    /// The number it had when it was opened: for people to read.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Becomes readable when the process exits.
+    #[must_use]
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// Whether the process is gone, or a zombie.
+    #[must_use]
+    pub fn has_exited(&self) -> bool {
+        let mut exit = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        poll(&mut exit, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
+
+    /// Checks that the process is in a control group of `container`, as runtimes name them: the ID
+    /// is part of the path, or the last part of the `cgroups_path` of its OCI specification.
+    ///
+    /// Where containerd's answer is out of date and the pid already somebody else's, this is what
+    /// notices.
+    pub fn check_container(
+        &self,
+        container: &str,
+        cgroups_path: Option<&str>,
+    ) -> Result<(), TargetError> {
+        let cgroups = self.read("cgroup")?;
+        let is_known = cgroups.lines().filter_map(|line| line.splitn(3, ':').nth(2)).any(|path| {
+            path.contains(container) || cgroups_path.is_some_and(|wanted| names(path, wanted))
+        });
+        if is_known {
+            return Ok(());
+        }
+        let found = cgroups.lines().next_back().unwrap_or("none").to_owned();
+        Err(TargetError::OtherContainer { pid: self.pid, container: container.to_owned(), found })
+    }
+
+    /// What there is to know before entering.
+    pub fn facts(&self) -> Result<Facts, TargetError> {
+        let mut namespaces = Vec::with_capacity(Kind::ALL.len());
+        for kind in Kind::ALL {
+            // A kernel without this kind has no such file, neither here nor there.
+            let Some(ours) = namespace(CWD, &format!("/proc/self/ns/{kind}"))
+                .map_err(|source| self.unreadable("its namespaces", source))?
+            else {
+                continue;
+            };
+            let theirs = namespace(self.proc_dir.as_fd(), &format!("ns/{kind}"))
+                .map_err(|source| self.unreadable("the namespaces", source))?;
+            namespaces.push((kind, ours, theirs.unwrap_or(ours)));
+        }
+        let name = self.read("comm")?.trim_end().escape_debug().to_string();
+        let users = IdMap::parse(&self.read("uid_map")?);
+        if self.has_exited() {
+            return Err(TargetError::Exited { pid: self.pid });
+        }
+        Ok(Facts { pid: self.pid, name, namespaces, users })
+    }
+
+    fn read(&self, file: &str) -> Result<String, TargetError> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let mut content = Vec::new();
+        openat(&self.proc_dir, file, flags, Mode::empty())
+            .map_err(io::Error::from)
+            .and_then(|fd| File::from(fd).take(LONGEST_FACT).read_to_end(&mut content))
+            .map_err(|source| self.unreadable(file, source))?;
+        Ok(String::from_utf8_lossy(&content).into_owned())
+    }
+
+    fn unreadable(&self, file: &str, source: io::Error) -> TargetError {
+        if self.has_exited() {
+            return TargetError::Exited { pid: self.pid };
+        }
+        TargetError::Read { pid: self.pid, file: file.to_owned(), source }
+    }
+}
+
+/// Bytes of one file under `/proc/PID`: what a process can make of its own name and map is less.
+const LONGEST_FACT: u64 = 64 << 10;
+
+/// The inode number that identifies a namespace.
+fn namespace(directory: BorrowedFd<'_>, link: &str) -> io::Result<Option<u64>> {
+    match statat(directory, link, AtFlags::empty()) {
+        Ok(stat) => Ok(Some(stat.st_ino)),
+        Err(rustix::io::Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Whether `path` ends in what `cgroups_path` of an OCI specification asks for.
+///
+/// cgroupfs: a path. systemd: `SLICE:PREFIX:NAME`, which becomes `…/PREFIX-NAME.scope`.
+fn names(path: &str, cgroups_path: &str) -> bool {
+    let wanted = match cgroups_path.split(':').collect::<Vec<_>>()[..] {
+        [_slice, prefix, name] => format!("{prefix}-{name}.scope"),
+        _ => match Path::new(cgroups_path).file_name() {
+            Some(name) => name.to_string_lossy().into_owned(),
+            None => return false,
+        },
+    };
+    path.rsplit('/').next().is_some_and(|last| last == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_control_group_is_recognised_under_both_drivers() {
+        assert!(names("/kubepods/pod1/abc", "/kubepods/pod1/abc"));
+        assert!(names("/system.slice/cri-containerd-abc.scope", "system.slice:cri-containerd:abc"));
+        assert!(!names("/kubepods/pod1/abcd", "/kubepods/pod1/abc"));
+        assert!(!names("/", "/"));
+    }
+
+    #[test]
+    fn this_process_has_the_namespaces_of_this_process() {
+        let target = Target::open(std::process::id()).expect("ourselves");
+        let facts = target.facts().expect("facts about ourselves");
+        assert!(facts.namespaces.iter().all(|(_, ours, theirs)| ours == theirs));
+    }
+
+    #[test]
+    fn a_process_that_never_was_is_named() {
+        let error = Target::open(u32::MAX).expect_err("no such process");
+        assert_eq!(error.to_string(), "there is no process 4294967295");
+    }
+
+    #[test]
+    fn an_exited_process_is_not_a_target() {
+        let mut child = std::process::Command::new("true").spawn().expect("true");
+        let target = Target::open(child.id());
+        child.wait().expect("its end");
+        // Opened in time or not: afterwards it is seen to be gone.
+        assert!(target.map_or(true, |target| target.has_exited()));
+    }
+}

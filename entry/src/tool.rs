@@ -1,0 +1,177 @@
+//! The tool-to-be: from the fork until it is somebody else's program.
+
+use std::convert::Infallible;
+use std::ffi::{CString, OsStr};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::unistd::execve;
+use rustix::process::{Signal, ioctl_tiocsctty, set_parent_process_death_signal, setsid};
+use rustix::thread::{Gid, ThreadNameSpaceType, Uid, move_into_thread_name_spaces};
+
+use crate::helper::Order;
+use crate::message::{During, Failure, Step};
+use crate::plan::{JoinUser, Tool};
+use crate::sys::{self, Alone};
+
+/// Where a tool is looked for when its environment says nothing: as `execvp(3)` does.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Becomes the tool, or says through `report` why not. `report` closes by itself on success.
+pub(crate) fn run(order: &Order, alone: &Alone, report: &OwnedFd) -> ! {
+    let Err(failure) = become_tool(order, alone);
+    let bytes = postcard::to_allocvec(&failure).unwrap_or_default();
+    let _ = report.try_clone().map(|fd| File::from(fd).write_all(&bytes));
+    #[expect(clippy::exit, reason = "a forked process has no caller to return to")]
+    std::process::exit(1)
+}
+
+/// The supervisor's side: waits for the exec, or for the report that there was none.
+pub(crate) fn failure(report: OwnedFd) -> Option<Failure> {
+    let mut bytes = Vec::new();
+    match File::from(report).read_to_end(&mut bytes) {
+        Ok(0) => None,
+        Ok(_) => postcard::from_bytes(&bytes).map_or_else(
+            |_| Some(Failure::new(Step::Exec, &io::ErrorKind::InvalidData.into())),
+            Some,
+        ),
+        Err(error) => Some(Failure::new(Step::Exec, &error)),
+    }
+}
+
+fn become_tool(order: &Order, alone: &Alone) -> Result<Infallible, Failure> {
+    let tool = &order.plan.tool;
+    setsid().during(Step::NewSession)?;
+    if tool.terminal {
+        ioctl_tiocsctty(io::stdin()).during(Step::ControllingTerminal)?;
+    }
+    if let Some(user) = order.plan.user {
+        join_user(order.target.as_fd(), user).during(Step::JoinUser)?;
+    }
+    // After the change of user, which clears it.
+    set_parent_process_death_signal(Some(Signal::KILL)).during(Step::NewSession)?;
+    if let Some(directory) = &tool.directory {
+        std::env::set_current_dir(directory).during(Step::Directory)?;
+    }
+    sys::default_sigpipe(alone).during(Step::Exec)?;
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).during(Step::Exec)?;
+    Err(execute(tool))
+}
+
+fn join_user(target: std::os::fd::BorrowedFd<'_>, user: JoinUser) -> rustix::io::Result<()> {
+    move_into_thread_name_spaces(target, ThreadNameSpaceType::USER)?;
+    if user.become_root {
+        rustix::thread::set_thread_groups(&[])?;
+        rustix::thread::set_thread_gid(Gid::ROOT)?;
+        rustix::thread::set_thread_uid(Uid::ROOT)?;
+    }
+    Ok(())
+}
+
+/// Executes the tool, looking for it in `PATH` if its name has no slash. Returns why it could not.
+fn execute(tool: &Tool) -> Failure {
+    let nul = |_| Failure { step: Step::Exec, errno: Errno::EINVAL as i32, path: None };
+    let strings =
+        |texts: Vec<Vec<u8>>| texts.into_iter().map(CString::new).collect::<Result<Vec<_>, _>>();
+    let arguments = tool.argv.iter().map(|text| text.as_bytes().to_vec()).collect();
+    let environment = tool
+        .env
+        .iter()
+        .map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat())
+        .collect();
+    let (arguments, environment) = match (strings(arguments), strings(environment)) {
+        (Ok(arguments), Ok(environment)) => (arguments, environment),
+        (Err(error), _) | (_, Err(error)) => return nul(error),
+    };
+    let name = tool.argv.first().map_or(OsStr::new(""), |name| name.as_os_str());
+    let mut refused = None;
+    for candidate in candidates(name, tool) {
+        let Ok(path) = CString::new(candidate.as_os_str().as_bytes()) else { continue };
+        let Err(errno) = execve(&path, &arguments, &environment);
+        match errno {
+            Errno::ENOENT | Errno::ENOTDIR if !candidate.exists() => {}
+            errno => {
+                let failure = Failure {
+                    step: Step::Exec,
+                    errno: errno as i32,
+                    path: Some(candidate.into_os_string()),
+                };
+                // As the shells do: what may not be executed does not end the search.
+                if errno != Errno::EACCES {
+                    return failure;
+                }
+                refused.get_or_insert(failure);
+            }
+        }
+    }
+    refused.unwrap_or_else(|| Failure {
+        step: Step::FindTool,
+        errno: Errno::ENOENT as i32,
+        path: Some(search_path(tool).to_os_string()),
+    })
+}
+
+fn candidates<'a>(name: &'a OsStr, tool: &'a Tool) -> Box<dyn Iterator<Item = PathBuf> + 'a> {
+    if name.as_bytes().contains(&b'/') {
+        return Box::new(std::iter::once(PathBuf::from(name)));
+    }
+    Box::new(std::env::split_paths(search_path(tool)).map(move |folder| {
+        // An empty element means the current directory (environ(7)).
+        if folder.as_os_str().is_empty() { Path::new(".").join(name) } else { folder.join(name) }
+    }))
+}
+
+fn search_path(tool: &Tool) -> &OsStr {
+    let set = tool.env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
+    set.filter(|path| !path.is_empty()).unwrap_or(OsStr::new(DEFAULT_PATH))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsString;
+
+    fn tool(name: &str, path: Option<&str>) -> Tool {
+        Tool {
+            argv: vec![name.into()],
+            env: path.map(|path| ("PATH".into(), path.into())).into_iter().collect(),
+            directory: None,
+            terminal: false,
+        }
+    }
+
+    #[test]
+    fn a_name_is_looked_for_in_each_directory_of_path_in_turn() {
+        let tool = tool("ps", Some("/opt/bin::/bin"));
+        let found: Vec<_> = candidates(OsStr::new("ps"), &tool).collect();
+        assert_eq!(found, ["/opt/bin/ps", "./ps", "/bin/ps"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn a_name_with_a_slash_is_a_path_already() {
+        let tool = tool("./ps", Some("/bin"));
+        assert_eq!(
+            candidates(OsStr::new("./ps"), &tool).collect::<Vec<_>>(),
+            [PathBuf::from("./ps")]
+        );
+    }
+
+    #[test]
+    fn what_is_nowhere_is_not_found_and_says_where_it_was_looked_for() {
+        let failure = execute(&tool("no-such-tool", Some("/usr/bin:/bin")));
+        assert_eq!(failure.step, Step::FindTool);
+        assert_eq!(failure.path, Some(OsString::from("/usr/bin:/bin")));
+    }
+
+    #[test]
+    fn a_directory_is_found_and_cannot_be_executed() {
+        let failure = execute(&tool("/usr", None));
+        assert_eq!((failure.step, failure.errno), (Step::Exec, Errno::EACCES as i32));
+        assert_eq!(failure.path, Some(OsString::from("/usr")));
+    }
+}
