@@ -55,7 +55,6 @@ pub fn helper_main() -> ExitCode {
 fn enter(agent: &Connection) -> Result<Pid, Failure> {
     let (order, alone) = read_order()?;
     join(&order, &alone)?;
-    let _ = agent.send(&FromSession::Joined);
     match sys::fork(&alone).during(Step::ForkSupervisor)? {
         Forked::Child => supervisor::run(&order, agent, &alone),
         Forked::Parent { child } => Ok(child),

@@ -12,6 +12,7 @@ use rustix::fs::{CWD, MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
+use crate::spawn::FIRST_FREE;
 use crate::sys;
 
 /// An executable for helpers. Its handle is all there is: it has no name in any file system.
@@ -42,7 +43,7 @@ impl HelperImage {
             Ok(memory)
         };
         let memory: File = copy().map_err(|source| ImageError::Copy { source })?;
-        Ok(Self(memory.into()))
+        Self::kept(memory.into()).map_err(|source| ImageError::Copy { source })
     }
 
     /// `program` through a read-only clone of its mount, which exists nowhere but in this handle.
@@ -54,7 +55,16 @@ impl HelperImage {
             sys::make_read_only(tree.as_fd())?;
             Ok(tree)
         };
-        clone().map(Self).map_err(|source| ImageError::Clone { path: program.to_owned(), source })
+        let cloned = clone().and_then(Self::kept);
+        cloned.map_err(|source| ImageError::Clone { path: program.to_owned(), source })
+    }
+
+    /// Moves `fd` out of the way of the numbers that a helper's descriptors are given.
+    fn kept(fd: OwnedFd) -> io::Result<Self> {
+        if fd.as_raw_fd() >= FIRST_FREE {
+            return Ok(Self(fd));
+        }
+        Ok(Self(rustix::io::fcntl_dupfd_cloexec(&fd, FIRST_FREE)?))
     }
 
     /// A path that this process can execute it by.

@@ -11,8 +11,6 @@ use serde::{Deserialize, Serialize};
 /// From the helper and the supervisor to the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum FromSession {
-    /// The namespaces are joined.
-    Joined,
     /// The tool has been executed.
     Started,
     /// The tool was not executed, and never will be.
@@ -122,7 +120,6 @@ impl fmt::Display for Step {
 /// What the agent waits for: anything else is out of turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expecting {
-    Joined,
     Started,
     Ended,
     Nothing,
@@ -132,10 +129,10 @@ impl Expecting {
     /// What to expect after `message`, or `None` where it is not its turn.
     pub(crate) fn after(self, message: &FromSession) -> Option<Self> {
         match (self, message) {
-            (Self::Joined, FromSession::Joined) => Some(Self::Started),
             (Self::Started, FromSession::Started) => Some(Self::Ended),
-            (Self::Joined | Self::Started, FromSession::Failed(_))
-            | (Self::Ended, FromSession::Ended(_)) => Some(Self::Nothing),
+            (Self::Started, FromSession::Failed(_)) | (Self::Ended, FromSession::Ended(_)) => {
+                Some(Self::Nothing)
+            }
             _ => None,
         }
     }
@@ -148,9 +145,9 @@ mod tests {
     const ENDED: FromSession = FromSession::Ended(Exit::Code(0));
 
     #[test]
-    fn a_session_joins_starts_and_ends() {
-        let mut expecting = Expecting::Joined;
-        for message in [FromSession::Joined, FromSession::Started, ENDED] {
+    fn a_session_starts_and_ends() {
+        let mut expecting = Expecting::Started;
+        for message in [FromSession::Started, ENDED] {
             expecting = expecting.after(&message).expect("its turn");
         }
         assert_eq!(expecting, Expecting::Nothing);
@@ -165,9 +162,8 @@ mod tests {
 
     #[test]
     fn nothing_may_be_said_out_of_turn_or_twice() {
-        assert_eq!(Expecting::Joined.after(&FromSession::Started), None);
-        assert_eq!(Expecting::Joined.after(&ENDED), None);
-        assert_eq!(Expecting::Started.after(&FromSession::Joined), None);
+        assert_eq!(Expecting::Started.after(&ENDED), None);
+        assert_eq!(Expecting::Ended.after(&FromSession::Started), None);
         assert_eq!(Expecting::Nothing.after(&ENDED), None);
     }
 }

@@ -42,31 +42,27 @@ pub enum SessionError {
 
 impl Session {
     pub(crate) fn new(connection: Connection) -> Self {
-        Self { connection, expecting: Expecting::Joined }
+        Self { connection, expecting: Expecting::Started }
     }
 
     /// The next event, or `None` where there is none yet.
     pub fn next_event(&mut self) -> Result<Option<Event>, SessionError> {
-        loop {
-            let received =
-                self.connection.receive().map_err(|source| SessionError::Receive { source })?;
-            let message = match received {
-                Received::Message(message) => message,
-                Received::NothingYet => return Ok(None),
-                Received::Ended => return Ok(Some(Event::Lost)),
-            };
-            self.expecting =
-                self.expecting.after(&message).ok_or_else(|| SessionError::OutOfTurn {
-                    got: format!("{message:?}"),
-                    expected: format!("{:?}", self.expecting),
-                })?;
-            match message {
-                FromSession::Joined => {}
-                FromSession::Started => return Ok(Some(Event::Started)),
-                FromSession::Failed(failure) => return Ok(Some(Event::Failed(failure))),
-                FromSession::Ended(exit) => return Ok(Some(Event::Ended(exit))),
-            }
-        }
+        let received =
+            self.connection.receive().map_err(|source| SessionError::Receive { source })?;
+        let message = match received {
+            Received::Message(message) => message,
+            Received::NothingYet => return Ok(None),
+            Received::Ended => return Ok(Some(Event::Lost)),
+        };
+        self.expecting = self.expecting.after(&message).ok_or_else(|| SessionError::OutOfTurn {
+            got: format!("{message:?}"),
+            expected: format!("{:?}", self.expecting),
+        })?;
+        Ok(Some(match message {
+            FromSession::Started => Event::Started,
+            FromSession::Failed(failure) => Event::Failed(failure),
+            FromSession::Ended(exit) => Event::Ended(exit),
+        }))
     }
 
     /// Waits for the next event: for callers that have nothing else to wait for.

@@ -119,17 +119,14 @@ fn descriptors(
     Ok(actions)
 }
 
-/// No signal blocked or ignored, and a process group that a terminal's Ctrl-C does not reach.
+/// No signal blocked, and a process group that a terminal's Ctrl-C does not reach.
 fn attributes() -> nix::Result<PosixSpawnAttr> {
     let mut attributes = PosixSpawnAttr::init()?;
     attributes.set_flags(
-        PosixSpawnFlags::POSIX_SPAWN_SETPGROUP
-            | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK
-            | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF,
+        PosixSpawnFlags::POSIX_SPAWN_SETPGROUP | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK,
     )?;
     attributes.set_pgroup(nix::unistd::Pid::from_raw(0))?;
     attributes.set_sigmask(&SigSet::empty())?;
-    attributes.set_sigdefault(&SigSet::all())?;
     Ok(attributes)
 }
 
