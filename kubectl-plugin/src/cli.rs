@@ -1,0 +1,115 @@
+//! The command line, declared: the doc comments are the help.
+//!
+//! What the words mean together is decided in `command::run`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Parser;
+use clap::builder::FalseyValueParser;
+
+use crate::connect::Address;
+use crate::duration::Limit;
+use crate::target::Target;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  the tool's own, where it ended by itself
+  128+n   the tool was killed by signal n; or nsdebug was (130 is Ctrl-C, 141 a closed pipe)
+  127     the tool was not found
+  126     the tool cannot be executed
+  125     nsdebug itself failed, or the output did not arrive completely
+  2       the command line is wrong";
+
+/// Run a tool that a container does not have, inside that container's namespaces
+///
+/// Without COMMAND a shell is started, on the terminal that nsdebug was started on.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kubectl-nsdebug",
+    bin_name = "kubectl nsdebug",
+    version,
+    after_help = EXIT_CODES,
+    override_usage = "kubectl nsdebug TARGET [-c NAME] [-i] [-t] [OPTIONS] [-- COMMAND [ARG]...]"
+)]
+pub(crate) struct Arguments {
+    /// What to enter: `pod/NAME`, `POD` or `container/ID` (the beginning of an ID will do)
+    pub(crate) target: Target,
+
+    /// The tool to run and its arguments
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+
+    /// The agent to ask: `unix:PATH` or `https://HOST:PORT`
+    #[arg(long, env = "NSDEBUG_AGENT", value_name = "ADDRESS")]
+    pub(crate) agent: Option<Address>,
+
+    /// Namespace of the pod
+    #[arg(short, long, env = "NSDEBUG_NAMESPACE", default_value = "default", value_name = "NAME")]
+    pub(crate) namespace: wire::Label,
+
+    /// Container of the pod; without it, the pod's first
+    #[arg(short, long, env = "NSDEBUG_CONTAINER", value_name = "NAME")]
+    pub(crate) container: Option<wire::Label>,
+
+    /// Pass stdin to the tool
+    #[arg(short = 'i', long, env = "NSDEBUG_STDIN", value_parser = FalseyValueParser::new())]
+    pub(crate) stdin: bool,
+
+    /// Give the tool a terminal; implies --stdin
+    #[arg(short, long, env = "NSDEBUG_TTY", value_parser = FalseyValueParser::new())]
+    pub(crate) tty: bool,
+
+    /// Kinds of namespaces to join, such as `pid,net`; without it, all that the container has of
+    /// its own
+    #[arg(long, env = "NSDEBUG_NAMESPACES", value_name = "LIST")]
+    pub(crate) namespaces: Option<String>,
+
+    /// Namespace of containerd to look for the container in, such as `moby`
+    #[arg(long, env = "NSDEBUG_CONTAINERD_NAMESPACE", value_name = "NAME")]
+    pub(crate) containerd_namespace: Option<String>,
+
+    /// End the whole session after this long, such as `10s`, `5m` or `1h30m`; 0 is never
+    #[arg(long, env = "NSDEBUG_TIMEOUT", value_name = "DURATION")]
+    pub(crate) timeout: Option<Limit>,
+
+    /// Authorities that may have signed the agent's certificate (PEM)
+    #[arg(long, env = "NSDEBUG_CERTIFICATE_AUTHORITY", value_name = "FILE")]
+    pub(crate) certificate_authority: Option<PathBuf>,
+
+    /// Certificate to show to the agent (PEM)
+    #[arg(long, env = "NSDEBUG_CLIENT_CERTIFICATE", value_name = "FILE", requires = "client_key")]
+    pub(crate) client_certificate: Option<PathBuf>,
+
+    /// Private key of the client certificate (PEM)
+    #[arg(long, env = "NSDEBUG_CLIENT_KEY", value_name = "FILE", requires = "client_certificate")]
+    pub(crate) client_key: Option<PathBuf>,
+
+    /// Name to expect in the agent's certificate, where it is not the host of --agent
+    #[arg(long, env = "NSDEBUG_TLS_SERVER_NAME", value_name = "NAME")]
+    pub(crate) tls_server_name: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_declaration_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_an_environment_name_of_ours() {
+        for argument in Arguments::command().get_arguments().filter(|a| a.get_long().is_some()) {
+            let Some(long) = argument.get_long().filter(|l| !["help", "version"].contains(l))
+            else {
+                continue;
+            };
+            let name = format!("NSDEBUG_{}", long.to_uppercase().replace('-', "_"));
+            assert_eq!(argument.get_env().and_then(|e| e.to_str()), Some(&*name), "--{long}");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! From an address to one websocket that a session can be streamed over.
+//!
+//! This is the only seam between how a session is reached and how it is streamed. Nothing is tried
+//! twice and no redirect is followed: what the first answer says is what the person gets.
+
+mod address;
+mod tls;
+#[cfg(unix)]
+mod unix;
+mod upgrade;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::WebSocketStream;
+use wire::frame::Protocol;
+
+pub(crate) use address::Address;
+use tls::TlsError;
+use upgrade::UpgradeError;
+
+/// A peer that does not even take the connection for this long is not there.
+const REACH: Duration = Duration::from_secs(30);
+
+/// An agent may have to wait for its container runtime to come back before it can answer.
+const ANSWER: Duration = Duration::from_mins(1);
+
+/// Bytes in both directions, whatever carries them.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// One call through a pointer per read is nothing beside the system call that it makes.
+pub(crate) type Transport = Box<dyn Duplex>;
+
+/// A session that has begun.
+pub(crate) struct Connection {
+    pub(crate) socket: WebSocketStream<Transport>,
+    pub(crate) protocol: Protocol,
+}
+
+/// Whom to trust behind https, and as whom to come.
+#[derive(Debug)]
+pub(crate) struct Credentials {
+    pub(crate) authority: Option<PathBuf>,
+    /// Certificate and key.
+    pub(crate) client: Option<(PathBuf, PathBuf)>,
+    pub(crate) server_name: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    #[error("cannot reach an agent at {address}")]
+    Reach {
+        address: Address,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("cannot speak TLS with the agent at {address}")]
+    Tls {
+        address: Address,
+        #[source]
+        source: TlsError,
+    },
+    #[error("no agent answered at {address} within {} s", limit.as_secs())]
+    NoAnswer { address: Address, limit: Duration },
+    #[error("the session could not start at {address} within {limit:?} (--timeout)")]
+    TimedOut { address: Address, limit: Duration },
+    #[cfg(not(unix))]
+    #[error("{address}: sockets in the file system are not supported on this system")]
+    NoUnixSockets { address: Address },
+    #[error(transparent)]
+    Upgrade(#[from] UpgradeError),
+}
+
+impl ConnectError {
+    /// The exit code that the agent names.
+    pub(crate) fn exit_code(&self) -> Option<u8> {
+        match self {
+            Self::Upgrade(error) => error.exit_code(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Reach { address: Address::Unix(path), source } => match source.kind() {
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => {
+                    Some(format!(
+                        "is the agent running? nsdebug-agent serve --listen unix:{}",
+                        path.display()
+                    ))
+                }
+                std::io::ErrorKind::PermissionDenied => {
+                    Some("the agent's socket is for root: try sudo".to_owned())
+                }
+                _ => None,
+            },
+            Self::Tls { source, .. } => source.hint().map(str::to_owned),
+            Self::Upgrade(error) => error.hint().map(str::to_owned),
+            _ => None,
+        }
+    }
+}
+
+/// Asks the agent at `address` for the session that `path_and_query` describes.
+pub(crate) async fn connect(
+    address: &Address,
+    credentials: &Credentials,
+    path_and_query: &str,
+) -> Result<Connection, ConnectError> {
+    let no_answer = |limit| ConnectError::NoAnswer { address: address.clone(), limit };
+    let transport = tokio::time::timeout(REACH, reach(address, credentials))
+        .await
+        .map_err(|_| no_answer(REACH))??;
+    let host = address.host();
+    let upgrading = upgrade::upgrade(transport, &host, path_and_query);
+    let answer = tokio::time::timeout(ANSWER, upgrading).await.map_err(|_| no_answer(ANSWER))?;
+    answer.map_err(|error| match error.tls() {
+        // An agent that dislikes our certificate says so only in place of its first answer.
+        Some(source) => ConnectError::Tls { address: address.clone(), source },
+        None => error.into(),
+    })
+}
+
+async fn reach(address: &Address, credentials: &Credentials) -> Result<Transport, ConnectError> {
+    match address {
+        #[cfg(unix)]
+        Address::Unix(path) => unix::connect(path)
+            .await
+            .map_err(|source| ConnectError::Reach { address: address.clone(), source }),
+        #[cfg(not(unix))]
+        Address::Unix(_) => Err(ConnectError::NoUnixSockets { address: address.clone() }),
+        Address::Https { host, port } => {
+            let tls_error = |source| ConnectError::Tls { address: address.clone(), source };
+            let client = tls::Client::prepare(host, credentials).map_err(tls_error)?;
+            let tcp = tokio::net::TcpStream::connect((host.as_str(), *port))
+                .await
+                .map_err(|source| ConnectError::Reach { address: address.clone(), source })?;
+            client.connect(tcp).await.map_err(tls_error)
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The HTTP half of a session: one request that becomes a websocket or is refused.
+//!
+//! Written by hand over hyper and not with a websocket client, because a refusal has a body that
+//! the person must read.
+
+use std::error::Error;
+use std::io;
+
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::header::{self, HeaderMap};
+use hyper::{Request, Response, StatusCode, http};
+use hyper_util::rt::TokioIo;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use wire::frame::Protocol;
+use wire::{Status, limits};
+
+use super::tls::{self, TlsError};
+use super::{Connection, Transport};
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UpgradeError {
+    #[error("the request cannot be written")]
+    Request(#[source] http::Error),
+    #[error("the server hung up before it answered")]
+    NoAnswer(#[source] hyper::Error),
+    /// The agent's own words and nothing else: they are written for the person.
+    #[error("{}", status.message)]
+    Refused { status: Box<Status> },
+    #[error("the server answered `{code}`, and not as an agent of nsdebug answers")]
+    Foreign { code: StatusCode },
+    #[error("the server switched protocols, but not to the websocket that was asked for")]
+    NotAWebsocket,
+    #[error("the server chose no protocol that was offered")]
+    NoProtocol,
+    #[error("the server broke off while switching protocols")]
+    Switch(#[source] hyper::Error),
+}
+
+impl UpgradeError {
+    pub(super) fn exit_code(&self) -> Option<u8> {
+        match self {
+            // A refusal is never a success, whatever its body says.
+            Self::Refused { status } => status.exit_code().filter(|&code| code != 0),
+            _ => None,
+        }
+    }
+
+    pub(super) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Foreign { code } if code.is_redirection() => Some("redirects are not followed"),
+            Self::Foreign { .. } => Some("is --agent the address of an nsdebug-agent?"),
+            _ => None,
+        }
+    }
+
+    /// What TLS says about it, where that is the cause.
+    pub(super) fn tls(&self) -> Option<TlsError> {
+        let mut source = self.source();
+        while let Some(error) = source {
+            if let Some(io) = error.downcast_ref::<io::Error>()
+                && let Some(library) = tls::library_error(io)
+            {
+                return Some(TlsError::from_library(library.clone()));
+            }
+            source = error.source();
+        }
+        None
+    }
+}
+
+pub(super) async fn upgrade(
+    transport: Transport,
+    host: &str,
+    path_and_query: &str,
+) -> Result<Connection, UpgradeError> {
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(transport)).await.map_err(UpgradeError::NoAnswer)?;
+    // Ends with the connection, which this function hands out or drops.
+    tokio::spawn(connection.with_upgrades());
+    let key = generate_key();
+    let request = request(host, path_and_query, &key).map_err(UpgradeError::Request)?;
+    let response = sender.send_request(request).await.map_err(UpgradeError::NoAnswer)?;
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Err(refusal(response).await);
+    }
+    let protocol = check(response.headers(), &key)?;
+    let upgraded = hyper::upgrade::on(response).await.map_err(UpgradeError::Switch)?;
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(limits::INBOUND_MESSAGE))
+        .max_frame_size(Some(limits::INBOUND_MESSAGE));
+    let (stream, early) = match upgraded.downcast::<TokioIo<Transport>>() {
+        Ok(parts) => (parts.io.into_inner(), parts.read_buf.to_vec()),
+        Err(upgraded) => (Box::new(TokioIo::new(upgraded)) as Transport, Vec::new()),
+    };
+    let socket =
+        WebSocketStream::from_partially_read(stream, early, Role::Client, Some(config)).await;
+    Ok(Connection { socket, protocol })
+}
+
+fn request(host: &str, path_and_query: &str, key: &str) -> http::Result<Request<Empty<Bytes>>> {
+    Request::get(path_and_query)
+        .header(header::HOST, host)
+        .header(header::USER_AGENT, concat!("kubectl-nsdebug/", env!("CARGO_PKG_VERSION")))
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::UPGRADE, "websocket")
+        .header(header::SEC_WEBSOCKET_VERSION, "13")
+        .header(header::SEC_WEBSOCKET_KEY, key)
+        .header(header::SEC_WEBSOCKET_PROTOCOL, Protocol::ALL.map(Protocol::as_str).join(", "))
+        .body(Empty::new())
+}
+
+/// That the server switched to what was asked for, and which of the protocols it chose.
+fn check(headers: &HeaderMap, key: &str) -> Result<Protocol, UpgradeError> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let websocket = text(header::UPGRADE).is_some_and(|v| v.eq_ignore_ascii_case("websocket"));
+    let accepted =
+        text(header::SEC_WEBSOCKET_ACCEPT) == Some(derive_accept_key(key.as_bytes()).as_str());
+    if !websocket || !accepted {
+        return Err(UpgradeError::NotAWebsocket);
+    }
+    text(header::SEC_WEBSOCKET_PROTOCOL).and_then(Protocol::named).ok_or(UpgradeError::NoProtocol)
+}
+
+async fn refusal(response: Response<Incoming>) -> UpgradeError {
+    let code = response.status();
+    let body = beginning(response.into_body()).await;
+    match serde_json::from_slice::<Status>(&body) {
+        Ok(status) if !status.message.is_empty() => {
+            UpgradeError::Refused { status: Box::new(status) }
+        }
+        _ => UpgradeError::Foreign { code },
+    }
+}
+
+/// As much of a body as is read of a refusal. One that breaks off is judged by what came.
+async fn beginning(mut body: Incoming) -> Vec<u8> {
+    let mut read = Vec::new();
+    while let Some(Ok(frame)) = body.frame().await {
+        if let Ok(data) = frame.into_data() {
+            let room = limits::REFUSAL - read.len();
+            read.extend_from_slice(&data[..data.len().min(room)]);
+            if read.len() == limits::REFUSAL {
+                break;
+            }
+        }
+    }
+    read
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(header::HeaderName, &str)]) -> HeaderMap {
+        pairs.iter().map(|(n, v)| (n.clone(), v.parse().expect("a value"))).collect()
+    }
+
+    #[test]
+    fn the_chosen_protocol_is_taken_and_a_foreign_one_is_not() {
+        let accept = derive_accept_key(b"key");
+        let answer = |protocol| {
+            let headers = headers(&[
+                (header::UPGRADE, "WebSocket"),
+                (header::SEC_WEBSOCKET_ACCEPT, &accept),
+                (header::SEC_WEBSOCKET_PROTOCOL, protocol),
+            ]);
+            check(&headers, "key")
+        };
+        assert!(matches!(answer("v5.channel.k8s.io"), Ok(Protocol::V5)));
+        assert!(matches!(answer("v4.channel.k8s.io"), Ok(Protocol::V4)));
+        assert!(matches!(answer("channel.k8s.io"), Err(UpgradeError::NoProtocol)));
+    }
+
+    #[test]
+    fn an_answer_to_somebody_elses_key_is_refused() {
+        let headers = headers(&[
+            (header::UPGRADE, "websocket"),
+            (header::SEC_WEBSOCKET_ACCEPT, &derive_accept_key(b"other")),
+            (header::SEC_WEBSOCKET_PROTOCOL, "v5.channel.k8s.io"),
+        ]);
+        assert!(matches!(check(&headers, "key"), Err(UpgradeError::NotAWebsocket)));
+    }
+}

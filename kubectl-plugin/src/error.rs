@@ -1,0 +1,48 @@
+//! Everything that can end the program other than the tool's own end, with its exit code.
+
+use crate::command::run::UsageError;
+use crate::connect::ConnectError;
+use crate::session::SessionError;
+
+/// What a shell reports of a wrong command line.
+const USAGE: u8 = 2;
+/// nsdebug itself failed: a code that shells and tools do not use.
+const OURS: u8 = 125;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Usage(#[from] UsageError),
+    #[error("cannot start the event loop")]
+    Runtime(#[source] std::io::Error),
+    #[error(transparent)]
+    Connect(Box<ConnectError>),
+    #[error(transparent)]
+    Session(#[from] SessionError),
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        // The largest of them by far; the others should not be moved about in its size.
+        Self::Connect(Box::new(error))
+    }
+}
+
+impl Failure {
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => USAGE,
+            Self::Connect(error) => error.exit_code().unwrap_or(OURS),
+            Self::Runtime(_) | Self::Session(_) => OURS,
+        }
+    }
+
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Usage(error) => error.hint().map(str::to_owned),
+            Self::Connect(error) => error.hint(),
+            Self::Session(error) => error.hint().map(str::to_owned),
+            Self::Runtime(_) => None,
+        }
+    }
+}

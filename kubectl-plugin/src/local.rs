@@ -1,0 +1,195 @@
+//! Our own stdin, stdout and stderr: blocking calls on threads of their own, behind short queues.
+//!
+//! The threads are never waited for at exit: one may sit in a `read` that nobody will answer.
+//! Bytes of the tool pass here unchanged and unread.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use wire::limits;
+
+/// Pieces of output that wait for a slow reader, past which the agent is made to wait: a few
+/// milliseconds at full speed, and at most 16 MiB with the largest messages that are accepted.
+const OUTPUT_QUEUE: usize = 16;
+
+/// Pieces of stdin that wait for the socket: one on its way, one ready.
+const INPUT_QUEUE: usize = 2;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sink {
+    Stdout,
+    Stderr,
+}
+
+/// A part of the tool's output.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) to: Sink,
+    pub(crate) bytes: Bytes,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OutputError {
+    #[error("cannot open our own stdout or stderr")]
+    Open(#[source] io::Error),
+    #[error("cannot start a thread for the output")]
+    Thread(#[source] io::Error),
+    #[error("cannot write to {to:?}")]
+    Write {
+        to: Sink,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the thread that writes the output is gone")]
+    Gone,
+}
+
+impl OutputError {
+    /// Whoever read our output has had enough, which is no failure.
+    pub(crate) fn is_closed_pipe(&self) -> bool {
+        matches!(self, Self::Write { source, .. } if source.kind() == ErrorKind::BrokenPipe)
+    }
+}
+
+/// The end of all output: everything is written, or why not.
+#[derive(Debug)]
+pub(crate) struct Finished(oneshot::Receiver<Result<(), OutputError>>);
+
+impl Finished {
+    /// Safe to be dropped and called again, until it has returned.
+    pub(crate) async fn wait(&mut self) -> Result<(), OutputError> {
+        (&mut self.0).await.unwrap_or(Err(OutputError::Gone))
+    }
+}
+
+/// Starts writing what is put into the queue; it is finished when the queue is dropped and empty.
+///
+/// Both streams share one queue, so that what a terminal shows is in the order of the tool.
+pub(crate) fn write_output() -> Result<(mpsc::Sender<Piece>, Finished), OutputError> {
+    let (stdout, stderr) = unbuffered().map_err(OutputError::Open)?;
+    let (queue, pieces) = mpsc::channel(OUTPUT_QUEUE);
+    let (tell, finished) = oneshot::channel();
+    let write = move || {
+        // The session may be over already, and then nobody asks.
+        let _ = tell.send(write_all(pieces, stdout, stderr));
+    };
+    std::thread::Builder::new()
+        .name("output".to_owned())
+        .spawn(write)
+        .map_err(OutputError::Thread)?;
+    Ok((queue, Finished(finished)))
+}
+
+fn write_all(
+    mut pieces: mpsc::Receiver<Piece>,
+    mut stdout: File,
+    mut stderr: File,
+) -> Result<(), OutputError> {
+    while let Some(Piece { to, bytes }) = pieces.blocking_recv() {
+        let file = match to {
+            Sink::Stdout => &mut stdout,
+            Sink::Stderr => &mut stderr,
+        };
+        write_piece(file, &bytes).map_err(|source| OutputError::Write { to, source })?;
+    }
+    Ok(())
+}
+
+/// `write_all` that also waits for a descriptor which somebody made non-blocking.
+fn write_piece(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.write(bytes) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => ready::to_write(file)?,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Starts reading stdin. The queue ends with the input, or after an error.
+pub(crate) fn read_input() -> io::Result<mpsc::Receiver<io::Result<Vec<u8>>>> {
+    let (queue, input) = mpsc::channel(INPUT_QUEUE);
+    let read = move || {
+        let mut stdin = io::stdin().lock();
+        let mut buffer = vec![0; limits::FRAME - 1]; // the channel byte is added later
+        loop {
+            let piece = match stdin.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(read) => Ok(buffer[..read].to_vec()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => match ready::to_read() {
+                    Ok(()) => continue,
+                    Err(error) => Err(error),
+                },
+                Err(error) => Err(error),
+            };
+            let last = piece.is_err();
+            if queue.blocking_send(piece).is_err() || last {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().name("input".to_owned()).spawn(read)?;
+    Ok(input)
+}
+
+/// stdout and stderr past the line buffering of the standard library.
+#[cfg(unix)]
+fn unbuffered() -> io::Result<(File, File)> {
+    use std::os::fd::AsFd;
+    let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+    let stderr = io::stderr().as_fd().try_clone_to_owned()?;
+    Ok((stdout.into(), stderr.into()))
+}
+
+#[cfg(windows)]
+fn unbuffered() -> io::Result<(File, File)> {
+    use std::os::windows::io::AsHandle;
+    let stdout = io::stdout().as_handle().try_clone_to_owned()?;
+    let stderr = io::stderr().as_handle().try_clone_to_owned()?;
+    Ok((stdout.into(), stderr.into()))
+}
+
+/// Waiting for a descriptor that is non-blocking because a program beside us shares it.
+#[cfg(unix)]
+mod ready {
+    use std::fs::File;
+    use std::io;
+    use std::os::fd::{AsFd, BorrowedFd};
+
+    use rustix::event::{PollFd, PollFlags, poll};
+
+    pub(super) fn to_write(file: &File) -> io::Result<()> {
+        wait(file.as_fd(), PollFlags::OUT)
+    }
+
+    pub(super) fn to_read() -> io::Result<()> {
+        wait(io::stdin().as_fd(), PollFlags::IN)
+    }
+
+    fn wait(fd: BorrowedFd<'_>, flags: PollFlags) -> io::Result<()> {
+        match poll(&mut [PollFd::from_borrowed_fd(fd, flags)], None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+#[cfg(not(unix))]
+mod ready {
+    use std::fs::File;
+    use std::io;
+
+    pub(super) fn to_write(_: &File) -> io::Result<()> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    pub(super) fn to_read() -> io::Result<()> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+}

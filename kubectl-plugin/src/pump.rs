@@ -1,0 +1,285 @@
+//! Both directions of a session's websocket. Each is a loop of its own: a tool that answers while
+//! it is still being fed must not wait for us to finish feeding it.
+//!
+//! What is heard is counted and collected here; what it means is decided in `outcome`.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
+use tokio::select;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio_tungstenite::tungstenite::{self, Message};
+use wire::frame::{self, BadFrame, Channel, FromServer, Protocol};
+use wire::limits::{CLOSE_WAIT, PEER_SILENCE, PING_EVERY};
+
+use crate::local::{self, Piece};
+use crate::terminal::Resizes;
+
+/// What came before the end.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Received {
+    pub(crate) stdout: u64,
+    pub(crate) stderr: u64,
+    /// JSON of the Status.
+    pub(crate) status: Option<Bytes>,
+}
+
+/// How a websocket came to its end.
+#[derive(Debug)]
+pub(crate) enum End {
+    Closed {
+        code: u16,
+        reason: String,
+    },
+    /// The connection ended without a close.
+    HungUp,
+    Lost(tungstenite::Error),
+    /// Nothing was heard for as long as this.
+    Silent(Duration),
+    Broken(BrokenRule),
+}
+
+/// A rule of the exec protocol that the server broke.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BrokenRule {
+    #[error("a text message, where all are binary")]
+    Text,
+    #[error(transparent)]
+    Frame(BadFrame),
+}
+
+/// Passes on what the server says until it ends, and drops `output` then.
+///
+/// While `output` is full nothing is read, and the server's silence is our own doing: so it is
+/// only measured while we listen.
+pub(crate) async fn receive<S>(mut server: S, output: mpsc::Sender<Piece>) -> (Received, End)
+where
+    S: Stream<Item = tungstenite::Result<Message>> + Unpin,
+{
+    let mut received = Received::default();
+    let end = loop {
+        // After its last word a server has only the close to say.
+        let patience = if received.status.is_some() { CLOSE_WAIT } else { PEER_SILENCE };
+        let message = match timeout(patience, server.next()).await {
+            Err(_) => break End::Silent(patience),
+            Ok(None) => break End::HungUp,
+            Ok(Some(Err(error))) => break End::from(error),
+            Ok(Some(Ok(message))) => message,
+        };
+        match message {
+            Message::Binary(bytes) => match received.take(&bytes) {
+                Ok(None) => {}
+                Ok(Some(piece)) => {
+                    if output.send(piece).await.is_err() {
+                        // Nobody reads us any more: the session ends by that, not by this.
+                        std::future::pending::<()>().await;
+                    }
+                }
+                Err(bad) => break End::Broken(BrokenRule::Frame(bad)),
+            },
+            Message::Text(_) => break End::Broken(BrokenRule::Text),
+            Message::Close(close) => break closed(close),
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+        }
+    };
+    (received, end)
+}
+
+fn closed(close: Option<tungstenite::protocol::CloseFrame>) -> End {
+    /// What RFC 6455 calls a close without a code.
+    const NO_CODE: u16 = 1005;
+    match close {
+        Some(close) => End::Closed { code: close.code.into(), reason: close.reason.to_string() },
+        None => End::Closed { code: NO_CODE, reason: String::new() },
+    }
+}
+
+impl From<tungstenite::Error> for End {
+    fn from(error: tungstenite::Error) -> Self {
+        use tungstenite::error::ProtocolError;
+        match error {
+            tungstenite::Error::ConnectionClosed
+            | tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+                Self::HungUp
+            }
+            error => Self::Lost(error),
+        }
+    }
+}
+
+impl Received {
+    /// Counts a message; what is output is given back without a copy.
+    fn take(&mut self, message: &Bytes) -> Result<Option<Piece>, BadFrame> {
+        let (to, count, payload) = match FromServer::decode(message) {
+            Ok(FromServer::Stdout(payload)) => (local::Sink::Stdout, &mut self.stdout, payload),
+            Ok(FromServer::Stderr(payload)) => (local::Sink::Stderr, &mut self.stderr, payload),
+            Ok(FromServer::Status(json)) => {
+                self.status = Some(message.slice_ref(json));
+                return Ok(None);
+            }
+            Err(BadFrame::Empty) => return Ok(None),
+            Err(bad) => return Err(bad),
+        };
+        if payload.is_empty() {
+            return Ok(None); // how some servers say that they are there
+        }
+        *count += payload.len() as u64;
+        Ok(Some(Piece { to, bytes: message.slice_ref(payload) }))
+    }
+}
+
+/// What the person has to say.
+#[derive(Debug)]
+pub(crate) struct Input {
+    pub(crate) stdin: Option<mpsc::Receiver<io::Result<Vec<u8>>>>,
+    pub(crate) resizes: Option<Resizes>,
+}
+
+/// Passes on what the person says, and asks for signs of life. Ends only when stdin fails.
+///
+/// A socket that takes nothing more ends this side only: the server's last words may still come.
+pub(crate) async fn send<S>(server: &mut S, mut input: Input, protocol: Protocol) -> io::Error
+where
+    S: Sink<Message> + Unpin,
+{
+    let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let message = select! {
+            piece = next_piece(&mut input.stdin) => match piece {
+                Some(Ok(piece)) => binary(frame::encode(Channel::Stdin, &piece)),
+                Some(Err(error)) => return error,
+                // v4 has no word for the end of stdin.
+                None if protocol == Protocol::V4 => continue,
+                None => binary(frame::close_stdin()),
+            },
+            size = next_size(&mut input.resizes) => binary(frame::resize(size)),
+            _ = ping.tick() => Message::Ping(Bytes::new()),
+        };
+        if server.send(message).await.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}
+
+fn binary(message: Vec<u8>) -> Message {
+    Message::Binary(message.into())
+}
+
+/// The next of stdin; its end is said once.
+async fn next_piece(
+    stdin: &mut Option<mpsc::Receiver<io::Result<Vec<u8>>>>,
+) -> Option<io::Result<Vec<u8>>> {
+    let Some(pieces) = stdin else { return std::future::pending().await };
+    let piece = pieces.recv().await;
+    if piece.is_none() {
+        *stdin = None;
+    }
+    piece
+}
+
+async fn next_size(resizes: &mut Option<Resizes>) -> frame::Size {
+    match resizes {
+        Some(resizes) => resizes.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    fn message(channel: Channel, payload: &[u8]) -> Message {
+        binary(frame::encode(channel, payload))
+    }
+
+    fn runtime() -> tokio::runtime::Runtime {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_time().build().expect("a runtime")
+    }
+
+    fn heard(messages: Vec<Message>) -> (Received, End, Vec<Piece>) {
+        let (output, mut pieces) = mpsc::channel(messages.len() + 1);
+        let (received, end) =
+            runtime().block_on(receive(stream::iter(messages.into_iter().map(Ok)), output));
+        let pieces = std::iter::from_fn(|| pieces.blocking_recv()).collect();
+        (received, end, pieces)
+    }
+
+    #[test]
+    fn output_is_counted_and_passed_on_in_order() {
+        let (received, end, pieces) = heard(vec![
+            message(Channel::Stdout, b""),
+            message(Channel::Stdout, b"one"),
+            message(Channel::Stderr, b"two!"),
+            message(Channel::Stdout, b"three"),
+            message(Channel::Status, b"{}"),
+            Message::Close(None),
+        ]);
+        assert_eq!((received.stdout, received.stderr), (8, 4));
+        assert_eq!(received.status.as_deref(), Some(&b"{}"[..]));
+        assert!(matches!(end, End::Closed { code: 1005, .. }));
+        let texts: Vec<_> = pieces.iter().map(|piece| &piece.bytes[..]).collect();
+        assert_eq!(texts, [&b"one"[..], b"two!", b"three"]);
+        assert_eq!(pieces[1].to, local::Sink::Stderr);
+    }
+
+    #[test]
+    fn a_server_that_breaks_the_protocol_is_not_listened_to_any_longer() {
+        let after = || message(Channel::Stdout, b"more");
+        let (_, end, pieces) = heard(vec![Message::text("hello"), after()]);
+        assert!(matches!(end, End::Broken(BrokenRule::Text)));
+        assert!(pieces.is_empty());
+        let (_, end, _) = heard(vec![binary(vec![9, 1]), after()]);
+        assert!(matches!(end, End::Broken(BrokenRule::Frame(BadFrame::UnknownChannel(9)))));
+    }
+
+    #[test]
+    fn a_connection_that_ends_without_a_close_is_a_hang_up() {
+        let (_, end, _) = heard(vec![message(Channel::Stdout, b"some")]);
+        assert!(matches!(end, End::HungUp));
+    }
+
+    fn said(protocol: Protocol) -> Vec<Message> {
+        let (queue, stdin) = mpsc::channel(2);
+        queue.try_send(Ok(b"abc".to_vec())).expect("room");
+        queue.try_send(Err(io::ErrorKind::Other.into())).expect("room");
+        let (end, rest) = mpsc::channel(1);
+        drop(end);
+        let mut messages = Vec::new();
+        runtime().block_on(async {
+            let input = Input { stdin: Some(stdin), resizes: None };
+            send(&mut messages_of(&mut messages), input, protocol).await;
+            let input = Input { stdin: Some(rest), resizes: None };
+            let mut sink = messages_of(&mut messages);
+            // Everything that can be said is said before the first wait.
+            select! {
+                biased;
+                error = send(&mut sink, input, protocol) => panic!("{error}"),
+                () = std::future::ready(()) => {}
+            }
+        });
+        messages
+    }
+
+    fn messages_of(
+        messages: &mut Vec<Message>,
+    ) -> impl Sink<Message, Error = std::convert::Infallible> + Unpin {
+        Box::pin(futures_util::sink::unfold(messages, |messages, message| async move {
+            messages.push(message);
+            Ok(messages)
+        }))
+    }
+
+    #[test]
+    fn the_end_of_stdin_is_said_where_there_is_a_word_for_it() {
+        let stdin = binary(b"\0abc".to_vec());
+        assert_eq!(said(Protocol::V5), [stdin.clone(), binary(vec![255, 0])]);
+        assert_eq!(said(Protocol::V4), [stdin]);
+    }
+}

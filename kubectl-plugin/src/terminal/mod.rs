@@ -1,0 +1,23 @@
+//! The person's terminal while a tool on the other side owns it: raw mode, and its size.
+//!
+//! No key and no escape sequence is interpreted here: bytes go through as they are.
+
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+pub(crate) use unix::{RawTerminal, Resizes};
+
+#[cfg(not(unix))]
+mod other;
+#[cfg(not(unix))]
+pub(crate) use other::{RawTerminal, Resizes};
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TerminalError {
+    #[cfg(unix)]
+    #[error("cannot make the terminal on stdin pass keys through")]
+    Raw(#[source] std::io::Error),
+    #[cfg(not(unix))]
+    #[error("a terminal (-t) is not supported on this system")]
+    Unsupported,
+}
