@@ -6,7 +6,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Parser;
-use clap::builder::FalseyValueParser;
+use clap::builder::{FalseyValueParser, StyledStr};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::connect::Address;
 use crate::duration::Limit;
@@ -88,6 +89,24 @@ pub(crate) struct Arguments {
     /// Name to expect in the agent's certificate, where it is not the host of --agent
     #[arg(long, env = "NSDEBUG_TLS_SERVER_NAME", value_name = "NAME")]
     pub(crate) tls_server_name: Option<String>,
+}
+
+impl Arguments {
+    /// Reads the command line; what is wrong with it is for the person.
+    pub(crate) fn read<I>(words: I) -> Result<Self, clap::Error>
+    where
+        I: IntoIterator<Item: Into<OsString> + Clone>,
+    {
+        Self::try_parse_from(words).map_err(|mut error| {
+            let unexpected = error.get(ContextKind::InvalidArg).map(ToString::to_string);
+            let is_word = unexpected.is_some_and(|word| !word.starts_with('-'));
+            if error.kind() == ErrorKind::UnknownArgument && is_word {
+                let tip = StyledStr::from("the command goes after `--`");
+                error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+            }
+            error
+        })
+    }
 }
 
 #[cfg(test)]

@@ -20,10 +20,12 @@ mod terminal;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    match command::run::run(cli::Arguments::parse()) {
+    let arguments = match cli::Arguments::read(std::env::args_os()) {
+        Ok(arguments) => arguments,
+        Err(error) => error.exit(), // help and version come this way too
+    };
+    match command::run::run(arguments) {
         Ok(outcome) => {
             if let Some(note) = &outcome.note {
                 output::error(note, None);

@@ -1,0 +1,10 @@
+//! The program against agents that follow a script: what a person and a shell get of a session.
+
+#![cfg(unix)]
+
+mod outcome;
+mod refusal;
+mod scripted;
+mod streams;
+mod terminal;
+mod tls;
