@@ -77,9 +77,10 @@ fn a_shell_takes_the_terminal_and_gives_it_back() {
         assert_eq!(session.hear().await, Some(size(80, 24)));
         session.say(Channel::Stdout, b"$ ").await;
         assert_eq!(session.hear().await, Some(size(132, 50)));
+        session.say(Channel::Stdout, b"wider ").await;
         // Ctrl-C is a key like any other, and Ctrl-D does not end stdin.
         assert_eq!(session.hear().await, Some(Said::Stdin(b"\x03\x04".to_vec())));
-        session.status(Exit::Code(130), 2, 0).await;
+        session.status(Exit::Code(130), 8, 0).await;
         session.close(1000, "").await;
     });
     let child = terminal.shell(&agent);
@@ -88,6 +89,7 @@ fn a_shell_takes_the_terminal_and_gives_it_back() {
     terminal.resize(132, 50);
     // The terminal signals only the processes that it controls, of which the program is none here.
     kill_process(Pid::from_child(&child), Signal::WINCH).expect("a signal");
+    assert_eq!(terminal.shown(6), b"wider ");
     (&terminal.controller).write_all(b"\x03\x04").expect("keys");
     assert_eq!(agent.finish(child).code, 130);
     assert!(terminal.is_as_before());
