@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_tungstenite::tungstenite::{self, Message};
 use wire::frame::{self, BadFrame, Channel, FromServer, Protocol};
-use wire::limits::{CLOSE_WAIT, PEER_SILENCE, PING_EVERY};
+use wire::limits::{CLOSE_WAIT, PING_EVERY};
 
 use crate::local::{self, Piece};
 use crate::terminal::Resizes;
@@ -51,18 +51,23 @@ pub(crate) enum BrokenRule {
     Frame(BadFrame),
 }
 
-/// Passes on what the server says until it ends, and drops `output` then.
+/// Passes on what the server says until it ends, and drops `output` then. A server that is silent
+/// for as long as `silence` is taken for dead.
 ///
 /// While `output` is full nothing is read, and the server's silence is our own doing: so it is
 /// only measured while we listen.
-pub(crate) async fn receive<S>(mut server: S, output: mpsc::Sender<Piece>) -> (Received, End)
+pub(crate) async fn receive<S>(
+    mut server: S,
+    output: mpsc::Sender<Piece>,
+    silence: Duration,
+) -> (Received, End)
 where
     S: Stream<Item = tungstenite::Result<Message>> + Unpin,
 {
     let mut received = Received::default();
     let end = loop {
         // After its last word a server has only the close to say.
-        let patience = if received.status.is_some() { CLOSE_WAIT } else { PEER_SILENCE };
+        let patience = if received.status.is_some() { CLOSE_WAIT } else { silence };
         let message = match timeout(patience, server.next()).await {
             Err(_) => break End::Silent(patience),
             Ok(None) => break End::HungUp,
@@ -205,8 +210,11 @@ mod tests {
 
     fn heard(messages: Vec<Message>) -> (Received, End, Vec<Piece>) {
         let (output, mut pieces) = mpsc::channel(messages.len() + 1);
-        let (received, end) =
-            runtime().block_on(receive(stream::iter(messages.into_iter().map(Ok)), output));
+        let (received, end) = runtime().block_on(receive(
+            stream::iter(messages.into_iter().map(Ok)),
+            output,
+            Duration::MAX,
+        ));
         let pieces = std::iter::from_fn(|| pieces.blocking_recv()).collect();
         (received, end, pieces)
     }
@@ -243,6 +251,33 @@ mod tests {
     fn a_connection_that_ends_without_a_close_is_a_hang_up() {
         let (_, end, _) = heard(vec![message(Channel::Stdout, b"some")]);
         assert!(matches!(end, End::HungUp));
+    }
+
+    #[test]
+    fn a_server_that_says_nothing_is_given_up() {
+        let (output, _pieces) = mpsc::channel(1);
+        let silence = Duration::from_millis(1);
+        let nothing = stream::pending::<tungstenite::Result<Message>>();
+        let end = runtime().block_on(async { receive(nothing, output, silence).await.1 });
+        assert!(matches!(end, End::Silent(for_long) if for_long == silence));
+    }
+
+    #[test]
+    fn silence_is_not_measured_while_our_own_reader_stalls() {
+        let silence = Duration::from_millis(20);
+        let (output, mut pieces) = mpsc::channel(1);
+        let said: Vec<_> = (0..3).map(|_| Ok(message(Channel::Stdout, b"x"))).collect();
+        let closed = [Ok(Message::Close(None))];
+        let end = runtime().block_on(async {
+            let reader = async {
+                // Longer than the server may be silent, which it is not: we do not listen.
+                tokio::time::sleep(silence * 2).await;
+                while pieces.recv().await.is_some() {}
+            };
+            let server = stream::iter(said.into_iter().chain(closed));
+            tokio::join!(receive(server, output, silence), reader).0.1
+        });
+        assert!(matches!(end, End::Closed { .. }), "{end:?}");
     }
 
     fn said(protocol: Protocol) -> Vec<Message> {

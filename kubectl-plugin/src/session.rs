@@ -5,9 +5,13 @@
 use std::io;
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{Sink, SinkExt, StreamExt};
 use tokio::select;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+use wire::limits::PEER_SILENCE;
 
 use crate::connect::Connection;
 use crate::local::{self, Finished, OutputError};
@@ -61,6 +65,17 @@ enum Ended {
     Here(Cut),
 }
 
+impl Ended {
+    /// What the close says, where it is not the answer to the agent's.
+    fn close_code(&self) -> CloseCode {
+        match self {
+            Self::Server(_, End::Broken(_)) => CloseCode::Protocol,
+            Self::Server(..) => CloseCode::Normal,
+            Self::Here(_) => CloseCode::Away,
+        }
+    }
+}
+
 /// What ends a session on this side.
 enum Cut {
     Signal(u8),
@@ -99,14 +114,14 @@ pub(crate) async fn run(
     let (mut server, words) = socket.split();
     let input = Input { stdin, resizes };
     let ended = select! {
-        (received, end) = pump::receive(words, output) => Ended::Server(received, end),
+        (received, end) = pump::receive(words, output, PEER_SILENCE) => Ended::Server(received, end),
         error = pump::send(&mut server, input, protocol) => Ended::Here(Cut::Stdin(error)),
         cut = cut(&mut signals, deadline) => Ended::Here(cut),
         // While the queue is open the output can only end by an error.
         error = broken(&mut finished) => Ended::Here(Cut::Output(error)),
     };
-    // Answers the agent's close or is the first to say it; it has nothing to tell the person.
-    let _ = timeout(GOODBYE, server.close()).await;
+    // What comes of the goodbye changes nothing for the person.
+    let _ = timeout(GOODBYE, say_goodbye(&mut server, ended.close_code())).await;
     match ended {
         Ended::Here(cut) => cut.judge(),
         Ended::Server(received, end) => {
@@ -120,6 +135,17 @@ pub(crate) async fn run(
             }
         }
     }
+}
+
+/// Answers the agent's close, or is the first to say it.
+async fn say_goodbye<S>(server: &mut S, code: CloseCode) -> Result<(), S::Error>
+where
+    S: Sink<Message> + Unpin,
+{
+    let close = CloseFrame { code, reason: Utf8Bytes::default() };
+    // Refused where the agent has closed already: then its answer only needs to be sent.
+    let _ = server.feed(Message::Close(Some(close))).await;
+    server.close().await
 }
 
 /// A signal to us or the end of our time, whichever comes first.

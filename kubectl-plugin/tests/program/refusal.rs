@@ -63,6 +63,20 @@ fn no_agent_at_the_address_is_said_with_a_hint() {
 }
 
 #[test]
+fn an_agent_that_does_not_answer_in_time_is_given_up() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("agent.sock");
+    let _nobody_accepts = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
+    let mut command = program();
+    command.arg("--agent").arg(format!("unix:{}", path.display()));
+    command.args(["--timeout", "50ms", "web", "--", "ps"]).stderr(Stdio::piped());
+    let left = left(command.spawn().expect("the program"));
+    assert_eq!(left.code, 125);
+    assert!(left.stderr.contains("could not start"), "{}", left.stderr);
+    assert!(left.stderr.contains("within 50ms (--timeout)"), "{}", left.stderr);
+}
+
+#[test]
 fn wrong_command_lines_exit_2_and_say_what_is_wrong() {
     let long = "x".repeat(wire::limits::QUERY);
     let cases: [(&[&str], &str); 9] = [

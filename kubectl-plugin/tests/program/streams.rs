@@ -119,7 +119,7 @@ fn a_reader_that_goes_away_ends_the_session_quietly() {
 fn output_that_cannot_be_written_is_a_failure() {
     let agent = Agent::new(|mut session| async move {
         session.say(Channel::Stdout, b"abc").await;
-        assert!(matches!(session.hear().await, Some(Said::Close(_))));
+        assert_eq!(session.hear().await, Some(Said::Close(1001)));
     });
     let mut command = agent.command(&["web", "--", "ps"]);
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
@@ -131,7 +131,7 @@ fn output_that_cannot_be_written_is_a_failure() {
 #[test]
 fn a_session_past_its_time_is_ended_and_said() {
     let agent = Agent::new(|mut session| async move {
-        assert!(matches!(session.hear().await, Some(Said::Close(_))));
+        assert_eq!(session.hear().await, Some(Said::Close(1001)));
     });
     let left = agent.run(&["--timeout", "50ms", "web", "--", "sleep", "9"]);
     assert_eq!(left.code, 125);
@@ -155,7 +155,7 @@ fn ctrl_c_without_a_terminal_ends_the_session() {
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
         let agent = Agent::new(|mut session| async move {
             session.say(Channel::Stdout, b"ready").await;
-            assert!(matches!(session.hear().await, Some(Said::Close(_))));
+            assert_eq!(session.hear().await, Some(Said::Close(1001)));
         });
         let mut child = agent.command(&["web", "--", "sleep", "9"]).spawn().expect("the program");
         child.stdout.as_mut().expect("stdout").read_exact(&mut [0; 5]).expect("it has begun");
@@ -163,6 +163,28 @@ fn ctrl_c_without_a_terminal_ends_the_session() {
         let left = agent.finish(child);
         assert_eq!((left.code, &*left.stderr), (code, ""));
     }
+}
+
+#[test]
+fn a_signal_that_our_parent_ignores_does_not_end_the_session() {
+    let (go_on, told) = mpsc::sync_channel(1);
+    let agent = Agent::new(move |mut session| async move {
+        session.say(Channel::Stdout, b"ready").await;
+        told.recv().expect("a signal sent");
+        session.status(Exit::Code(0), 5, 0).await;
+        session.close(1000, "").await;
+    });
+    let command = agent.command(&["web", "--", "sleep", "9"]);
+    // What `nohup` does.
+    let mut nohup = std::process::Command::new("/bin/sh");
+    nohup.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]);
+    nohup.arg(command.get_program()).args(command.get_args());
+    nohup.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = nohup.spawn().expect("the program");
+    child.stdout.as_mut().expect("stdout").read_exact(&mut [0; 5]).expect("it has begun");
+    kill_process(Pid::from_child(&child), Signal::HUP).expect("a signal");
+    go_on.send(()).expect("a listener");
+    assert_eq!(agent.finish(child).code, 0);
 }
 
 #[test]
