@@ -1,0 +1,153 @@
+//! Which of several containers is meant: the rules, without asking anybody.
+
+use super::error::LocateError;
+use super::record::{PodIdentity, Record, Role, TaskState};
+
+/// The one container that `prefix` means. A whole ID wins over longer ones that begin with it.
+pub(super) fn by_id(
+    prefix: &str,
+    searched: &[String],
+    records: Vec<Record>,
+) -> Result<Record, LocateError> {
+    let (exact, longer): (Vec<Record>, Vec<Record>) =
+        records.into_iter().partition(|record| record.id == prefix);
+    let mut candidates = if exact.is_empty() { longer } else { exact };
+    match (candidates.pop(), candidates.is_empty()) {
+        (Some(only), true) => Ok(only),
+        (Some(last), false) => {
+            candidates.push(last);
+            let candidates = candidates.iter().map(Record::to_string).collect();
+            Err(LocateError::Ambiguous { prefix: prefix.to_owned(), candidates })
+        }
+        (None, _) => {
+            let searched = searched.iter().cloned().collect();
+            Err(LocateError::NotFound { prefix: prefix.to_owned(), searched })
+        }
+    }
+}
+
+/// The containers of the newest pod among `records`, oldest first; the pod's name may have been
+/// another pod's before, whose containers can still be lying about.
+pub(super) fn of_newest_pod(records: Vec<Record>) -> Vec<(Record, PodIdentity)> {
+    let pods = records.iter().filter_map(|record| Some((record.created, record.role.pod()?)));
+    let Some((_, newest)) = pods.max_by_key(|(created, _)| *created) else {
+        return Vec::new();
+    };
+    let uid = newest.uid.clone();
+    let mut members: Vec<_> = records
+        .into_iter()
+        .filter_map(|record| match &record.role {
+            Role::Member(pod) if pod.uid == uid => {
+                let pod = pod.clone();
+                Some((record, pod))
+            }
+            Role::Member(_) | Role::Sandbox(_) | Role::Alone => None,
+        })
+        .collect();
+    members.sort_by_key(|(record, _)| record.created);
+    members
+}
+
+/// The attempt to enter, of attempts that are sorted by age: of the name that was created first
+/// among those that run, the newest one that runs.
+///
+/// Where none runs, the newest of all: the older ones are mostly init containers, whose end is no
+/// news to anybody.
+pub(super) fn attempt(attempts: Vec<(Record, TaskState)>) -> Option<(Record, TaskState)> {
+    let running = |(_, state): &(Record, TaskState)| matches!(state, TaskState::Running { .. });
+    let name = |(record, _): &(Record, TaskState)| {
+        record.role.pod().map(|pod| pod.container.clone()).unwrap_or_default()
+    };
+    let alive: Vec<String> = attempts.iter().filter(|a| running(a)).map(name).collect();
+    // By the first attempt of a name: a restart does not move a container behind its neighbours.
+    let first = attempts.iter().map(name).find(|name| alive.contains(name));
+    let mut newest_first = attempts.into_iter().rev();
+    match first {
+        Some(first) => newest_first.find(|a| running(a) && name(a) == first),
+        None => newest_first.next(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::{pod, record};
+    use super::*;
+
+    const RUNNING: TaskState = TaskState::Running { pid: 7 };
+    const STOPPED: TaskState = TaskState::Stopped { code: 0 };
+
+    fn alone(id: &str) -> Record {
+        record(id, Role::Alone, 0)
+    }
+
+    fn member(id: &str, name: &str, created: i64) -> Record {
+        record(id, Role::Member(pod("1", name)), created)
+    }
+
+    fn chosen(attempts: Vec<(Record, TaskState)>) -> String {
+        attempt(attempts).expect("an attempt").0.id
+    }
+
+    #[test]
+    fn a_whole_id_wins_over_those_that_begin_with_it() {
+        let found = by_id("web1", &[], vec![alone("web10"), alone("web1"), alone("web11")]);
+        assert_eq!(found.expect("a container").id, "web1");
+    }
+
+    #[test]
+    fn the_same_id_in_two_namespaces_is_ambiguous_and_both_are_listed() {
+        let mut elsewhere = alone("web1");
+        elsewhere.namespace = "moby".to_owned();
+        let error = by_id("web1", &[], vec![alone("web1"), elsewhere]).expect_err("two");
+        assert!(error.to_string().ends_with("k8s.io/web1, moby/web1"), "{error}");
+    }
+
+    #[test]
+    fn what_is_not_found_says_where_it_was_looked_for() {
+        let searched = ["default".to_owned(), "moby".to_owned()];
+        let error = by_id("feed", &searched, Vec::new()).expect_err("nothing");
+        assert!(error.to_string().contains("`feed`"), "{error}");
+        assert!(error.to_string().contains("default, moby"), "{error}");
+    }
+
+    #[test]
+    fn the_first_container_is_the_first_created_that_runs() {
+        let attempts = vec![
+            (member("init", "setup", 1), STOPPED),
+            (member("app", "app", 2), RUNNING),
+            (member("proxy", "proxy", 3), RUNNING),
+        ];
+        assert_eq!(chosen(attempts), "app");
+    }
+
+    #[test]
+    fn a_restarted_container_stays_the_first_and_its_newest_attempt_is_entered() {
+        let attempts = vec![
+            (member("app-0", "app", 1), STOPPED),
+            (member("proxy", "proxy", 2), RUNNING),
+            (member("app-1", "app", 3), RUNNING),
+        ];
+        assert_eq!(chosen(attempts), "app-1");
+    }
+
+    #[test]
+    fn where_none_runs_the_newest_is_the_one_that_is_reported() {
+        let attempts =
+            vec![(member("init", "setup", 1), STOPPED), (member("app", "app", 2), STOPPED)];
+        assert_eq!(chosen(attempts), "app");
+    }
+
+    #[test]
+    fn containers_of_an_earlier_pod_of_that_name_do_not_count() {
+        let before = record("old", Role::Member(pod("0", "app")), 1);
+        let sandbox = record("sandbox", Role::Sandbox(pod("1", "")), 2);
+        let ids: Vec<String> =
+            of_newest_pod(vec![member("new", "app", 3), before.clone(), sandbox.clone()])
+                .into_iter()
+                .map(|(record, _)| record.id)
+                .collect();
+        assert_eq!(ids, ["new"]);
+        // The new pod's container does not exist yet: the old one must not stand in for it.
+        assert!(of_newest_pod(vec![before, sandbox]).is_empty());
+    }
+}

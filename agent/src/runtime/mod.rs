@@ -1,0 +1,62 @@
+//! From what a person calls a container to the process that is its init.
+//!
+//! The seam between sessions and whatever runs the containers: sessions know [`ContainerRuntime`],
+//! tests decorate it, and [`Containerd`] is the one that exists. Nothing here opens a process: the
+//! pid is a number until `entry` holds it, which is why [`ContainerRuntime::confirm`] exists.
+
+mod choose;
+mod containerd;
+mod error;
+mod filter;
+mod record;
+
+use std::future::Future;
+
+use wire::{ContainerPrefix, Label, ObjectName};
+
+pub use containerd::Containerd;
+pub use error::{LocateError, Shortlist, Unreachable};
+pub use record::{PodIdentity, TaskState};
+
+/// Which container is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// By a unique beginning of its ID, in one containerd namespace or in all of them.
+    Container { prefix: ContainerPrefix, namespace: Option<String> },
+    /// By its pod; without a name, the pod's first running container.
+    Pod {
+        namespace: Label,
+        name: ObjectName,
+        container: Option<Label>,
+        containerd_namespace: Option<String>,
+    },
+}
+
+/// A running container, as its runtime describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located {
+    pub id: String,
+    /// containerd's namespace, not a Kubernetes one.
+    pub namespace: String,
+    /// Its init, in the pid namespace of the runtime. Only a number: confirm it once it is held.
+    pub pid: u32,
+    /// `linux.cgroupsPath` of the OCI spec.
+    pub cgroup: Option<String>,
+    /// The shim that runs it, such as `io.containerd.runc.v2`.
+    pub runtime: String,
+    pub pod: Option<PodIdentity>,
+}
+
+/// What sessions need of the program that runs the containers.
+pub trait ContainerRuntime: Send + Sync + 'static {
+    /// Finds the one running container that `query` means.
+    fn locate(&self, query: &Query) -> impl Future<Output = Result<Located, LocateError>> + Send;
+
+    /// Asks again whether `located` still runs as the same process.
+    ///
+    /// To be called once the process is held: a pid that was reused in between is caught here.
+    fn confirm(&self, located: &Located) -> impl Future<Output = Result<(), LocateError>> + Send;
+
+    /// The runtime's name and version, which proves that it answers.
+    fn probe(&self) -> impl Future<Output = Result<String, LocateError>> + Send;
+}

@@ -1,0 +1,221 @@
+//! One container of containerd, read once: what it is, whose it is, and how its task is.
+//!
+//! Pod identity is believed only of containers that the CRI plugin made: it overwrites its own
+//! labels, where other clients of containerd let anybody write them.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use containerd_client::services::v1::Container;
+use containerd_client::types::v1::{Process, Status};
+use serde::Deserialize;
+
+use super::Located;
+use super::filter::{KIND, POD_NAME, POD_NAMESPACE};
+
+const POD_UID: &str = "io.kubernetes.pod.uid";
+const CONTAINER_NAME: &str = "io.kubernetes.container.name";
+
+/// The pod that a container belongs to, and its name there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodIdentity {
+    pub namespace: String,
+    pub name: String,
+    pub uid: String,
+    pub container: String,
+}
+
+/// What a container is to Kubernetes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Nothing: Docker, nerdctl or `ctr` made it.
+    Alone,
+    /// What holds a pod's namespaces; its `container` is empty.
+    Sandbox(PodIdentity),
+    Member(PodIdentity),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) id: String,
+    pub(super) namespace: String,
+    pub(super) role: Role,
+    /// Seconds and nanoseconds since 1970.
+    pub(super) created: (i64, i32),
+    runtime: String,
+    cgroup: Option<String>,
+}
+
+/// What containerd says of a container's process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskState {
+    /// There is no process: never started, or already cleaned up.
+    Created,
+    Running {
+        pid: u32,
+    },
+    Stopped {
+        code: u32,
+    },
+    Paused,
+    Unknown,
+}
+
+/// The only part of an OCI spec that matters here.
+#[derive(Deserialize)]
+struct Spec {
+    linux: Option<Linux>,
+}
+
+#[derive(Deserialize)]
+struct Linux {
+    #[serde(rename = "cgroupsPath")]
+    cgroups_path: Option<String>,
+}
+
+impl Record {
+    pub(super) fn read(namespace: &str, container: Container) -> Self {
+        let Container { id, labels, runtime, spec, created_at, .. } = container;
+        let spec = spec.and_then(|any| serde_json::from_slice::<Spec>(&any.value).ok());
+        Self {
+            id,
+            namespace: namespace.to_owned(),
+            role: Role::read(&labels),
+            created: created_at.map(|at| (at.seconds, at.nanos)).unwrap_or_default(),
+            runtime: runtime.map(|runtime| runtime.name).unwrap_or_default(),
+            cgroup: spec.and_then(|spec| spec.linux?.cgroups_path),
+        }
+    }
+
+    pub(super) fn running_as(self, pid: u32) -> Located {
+        let Self { id, namespace, role, created: _, runtime, cgroup } = self;
+        let pod = match role {
+            Role::Member(pod) => Some(pod),
+            Role::Alone | Role::Sandbox(_) => None,
+        };
+        Located { id, namespace, pid, cgroup, runtime, pod }
+    }
+}
+
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, namespace, role, .. } = self;
+        write!(f, "{namespace}/{id}")?;
+        match role {
+            Role::Alone => Ok(()),
+            Role::Sandbox(pod) => write!(f, " (sandbox of pod {pod})"),
+            Role::Member(pod) => {
+                write!(f, " (pod {pod}, container {})", pod.container.escape_debug())
+            }
+        }
+    }
+}
+
+impl fmt::Display for PodIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace.escape_debug(), self.name.escape_debug())
+    }
+}
+
+impl Role {
+    fn read(labels: &HashMap<String, String>) -> Self {
+        let label = |name: &str| labels.get(name).cloned().unwrap_or_default();
+        let pod = || PodIdentity {
+            namespace: label(POD_NAMESPACE),
+            name: label(POD_NAME),
+            uid: label(POD_UID),
+            container: label(CONTAINER_NAME),
+        };
+        match labels.get(KIND).map(String::as_str) {
+            Some("container") => Self::Member(pod()),
+            Some("sandbox") => Self::Sandbox(PodIdentity { container: String::new(), ..pod() }),
+            _ => Self::Alone,
+        }
+    }
+
+    pub(super) fn pod(&self) -> Option<&PodIdentity> {
+        match self {
+            Self::Alone => None,
+            Self::Sandbox(pod) | Self::Member(pod) => Some(pod),
+        }
+    }
+}
+
+impl TaskState {
+    pub(super) fn read(process: &Process) -> Self {
+        match process.status() {
+            Status::Running if process.pid != 0 => Self::Running { pid: process.pid },
+            Status::Created => Self::Created,
+            Status::Stopped => Self::Stopped { code: process.exit_status },
+            Status::Paused | Status::Pausing => Self::Paused,
+            Status::Running | Status::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl fmt::Display for TaskState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Created => f.write_str("created and not started"),
+            Self::Running { pid } => write!(f, "running as process {pid}"),
+            Self::Stopped { code } => write!(f, "stopped with exit code {code}"),
+            Self::Paused => f.write_str("paused"),
+            Self::Unknown => f.write_str("in a state that containerd does not know"),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) fn record(id: &str, role: Role, created: i64) -> Record {
+    Record {
+        id: id.to_owned(),
+        namespace: "k8s.io".to_owned(),
+        role,
+        created: (created, 0),
+        runtime: "io.containerd.runc.v2".to_owned(),
+        cgroup: None,
+    }
+}
+
+#[cfg(test)]
+pub(super) fn pod(uid: &str, container: &str) -> PodIdentity {
+    let [namespace, name, uid, container] = ["shop", "web", uid, container].map(str::to_owned);
+    PodIdentity { namespace, name, uid, container }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(pairs: &[(&str, &str)]) -> HashMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn labels_of_a_pod_count_only_where_the_cri_plugin_wrote_its_own() {
+        let claimed = [(POD_NAME, "web"), (POD_NAMESPACE, "kube-system")];
+        assert_eq!(Role::read(&labels(&claimed)), Role::Alone);
+        let made = [claimed[0], claimed[1], (KIND, "container"), (CONTAINER_NAME, "app")];
+        let Role::Member(pod) = Role::read(&labels(&made)) else { panic!("a member of a pod") };
+        assert_eq!((pod.to_string(), pod.container), ("kube-system/web".into(), "app".into()));
+    }
+
+    #[test]
+    fn a_candidate_is_shown_with_its_pod_and_without_terminal_escapes() {
+        let member = record("abcd1234", Role::Member(pod("1", "a\u{1b}[2Jp")), 0).to_string();
+        assert_eq!(member, "k8s.io/abcd1234 (pod shop/web, container a\\u{1b}[2Jp)");
+        assert_eq!(record("abcd", Role::Alone, 0).to_string(), "k8s.io/abcd");
+    }
+
+    #[test]
+    fn the_cgroup_is_read_from_the_spec_and_a_strange_spec_is_no_failure() {
+        let read = |spec: &str| {
+            let mut container = Container::default();
+            container.spec.get_or_insert_default().value = spec.as_bytes().to_vec();
+            Record::read("k8s.io", container).cgroup
+        };
+        assert_eq!(read(r#"{"linux":{"cgroupsPath":"/a/b"}}"#).as_deref(), Some("/a/b"));
+        assert_eq!(read(r#"{"windows":{}}"#), None);
+        assert_eq!(read("not JSON"), None);
+    }
+}
