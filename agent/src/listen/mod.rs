@@ -1,0 +1,118 @@
+//! Sockets and who is at the other end of them; every listener serves the same router.
+//!
+//! Own accept loops instead of `axum::serve`: its TLS handshakes would wait for each other. HTTP/1.1
+//! only, as websockets need it and nothing here needs more.
+
+mod certificates;
+mod tls;
+mod unix;
+
+use std::convert::Infallible;
+use std::fmt;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tower::ServiceExt;
+use tracing::debug;
+use wire::limits;
+
+pub use certificates::{CertificateError, CertificateFiles, Certificates, RELOAD_EVERY};
+pub use tls::TlsListener;
+pub use unix::{UnixError, UnixListener};
+
+use crate::metrics::Metrics;
+use crate::shutdown::Shutdown;
+
+/// Header fields of one request; ours have about 400 bytes.
+const FIELDS: usize = 16 << 10;
+
+/// Path and the rest of the request line. Names in a path are bounded by `wire`'s name types.
+const LINE_BESIDES_QUERY: usize = 4 << 10;
+
+/// Request line and header fields together: hyper knows no limit for the fields alone, and a command
+/// line travels in the query. Past this the answer is 431.
+const HEAD: usize = limits::QUERY + LINE_BESIDES_QUERY + FIELDS;
+
+/// One read ahead of what the head may take, so that it is the head's limit that refuses.
+const BUFFER: usize = HEAD + (16 << 10);
+
+/// From the first byte a client may send to the end of its header fields; idle connections too.
+const HEAD_LIMIT: Duration = Duration::from_secs(10);
+
+/// Open connections of one listener that are not sessions yet: those are bounded by their slots.
+const MOST_CONNECTIONS: usize = 256;
+
+/// Pause after `accept` failed, mostly for want of descriptors: those come back as sessions end.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Who is at the other end, as the listener proved it. In the extensions of every request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// root on this node, through the unix socket.
+    Root { pid: Option<i32> },
+    /// The holder of a client certificate.
+    Certificate { name: String, address: SocketAddr },
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root { pid: Some(pid) } => write!(f, "root (process {pid})"),
+            Self::Root { pid: None } => f.write_str("root"),
+            Self::Certificate { name, address } => write!(f, "certificate {name} from {address}"),
+        }
+    }
+}
+
+/// What a listener needs to serve.
+#[derive(Clone, Debug)]
+pub struct Serving {
+    pub router: Router,
+    pub metrics: Metrics,
+    pub shutdown: Shutdown,
+}
+
+impl Serving {
+    /// Serves one connection until it ends, is upgraded, or the agent drains.
+    async fn connection<S>(self, stream: S, peer: Peer)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { router, metrics: _, shutdown } = self;
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer.clone());
+            answer(router.clone(), request)
+        });
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(HEAD_LIMIT)
+            .max_header_size(HEAD)
+            .max_buf_size(BUFFER);
+        let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+        let mut connection = pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = shutdown.draining() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            // The client's doing in almost every case, so it is not worth an operator's eye.
+            debug!(error = %crate::chain(&error), "connection failed");
+        }
+    }
+}
+
+async fn answer(router: Router, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    router.oneshot(request).await
+}

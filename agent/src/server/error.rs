@@ -1,0 +1,150 @@
+//! Refusals: an HTTP code, a Kubernetes reason and a text, as the body every client understands.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use wire::{BadRequest, Status};
+
+use crate::chain::chain;
+use crate::runtime::{LocateError, Unreachable};
+use crate::slots::Full;
+
+/// Reasons that `metav1.Status` knows, as far as they are used here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    BadRequest,
+    Forbidden,
+    NotFound,
+    MethodNotAllowed,
+    Conflict,
+    TooManyRequests,
+    InternalError,
+    ServiceUnavailable,
+    Timeout,
+}
+
+impl Reason {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BadRequest => "BadRequest",
+            Self::Forbidden => "Forbidden",
+            Self::NotFound => "NotFound",
+            Self::MethodNotAllowed => "MethodNotAllowed",
+            Self::Conflict => "Conflict",
+            Self::TooManyRequests => "TooManyRequests",
+            Self::InternalError => "InternalError",
+            Self::ServiceUnavailable => "ServiceUnavailable",
+            Self::Timeout => "Timeout",
+        }
+    }
+
+    #[must_use]
+    pub fn code(self) -> StatusCode {
+        match self {
+            Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Conflict => StatusCode::CONFLICT,
+            Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
+            Self::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+}
+
+/// An answer that is an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    reason: Reason,
+    message: String,
+    exit_code: Option<u8>,
+}
+
+impl Refusal {
+    #[must_use]
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), exit_code: None }
+    }
+
+    /// The same, with the exit code that a shell would have used: 126 or 127.
+    #[must_use]
+    pub fn with_exit_code(self, code: u8) -> Self {
+        Self { exit_code: Some(code), ..self }
+    }
+
+    #[must_use]
+    pub fn to_status(&self) -> Status {
+        let code = self.reason.code().as_u16();
+        let status = Status::refusal(code, self.reason.as_str(), self.message.clone());
+        match self.exit_code {
+            Some(exit_code) => status.with_exit_code(exit_code),
+            None => status,
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let json = HeaderValue::from_static("application/json");
+        let body = self.to_status().to_json();
+        let mut response =
+            (self.reason.code(), [(header::CONTENT_TYPE, json)], body).into_response();
+        response.extensions_mut().insert(self.reason); // counted by the router
+        response
+    }
+}
+
+impl From<LocateError> for Refusal {
+    fn from(error: LocateError) -> Self {
+        let reason = match &error {
+            LocateError::NotFound { .. }
+            | LocateError::NoSuchPod { .. }
+            | LocateError::NoSuchContainerInPod { .. } => Reason::NotFound,
+            LocateError::Ambiguous { .. }
+            | LocateError::NotRunning { .. }
+            | LocateError::EmptyPod { .. }
+            | LocateError::Restarted { .. } => Reason::Conflict,
+            LocateError::IsSandbox { .. } | LocateError::BadNamespace { .. } => Reason::BadRequest,
+            LocateError::Unreachable { source: Unreachable::Silent { .. }, .. } => Reason::Timeout,
+            LocateError::Unreachable { .. } => Reason::ServiceUnavailable,
+            LocateError::Answer { .. } => Reason::InternalError,
+        };
+        Self::new(reason, chain(&error))
+    }
+}
+
+impl From<BadRequest> for Refusal {
+    fn from(error: BadRequest) -> Self {
+        Self::new(Reason::BadRequest, chain(&error))
+    }
+}
+
+impl From<Full> for Refusal {
+    fn from(error: Full) -> Self {
+        Self::new(Reason::TooManyRequests, chain(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_absent_containerd_is_503_with_the_socket_and_what_to_do() {
+        let source = Unreachable::Missing;
+        let error = LocateError::Unreachable { socket: "/run/c.sock".into(), source };
+        let status = Refusal::from(error).to_status();
+        assert_eq!((status.code, status.reason.as_str()), (503, "ServiceUnavailable"));
+        for word in ["/run/c.sock", "--containerd"] {
+            assert!(status.message.contains(word), "{}", status.message);
+        }
+    }
+
+    #[test]
+    fn a_refusal_can_carry_the_exit_code_of_a_shell() {
+        let status = Refusal::new(Reason::NotFound, "no `foo`").with_exit_code(127).to_status();
+        assert_eq!((status.code, status.exit_code()), (404, Some(127)));
+    }
+}

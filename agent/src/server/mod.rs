@@ -1,0 +1,99 @@
+//! The router: the same on every listener.
+//!
+//! Who may connect is decided in [`crate::listen`]; what a session is in `session`. Here is what
+//! every request has: health, metrics, and errors that are a `metav1.Status`.
+
+mod error;
+mod health;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{Method, Uri};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::get;
+
+pub use error::{Reason, Refusal};
+
+use crate::metrics::Metrics;
+use crate::runtime::ContainerRuntime;
+use crate::shutdown::Shutdown;
+use crate::slots::{Slot, Slots};
+
+/// What requests share.
+#[derive(Debug)]
+pub struct Agent<R> {
+    pub runtime: Arc<R>,
+    pub metrics: Metrics,
+    pub shutdown: Shutdown,
+    pub slots: Slots,
+}
+
+impl<R> Clone for Agent<R> {
+    fn clone(&self) -> Self {
+        Self {
+            runtime: Arc::clone(&self.runtime),
+            metrics: self.metrics.clone(),
+            shutdown: self.shutdown.clone(),
+            slots: self.slots.clone(),
+        }
+    }
+}
+
+impl<R> Agent<R> {
+    /// A slot for one session, or why there is none.
+    pub fn admit(&self) -> Result<Slot, Refusal> {
+        self.admitting()?;
+        Ok(self.slots.take()?)
+    }
+
+    fn admitting(&self) -> Result<(), Refusal> {
+        if self.shutdown.is_draining() {
+            let message = "this agent is shutting down and takes no new sessions";
+            return Err(Refusal::new(Reason::ServiceUnavailable, message));
+        }
+        Ok(())
+    }
+}
+
+/// Everything that is served; `sessions` are the routes of `exec`, with their own state.
+pub fn router<R: ContainerRuntime>(agent: Agent<R>, sessions: Router) -> Router {
+    let metrics = agent.metrics.clone();
+    Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz::<R>))
+        .route("/metrics", get(health::metrics::<R>))
+        .with_state(agent)
+        .merge(sessions)
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(from_fn_with_state(metrics, count_refusals))
+}
+
+async fn no_such_path(uri: Uri) -> Refusal {
+    Refusal::new(Reason::NotFound, format!("there is nothing at {}", brief(uri.path())))
+}
+
+async fn no_such_method(method: Method, uri: Uri) -> Refusal {
+    let path = brief(uri.path());
+    Refusal::new(
+        Reason::MethodNotAllowed,
+        format!("{path} does not answer to {}", brief(method.as_str())),
+    )
+}
+
+async fn count_refusals(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    if let Some(reason) = response.extensions().get::<Reason>() {
+        metrics.refused(*reason);
+    }
+    response
+}
+
+/// A client's own words may be long; an answer need not repeat them all.
+fn brief(text: &str) -> String {
+    const LONGEST: usize = 200;
+    text.chars().take(LONGEST).flat_map(char::escape_debug).collect()
+}
