@@ -1,3 +1,10 @@
-//! The program on the node.
+//! The program `nsdebug-agent`; everything it does is in the library, where tests reach it.
 
-fn main() {}
+use std::process::ExitCode;
+
+use agent::command::{self, Cli};
+use clap::Parser;
+
+fn main() -> ExitCode {
+    command::run(Cli::parse())
+}

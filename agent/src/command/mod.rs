@@ -1,0 +1,100 @@
+//! The command line: what can be asked, and how failures are said, once.
+
+pub mod check;
+pub mod exec;
+pub mod serve;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+
+use crate::config::ServeArgs;
+use crate::logging::{self, LogArgs};
+
+/// nsdebug's own failure, as distinct from any of the tool's.
+pub const OWN_FAILURE: u8 = 125;
+/// A command line that asks for what cannot be.
+pub const USAGE: u8 = 2;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  the tool's own, else
+  128+n  the tool was killed by signal n
+  127    there is no such tool
+  126    the tool cannot be executed
+  125    nsdebug itself failed
+  2      wrong usage
+  1      of `check`: a session could not work here";
+
+/// Runs tools that a container does not have, inside its Linux namespaces
+#[derive(Debug, Parser)]
+#[command(name = "nsdebug-agent", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(flatten)]
+    logging: LogArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run one tool in a container of this node, without a daemon
+    #[command(after_help = EXIT_CODES)]
+    Exec(Box<exec::ExecArgs>),
+    /// Serve sessions on sockets of this node
+    #[command(after_help = EXIT_CODES)]
+    Serve(ServeArgs),
+    /// Say what this node supports, a line each, and what is missing
+    #[command(after_help = EXIT_CODES)]
+    Check(check::CheckArgs),
+}
+
+/// Does what the command line says.
+#[must_use]
+pub fn run(cli: Cli) -> ExitCode {
+    let Cli { logging, command } = cli;
+    let level = match command {
+        Command::Serve(_) => Level::INFO,
+        // The terminal belongs to the tool.
+        Command::Exec(_) | Command::Check(_) => Level::WARN,
+    };
+    logging::start(logging, Targets::new().with_default(level));
+    match command {
+        Command::Exec(args) => exec::run(*args),
+        Command::Serve(args) => serve::run(args),
+        Command::Check(args) => check::run(&args),
+    }
+}
+
+/// Says on stderr why nothing more happens.
+pub(crate) fn complain(error: &dyn std::error::Error) {
+    // Nothing to do where stderr is closed: the exit code says it too.
+    let _ = writeln!(io::stderr(), "error: {}", crate::chain(error));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_an_environment_name() {
+        let mut root = Cli::command();
+        root.build();
+        for command in root.get_subcommands().filter(|command| command.get_name() != "help") {
+            for flag in command.get_opts().filter(|flag| flag.get_id() != "help") {
+                let name = flag.get_env().and_then(|name| name.to_str()).unwrap_or_default();
+                let what = format!("--{} of {}", flag.get_id(), command.get_name());
+                assert!(name.starts_with("NSDEBUG_"), "{what} has `{name}`");
+            }
+        }
+    }
+}

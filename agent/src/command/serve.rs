@@ -1,0 +1,143 @@
+//! `serve`: the daemon, from its sockets to its last session.
+
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use tokio::runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use super::{OWN_FAILURE, USAGE, complain};
+use crate::config::{Config, ServeArgs, TlsConfig, Tools};
+use crate::listen::{Certificates, RELOAD_EVERY, Serving, TlsListener, UnixListener};
+use crate::metrics::Metrics;
+use crate::runtime::Containerd;
+use crate::server::{Agent, router};
+use crate::shutdown::shutdown;
+use crate::slots::Slots;
+
+/// What sessions get, once told to end, to kill what they started and say why.
+const END_LIMIT: Duration = Duration::from_secs(5);
+
+#[must_use]
+pub fn run(args: ServeArgs) -> ExitCode {
+    let config = match Config::try_from(args) {
+        Ok(config) => config,
+        Err(error) => {
+            complain(&error);
+            return ExitCode::from(USAGE);
+        }
+    };
+    // One thread: sessions are tools, which have processes of their own.
+    let served = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")
+        .and_then(|runtime| runtime.block_on(serve(config)));
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(error.as_ref());
+            ExitCode::from(OWN_FAILURE)
+        }
+    }
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let Config { unix, tls, tools, containerd, grace, max_sessions } = config;
+    let mut signals = Signals::install().context("cannot listen for signals")?;
+    let (control, shutdown) = shutdown();
+    let agent = Agent {
+        runtime: Arc::new(Containerd::new(&containerd)),
+        metrics: Metrics::default(),
+        shutdown: shutdown.clone(),
+        slots: Slots::new(max_sessions),
+    };
+    let serving = Serving {
+        router: router(agent.clone(), sessions(&agent, tools)),
+        metrics: agent.metrics.clone(),
+        shutdown,
+    };
+    let mut listeners = JoinSet::new();
+    for path in unix {
+        listeners.spawn(UnixListener::bind(&path)?.serve(serving.clone()));
+        info!(path = %path.display(), "listening");
+    }
+    if let Some(tls) = tls {
+        listen_tls(tls, &serving, &mut listeners).await?;
+    }
+    info!(version = env!("CARGO_PKG_VERSION"), containerd = %containerd.display(), "started");
+
+    let signal = signals.next().await;
+    info!(signal, sessions = agent.slots.taken(), grace = grace.as_secs(), "draining");
+    control.drain();
+    listeners.join_all().await;
+    drain(&agent.slots, grace, &mut signals).await;
+    control.end();
+    if tokio::time::timeout(END_LIMIT, agent.slots.all_free()).await.is_err() {
+        warn!(sessions = agent.slots.taken(), "sessions did not end in time");
+    }
+    info!("stopped");
+    Ok(())
+}
+
+/// Seam: `server::exec` is merged here by whoever owns `session`.
+fn sessions(_agent: &Agent<Containerd>, tools: Tools) -> Router {
+    match tools {
+        Tools::Host => Router::new(),
+    }
+}
+
+async fn listen_tls(
+    config: TlsConfig,
+    serving: &Serving,
+    listeners: &mut JoinSet<()>,
+) -> anyhow::Result<()> {
+    let TlsConfig { addresses, files } = config;
+    let certificates = Certificates::load(files)?;
+    for address in addresses {
+        let listener = TlsListener::bind(address, certificates.subscribe())
+            .await
+            .with_context(|| format!("cannot listen on {address}"))?;
+        info!(address = %listener.address().unwrap_or(address), "listening");
+        listeners.spawn(listener.serve(serving.clone()));
+    }
+    listeners.spawn(certificates.keep_fresh(RELOAD_EVERY, serving.shutdown.clone()));
+    Ok(())
+}
+
+/// Waits for the sessions, for at most `grace` or until a second signal.
+async fn drain(slots: &Slots, grace: Duration, signals: &mut Signals) {
+    tokio::select! {
+        () = slots.all_free() => {}
+        () = tokio::time::sleep(grace) => info!(sessions = slots.taken(), "grace is over"),
+        signal = signals.next() => info!(signal, sessions = slots.taken(), "asked again"),
+    }
+}
+
+/// What an operator or a supervisor stops a daemon with.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn install() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "TERM",
+            _ = self.interrupt.recv() => "INT",
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! What `serve` is told, from flags and environment to values that cannot contradict each other.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use crate::listen::CertificateFiles;
+
+/// Where containerd listens everywhere.
+pub const CONTAINERD_SOCKET: &str = "/run/containerd/containerd.sock";
+
+/// Whose tools a session runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Tools {
+    /// The node's own file system.
+    Host,
+}
+
+/// Serve sessions on sockets of this node
+#[derive(Clone, Debug, clap::Args)]
+pub struct ServeArgs {
+    /// Where to listen, may be repeated: `unix:/PATH` (only root may connect) or `HOST:PORT` (TLS,
+    /// only holders of a client certificate)
+    #[arg(
+        long,
+        env = "NSDEBUG_LISTEN",
+        value_name = "ADDRESS",
+        value_delimiter = ',',
+        default_value = "unix:/run/nsdebug/agent.sock"
+    )]
+    listen: Vec<ListenAddress>,
+
+    /// The certificate chain to show, PEM; read again when it changes
+    #[arg(long, env = "NSDEBUG_TLS_CERT", value_name = "FILE", requires_all = ["tls_key", "client_ca"])]
+    tls_cert: Option<PathBuf>,
+
+    /// The private key of --tls-cert, PEM
+    #[arg(long, env = "NSDEBUG_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+
+    /// Who signs the certificates of clients that may connect, PEM
+    #[arg(long, env = "NSDEBUG_CLIENT_CA", value_name = "FILE", requires = "tls_cert")]
+    client_ca: Option<PathBuf>,
+
+    /// Whose tools sessions run; to be said, as the default is going to change
+    #[arg(long, env = "NSDEBUG_TOOLS", value_enum)]
+    tools: Tools,
+
+    /// containerd's socket
+    #[arg(long, env = "NSDEBUG_CONTAINERD", value_name = "SOCKET", default_value = CONTAINERD_SOCKET)]
+    containerd: PathBuf,
+
+    /// How long running sessions may go on after the first SIGTERM or SIGINT
+    #[arg(long, env = "NSDEBUG_GRACE", value_name = "SECONDS", default_value = "30")]
+    grace: u32,
+
+    /// Sessions at once; the next one is refused
+    #[arg(long, env = "NSDEBUG_MAX_SESSIONS", value_name = "COUNT", default_value = "64")]
+    max_sessions: NonZeroU16,
+}
+
+/// What `serve` does.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub unix: Vec<PathBuf>,
+    pub tls: Option<TlsConfig>,
+    pub tools: Tools,
+    pub containerd: PathBuf,
+    pub grace: Duration,
+    pub max_sessions: NonZeroU16,
+}
+
+#[derive(Clone, Debug)]
+pub struct TlsConfig {
+    pub addresses: Vec<SocketAddr>,
+    pub files: CertificateFiles,
+}
+
+/// One `--listen`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenAddress {
+    Unix(PathBuf),
+    Tls(Vec<SocketAddr>),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum BadAddress {
+    #[error("the path of a unix socket begins with `/`: unix:/run/nsdebug/agent.sock")]
+    RelativePath,
+    #[error("neither `unix:/PATH` nor `HOST:PORT` of this host, e.g. 0.0.0.0:7443")]
+    HostPort(#[source] std::io::Error),
+}
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadConfig {
+    #[error("--listen HOST:PORT needs --tls-cert, --tls-key and --client-ca")]
+    NoCertificate,
+    #[error("--tls-cert is given and no --listen HOST:PORT uses it")]
+    UnusedCertificate,
+}
+
+impl FromStr for ListenAddress {
+    type Err = BadAddress;
+
+    fn from_str(text: &str) -> Result<Self, BadAddress> {
+        match text.strip_prefix("unix:") {
+            Some(path) if path.starts_with('/') => Ok(Self::Unix(path.into())),
+            Some(_) => Err(BadAddress::RelativePath),
+            None => {
+                let addresses = text.to_socket_addrs().map_err(BadAddress::HostPort)?;
+                Ok(Self::Tls(addresses.collect()))
+            }
+        }
+    }
+}
+
+impl TryFrom<ServeArgs> for Config {
+    type Error = BadConfig;
+
+    fn try_from(args: ServeArgs) -> Result<Self, BadConfig> {
+        let ServeArgs {
+            listen,
+            tls_cert,
+            tls_key,
+            client_ca,
+            tools,
+            containerd,
+            grace,
+            max_sessions,
+        } = args;
+        let (mut unix, mut addresses) = (Vec::new(), Vec::new());
+        for address in listen {
+            match address {
+                ListenAddress::Unix(path) => unix.push(path),
+                ListenAddress::Tls(resolved) => addresses.extend(resolved),
+            }
+        }
+        let files = match (tls_cert, tls_key, client_ca) {
+            (Some(chain), Some(key), Some(client_ca)) => {
+                Some(CertificateFiles { chain, key, client_ca })
+            }
+            _ => None,
+        };
+        let tls = match (files, addresses.is_empty()) {
+            (Some(files), false) => Some(TlsConfig { addresses, files }),
+            (None, true) => None,
+            (None, false) => return Err(BadConfig::NoCertificate),
+            (Some(_), true) => return Err(BadConfig::UnusedCertificate),
+        };
+        let grace = Duration::from_secs(grace.into());
+        Ok(Self { unix, tls, tools, containerd, grace, max_sessions })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Args, FromArgMatches};
+
+    fn config(flags: &[&str]) -> Result<Config, String> {
+        let command = ServeArgs::augment_args(clap::Command::new("serve"));
+        let all = ["serve", "--tools", "host"].iter().chain(flags);
+        let matches = command.try_get_matches_from(all).map_err(|error| error.to_string())?;
+        let args = ServeArgs::from_arg_matches(&matches).map_err(|error| error.to_string())?;
+        Config::try_from(args).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn without_a_word_only_root_of_this_node_is_served() {
+        let config = config(&[]).expect("a configuration");
+        assert_eq!(config.unix, [PathBuf::from("/run/nsdebug/agent.sock")]);
+        assert!(config.tls.is_none());
+        assert_eq!(config.grace, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_port_without_certificates_is_refused_and_the_other_way_round() {
+        let error = config(&["--listen", "127.0.0.1:0"]).expect_err("no certificate");
+        assert!(error.contains("--client-ca"), "{error}");
+        let files = ["--tls-cert=c", "--tls-key=k", "--client-ca=a"];
+        assert!(config(&files).expect_err("no port").contains("--listen"));
+        assert!(config(&files[..2]).expect_err("no CA").contains("--client-ca"));
+        let both = [&files[..], &["--listen", "127.0.0.1:0", "--listen", "unix:/a"]].concat();
+        let config = config(&both).expect("a configuration");
+        assert_eq!((config.unix.len(), config.tls.map(|tls| tls.addresses.len())), (1, Some(1)));
+    }
+
+    #[test]
+    fn an_address_that_is_none_says_what_one_looks_like() {
+        for bad in ["unix:agent.sock", "7443", "/run/agent.sock"] {
+            let error = config(&["--listen", bad]).expect_err(bad);
+            assert!(error.contains("unix:/"), "{error}");
+        }
+    }
+}
