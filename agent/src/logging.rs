@@ -16,6 +16,7 @@ pub enum Format {
 
 /// How to log, on every subcommand.
 #[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Logging")]
 pub struct LogArgs {
     /// How log lines are written to stderr
     #[arg(long, global = true, env = "NSDEBUG_LOG_FORMAT", value_enum, default_value = "text")]

@@ -14,7 +14,7 @@ use containerd_client::services::v1::namespaces_client::NamespacesClient;
 use containerd_client::services::v1::tasks_client::TasksClient;
 use containerd_client::services::v1::version_client::VersionClient;
 use containerd_client::services::v1::{GetRequest, ListContainersRequest, ListNamespacesRequest};
-use futures_util::future::try_join_all;
+use futures_util::future::{try_join, try_join_all};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -28,6 +28,10 @@ use super::{ContainerRuntime, Located, Query, choose, filter};
 
 /// The containerd namespace of the CRI plugin.
 const KUBERNETES: &str = "k8s.io";
+
+/// Where containers mostly are: Kubernetes, Docker, `ctr` and nerdctl. Asked while the list of
+/// namespaces is on its way, which saves a round trip in almost every case.
+const USUAL: [&str; 3] = [KUBERNETES, "moby", "default"];
 
 /// One question, connecting included. A node under memory pressure answers in tenths of a second;
 /// past this, the person who waits should know.
@@ -56,19 +60,43 @@ impl Containerd {
         prefix: &ContainerPrefix,
         namespace: Option<&str>,
     ) -> Result<Located, LocateError> {
-        let searched = match namespace {
-            Some(namespace) => vec![namespace.to_owned()],
-            None => self.namespaces().await?,
-        };
         let filter = filter::id_begins(prefix);
-        let lists = searched.iter().map(|namespace| self.containers(namespace, filter.clone()));
-        let records = try_join_all(lists).await?.into_iter().flatten().collect();
+        let (searched, records) = match namespace {
+            Some(namespace) => {
+                let searched = vec![namespace.to_owned()];
+                let records = self.containers_of(&searched, &filter).await?;
+                (searched, records)
+            }
+            None => self.everywhere(&filter).await?,
+        };
         let record = choose::by_id(prefix.as_str(), &searched, records)?;
         if let Role::Sandbox(pod) = &record.role {
             return Err(self.sandbox_refused(&record, pod).await?);
         }
         let state = self.task(&record.namespace, &record.id).await?;
         running(record, state)
+    }
+
+    /// The containers of all containerd namespaces, and the names of those.
+    async fn everywhere(&self, filter: &str) -> Result<(Vec<String>, Vec<Record>), LocateError> {
+        let usual = USUAL.map(str::to_owned);
+        // An absent namespace has no containers, so it costs nothing to ask in it meanwhile.
+        let (names, mut records) =
+            try_join(self.namespaces(), self.containers_of(&usual, filter)).await?;
+        let rest: Vec<String> =
+            names.iter().filter(|name| !usual.contains(name)).cloned().collect();
+        records.extend(self.containers_of(&rest, filter).await?);
+        Ok((names, records))
+    }
+
+    async fn containers_of(
+        &self,
+        namespaces: &[String],
+        filter: &str,
+    ) -> Result<Vec<Record>, LocateError> {
+        let lists =
+            namespaces.iter().map(|namespace| self.containers(namespace, filter.to_owned()));
+        Ok(try_join_all(lists).await?.into_iter().flatten().collect())
     }
 
     /// The refusal of a sandbox's ID, with the names that would work.
