@@ -12,6 +12,7 @@ pub mod logging;
 pub mod metrics;
 pub mod runtime;
 pub mod server;
+pub mod session;
 pub mod shutdown;
 pub mod slots;
 

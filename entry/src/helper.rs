@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use rustix::mount::{MountPropagationFlags, mount_change};
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior, setsid};
 use rustix::thread::move_into_thread_name_spaces;
 
 use crate::ipc::Connection;
@@ -62,6 +62,8 @@ fn enter(agent: &Connection) -> Result<Pid, Failure> {
 }
 
 fn read_order() -> Result<(Order, Alone), Failure> {
+    // Away from the caller's terminal: its Ctrl-C is passed on by the agent, to the tool.
+    setsid().during(Step::Sanitise)?;
     let target = sys::inherited(PIDFD).during(Step::Sanitise)?;
     let order = sys::inherited(ORDER).during(Step::Sanitise)?;
     let alone = Alone::prove().during(Step::Sanitise)?;

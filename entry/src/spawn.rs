@@ -119,13 +119,10 @@ fn descriptors(
     Ok(actions)
 }
 
-/// No signal blocked, and a process group that a terminal's Ctrl-C does not reach.
+/// No signal blocked, whatever this thread blocks.
 fn attributes() -> nix::Result<PosixSpawnAttr> {
     let mut attributes = PosixSpawnAttr::init()?;
-    attributes.set_flags(
-        PosixSpawnFlags::POSIX_SPAWN_SETPGROUP | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK,
-    )?;
-    attributes.set_pgroup(nix::unistd::Pid::from_raw(0))?;
+    attributes.set_flags(PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK)?;
     attributes.set_sigmask(&SigSet::empty())?;
     Ok(attributes)
 }

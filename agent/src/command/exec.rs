@@ -1,15 +1,21 @@
 //! `exec`: one tool in one container, by this process and without a daemon.
 
+use std::env;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
 
 use clap::ArgGroup;
 use clap::builder::BoolishValueParser;
+use entry::{Exit, HelperImage, ImageError, Kinds, Request, Target, Tool};
 use wire::{BadName, ContainerPrefix, Label, ObjectName};
 
+use super::complain;
 use crate::config::{CONTAINERD_SOCKET, Tools};
+use crate::runtime::{ContainerRuntime, Containerd, Query};
+use crate::session::{self, StartError, local};
 
 /// What to enter, how, and what to run there.
 #[derive(Clone, Debug, clap::Args)]
@@ -55,7 +61,7 @@ pub struct ExecArgs {
     /// Namespaces to join, of pid,net,ipc,uts,cgroup,time [default: all that the target has of its
     /// own]
     #[arg(long, env = "NSDEBUG_NAMESPACES", value_name = "LIST")]
-    pub namespaces: Option<String>,
+    pub namespaces: Option<Kinds>,
 
     /// Join the target's user namespace too: the tool then has no rights outside of it
     #[arg(long, env = "NSDEBUG_JOIN_USER", value_parser = BoolishValueParser::new())]
@@ -108,12 +114,81 @@ impl FromStr for PodName {
     }
 }
 
-/// Seam: entering is written by whoever owns `session`; until then the command says so.
 #[must_use]
 pub fn run(args: ExecArgs) -> ExitCode {
-    drop(args);
-    super::complain(&std::io::Error::other("this build cannot enter containers yet"));
-    ExitCode::from(super::OWN_FAILURE)
+    match enter(args) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn enter(args: ExecArgs) -> Result<u8, StartError> {
+    let wants_terminal = args.tty;
+    let terminal = wants_terminal && io::stdin().is_terminal();
+    if wants_terminal && !terminal {
+        warn("stdin is not a terminal; going on without one");
+    }
+    let target = hold(&args)?;
+    let ExecArgs { namespaces, join_user, tools, stdin, explain, command, .. } = args;
+    let Tools::Host = tools;
+    let tool = Tool { argv: command, env: env::vars_os().collect(), directory: None, terminal };
+    let request = Request { kinds: namespaces, join_user, tool };
+    let plan = session::plan(&target, request)?;
+    if explain {
+        // A reader that has seen enough, such as `head`, is not worth a word.
+        let _ = write!(io::stdout(), "{plan}");
+        return Ok(0);
+    }
+    let local::Outcome { exit, reason } = local::run(&image()?, &target, &plan, stdin)?;
+    if let Some(reason) = reason {
+        warn(reason);
+    }
+    Ok(match exit {
+        Exit::Code(code) => code,
+        Exit::Signal(number) => number.saturating_add(128),
+    })
+}
+
+fn hold(args: &ExecArgs) -> Result<Target, StartError> {
+    let Some(query) = query(args) else {
+        return Ok(Target::open(args.pid.map_or(0, i32::unsigned_abs))?);
+    };
+    // One thread, which ends before the tool starts.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|source| StartError::Streams { source })?;
+    runtime.block_on(async {
+        let containerd = Containerd::new(&args.containerd);
+        let located = containerd.locate(&query).await?;
+        session::hold(&containerd, &located).await
+    })
+}
+
+fn query(args: &ExecArgs) -> Option<Query> {
+    let namespace = args.containerd_namespace.clone();
+    match (&args.container, &args.pod) {
+        (Some(prefix), _) => Some(Query::Container { prefix: prefix.clone(), namespace }),
+        (None, Some(PodName { namespace: pods, name })) => Some(Query::Pod {
+            namespace: pods.clone(),
+            name: name.clone(),
+            container: args.container_name.clone(),
+            containerd_namespace: namespace,
+        }),
+        (None, None) => None,
+    }
+}
+
+/// A clone of this program's mount costs nothing; a kernel that cannot make one gets a copy.
+fn image() -> Result<HelperImage, ImageError> {
+    let program = Path::new("/proc/self/exe");
+    HelperImage::read_only_clone(program).or_else(|_| HelperImage::sealed_copy(program))
+}
+
+fn warn(what: &str) {
+    // Nothing to do where stderr is closed.
+    let _ = writeln!(io::stderr(), "nsdebug-agent: {what}");
 }
 
 #[cfg(test)]

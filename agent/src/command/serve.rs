@@ -1,12 +1,13 @@
 //! `serve`: the daemon, from its sockets to its last session.
 
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::Router;
+use entry::HelperImage;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
@@ -17,7 +18,7 @@ use crate::config::{Config, ServeArgs, TlsConfig, Tools};
 use crate::listen::{Certificates, RELOAD_EVERY, Serving, TlsListener, UnixListener};
 use crate::metrics::Metrics;
 use crate::runtime::Containerd;
-use crate::server::{Agent, router};
+use crate::server::{Agent, exec, router};
 use crate::shutdown::shutdown;
 use crate::slots::Slots;
 
@@ -50,6 +51,8 @@ pub fn run(args: ServeArgs) -> ExitCode {
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     let Config { unix, tls, tools, containerd, grace, max_sessions } = config;
+    let Tools::Host = tools;
+    let image = HelperImage::sealed_copy(Path::new("/proc/self/exe"))?;
     let mut signals = Signals::install().context("cannot listen for signals")?;
     let (control, shutdown) = shutdown();
     let agent = Agent {
@@ -59,7 +62,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         slots: Slots::new(max_sessions),
     };
     let serving = Serving {
-        router: router(agent.clone(), sessions(&agent, tools)),
+        router: router(agent.clone(), exec::routes(agent.clone(), image)),
         metrics: agent.metrics.clone(),
         shutdown,
     };
@@ -84,13 +87,6 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     }
     info!("stopped");
     Ok(())
-}
-
-/// Seam: `server::exec` is merged here by whoever owns `session`.
-fn sessions(_agent: &Agent<Containerd>, tools: Tools) -> Router {
-    match tools {
-        Tools::Host => Router::new(),
-    }
 }
 
 async fn listen_tls(

@@ -4,6 +4,7 @@
 //! every request has: health, metrics, and errors that are a `metav1.Status`.
 
 mod error;
+pub mod exec;
 mod health;
 
 use std::sync::Arc;

@@ -1,0 +1,143 @@
+//! Why a session did not start, in words, with the exit code that a shell would have used.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::Path;
+
+use entry::{Failure, ImageError, PlanError, SessionError, SpawnError, Step, TargetError};
+use rustix::io::Errno;
+
+use crate::runtime::LocateError;
+
+/// One failure to start, whoever asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Locate(#[from] LocateError),
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    #[error("cannot make the tool's standard streams")]
+    Streams { source: io::Error },
+    #[error("the target exited before it could be entered")]
+    TargetExited,
+    #[error("the session was killed before its tool ran")]
+    Lost,
+    #[error(
+        "no permission to enter the target while {step}: entering needs root of the node, with CAP_SYS_ADMIN and CAP_SYS_PTRACE"
+    )]
+    Permission { step: Step },
+    #[error("there is no `{name}` on this node; looked in {path}")]
+    NoSuchTool { name: String, path: String },
+    #[error("there is no file `{name}` on this node")]
+    NoSuchFile { name: String },
+    #[error("`{path}` is a directory")]
+    IsDirectory { path: String },
+    #[error("`{path}` exists, but the interpreter or loader that it names does not")]
+    NoInterpreter { path: String },
+    #[error(
+        "the command line is too long for the kernel: one argument may have 128 KiB, all of them and the environment a quarter of the stack limit"
+    )]
+    TooLong,
+    #[error("cannot execute `{path}`")]
+    NotExecutable { path: String, source: io::Error },
+    #[error("failed while {step}")]
+    Failed { step: Step, source: io::Error },
+}
+
+impl StartError {
+    /// Names what the helper's `failure` to run `name` was.
+    #[must_use]
+    pub fn of(failure: &Failure, name: &OsStr) -> Self {
+        let errno = Errno::from_raw_os_error(failure.errno);
+        let path = failure.path.as_deref().map_or_else(|| printable(name), printable);
+        match (failure.step, errno) {
+            (Step::FindTool, _) if name.as_encoded_bytes().contains(&b'/') => {
+                Self::NoSuchFile { name: printable(name) }
+            }
+            (Step::FindTool, _) => Self::NoSuchTool { name: printable(name), path },
+            (Step::Exec, Errno::TOOBIG) => Self::TooLong,
+            (Step::Exec, Errno::NOENT) => Self::NoInterpreter { path },
+            (Step::Exec, Errno::ACCESS) if is_directory(failure.path.as_ref()) => {
+                Self::IsDirectory { path }
+            }
+            (Step::Exec, _) => Self::NotExecutable { path, source: failure.error() },
+            (Step::Join, Errno::SRCH) => Self::TargetExited,
+            (step, Errno::PERM | Errno::ACCESS) => Self::Permission { step },
+            (step, _) => Self::Failed { step, source: failure.error() },
+        }
+    }
+
+    /// 127: not found. 126: found and not executable. 125: ours.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::NoSuchTool { .. } | Self::NoSuchFile { .. } => 127,
+            Self::IsDirectory { .. }
+            | Self::NoInterpreter { .. }
+            | Self::TooLong
+            | Self::NotExecutable { .. } => 126,
+            _ => 125,
+        }
+    }
+}
+
+/// With `--tools host`, the node's files are the tool's: so they can be asked here.
+fn is_directory(path: Option<&OsString>) -> bool {
+    path.is_some_and(|path| Path::new(path).is_dir())
+}
+
+fn printable(text: &OsStr) -> String {
+    text.to_string_lossy().escape_debug().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(step: Step, errno: Errno, path: Option<&str>, name: &str) -> StartError {
+        let failure = Failure { step, errno: errno.raw_os_error(), path: path.map(OsString::from) };
+        StartError::of(&failure, OsStr::new(name))
+    }
+
+    #[test]
+    fn a_tool_that_is_nowhere_is_127_and_says_where_it_was_looked_for() {
+        let error = error(Step::FindTool, Errno::NOENT, Some("/usr/bin:/bin"), "tcpdmp");
+        assert_eq!(error.exit_code(), 127);
+        assert_eq!(error.to_string(), "there is no `tcpdmp` on this node; looked in /usr/bin:/bin");
+    }
+
+    #[test]
+    fn what_is_found_and_cannot_run_is_126() {
+        let directory = error(Step::Exec, Errno::ACCESS, Some("/usr"), "/usr");
+        assert_eq!(
+            (directory.exit_code(), directory.to_string()),
+            (126, "`/usr` is a directory".into())
+        );
+        let denied = error(Step::Exec, Errno::ACCESS, Some("/etc/hosts"), "/etc/hosts");
+        assert!(matches!(denied, StartError::NotExecutable { .. }));
+        assert_eq!(error(Step::Exec, Errno::TOOBIG, None, "echo").exit_code(), 126);
+        assert_eq!(error(Step::Exec, Errno::NOENT, Some("/x.sh"), "/x.sh").exit_code(), 126);
+    }
+
+    #[test]
+    fn everything_before_the_tool_is_ours() {
+        let gone = error(Step::Join, Errno::SRCH, None, "ps");
+        assert_eq!((gone.exit_code(), gone.to_string().contains("exited")), (125, true));
+        let denied = error(Step::UnshareMounts, Errno::PERM, None, "ps");
+        assert!(denied.to_string().contains("CAP_SYS_ADMIN"));
+    }
+
+    #[test]
+    fn a_name_that_would_move_a_terminal_is_escaped() {
+        let error = error(Step::FindTool, Errno::NOENT, Some("/bin"), "\u{1b}[2J");
+        assert!(!error.to_string().contains('\u{1b}'));
+    }
+}

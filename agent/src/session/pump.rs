@@ -1,0 +1,298 @@
+//! Frames to streams and back, until the tool's last byte is delivered or the client is gone.
+//!
+//! Two halves run side by side: output with the session's end, and input. Nothing is queued between
+//! them and the tool. While the socket takes no more, the tool's output is not read.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
+use bytes::Bytes;
+use entry::Exit;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
+use tokio_tungstenite::tungstenite;
+use wire::Ending;
+use wire::frame::{BadFrame, Channel, FromClient};
+use wire::limits;
+
+use super::ending::{Why, ending};
+use super::running::Running;
+use super::streams::{Input, Output, Streams, resize};
+use super::{Ends, StartError};
+use crate::metrics::{OpenSession, Outcome, Stream};
+use crate::shutdown::Shutdown;
+
+/// A reader may be a pager that somebody forgot: longer than a coffee, shorter than a night.
+const STALLED: Duration = Duration::from_mins(10);
+
+/// The tool is gone and so is all it left: who still holds its output is not of this session.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// How a session went, for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    pub outcome: Outcome,
+    /// `None` where the client went first.
+    pub exit: Option<wire::Exit>,
+    pub stdin_bytes: u64,
+    pub stdout_bytes: u64,
+    pub stderr_bytes: u64,
+    pub reason: Option<String>,
+}
+
+/// Runs the session to its end, whatever that is. When this returns, nothing of it is left.
+pub async fn pump(
+    socket: WebSocket,
+    running: Running,
+    ends: Ends,
+    shutdown: &Shutdown,
+    open: OpenSession,
+) -> Result<Finished, StartError> {
+    let streams = Streams::watch(ends).map_err(|source| StartError::Streams { source })?;
+    let Streams { stdin, stdout, stderr, terminal } = streams;
+    let (sink, source) = socket.split();
+    let traffic = Traffic::default();
+    let mut running = running;
+    let mut sender = Sender { sink, traffic: &traffic, ping: pings() };
+    let mut receiver = Receiver { source, traffic: &traffic };
+    let verdict = tokio::select! {
+        verdict = sender.deliver([stdout, stderr], ending(&mut running, shutdown)) => verdict,
+        verdict = receiver.accept(stdin, |size| resize(terminal.as_ref(), size)) => verdict,
+    };
+    if !matches!(verdict, Verdict::Ended(..)) {
+        running.end();
+        let _ = timeout(STALLED, ending(&mut running, shutdown)).await;
+    }
+    drop(terminal);
+    running.reaped().await;
+    let finished = traffic.finished(&verdict);
+    sender.close(verdict, &finished).await;
+    receiver.hear_out().await;
+    open.moved(Stream::Stdin, finished.stdin_bytes);
+    open.moved(Stream::Stdout, finished.stdout_bytes);
+    open.moved(Stream::Stderr, finished.stderr_bytes);
+    open.close(finished.outcome);
+    Ok(finished)
+}
+
+/// How the pumping ended.
+#[derive(Debug)]
+enum Verdict {
+    /// All output was delivered.
+    Ended(Exit, Why),
+    /// The client closed, or its connection is gone.
+    Gone,
+    /// The client takes nothing, or says nothing.
+    Silent(&'static str),
+    /// The client broke the protocol; a close code of RFC 6455 and a reason for its author.
+    Offence(u16, String),
+}
+
+/// What both halves know of each other.
+#[derive(Debug, Default)]
+struct Traffic {
+    stdin: AtomicU64,
+    stdout: AtomicU64,
+    stderr: AtomicU64,
+    /// Our own writes are waiting: the peer's silence means nothing then.
+    blocked: AtomicBool,
+}
+
+impl Traffic {
+    fn finished(&self, verdict: &Verdict) -> Finished {
+        let (outcome, exit, reason) = match verdict {
+            Verdict::Ended(exit, why) => {
+                let outcome = match why {
+                    Why::Tool => Outcome::Finished,
+                    Why::TargetExit => Outcome::TargetGone,
+                    Why::AgentStops => Outcome::Stopped,
+                    Why::KilledInside | Why::Stuck => Outcome::Failed,
+                };
+                (outcome, Some(spoken(*exit)), why.reason().map(str::to_owned))
+            }
+            Verdict::Gone => (Outcome::Abandoned, None, Some("the client went away".to_owned())),
+            Verdict::Silent(how) => (Outcome::Abandoned, None, Some((*how).to_owned())),
+            Verdict::Offence(_, what) => (Outcome::Failed, None, Some(what.clone())),
+        };
+        Finished {
+            outcome,
+            exit,
+            stdin_bytes: self.stdin.load(Ordering::Relaxed),
+            stdout_bytes: self.stdout.load(Ordering::Relaxed),
+            stderr_bytes: self.stderr.load(Ordering::Relaxed),
+            reason,
+        }
+    }
+}
+
+fn add(counter: &AtomicU64, bytes: usize) {
+    counter.fetch_add(bytes as u64, Ordering::Relaxed);
+}
+
+fn spoken(exit: Exit) -> wire::Exit {
+    match exit {
+        Exit::Code(code) => wire::Exit::Code(code),
+        Exit::Signal(number) => wire::Exit::Signal(number),
+    }
+}
+
+fn pings() -> Interval {
+    let mut ping = interval(limits::PING_EVERY);
+    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ping.reset(); // the first one is not due now
+    ping
+}
+
+struct Sender<'a> {
+    sink: SplitSink<WebSocket, Message>,
+    traffic: &'a Traffic,
+    ping: Interval,
+}
+
+impl Sender<'_> {
+    /// Sends output until both streams have ended and the tool too.
+    async fn deliver(
+        &mut self,
+        [mut stdout, mut stderr]: [Output; 2],
+        ending: impl Future<Output = (Exit, Why)>,
+    ) -> Verdict {
+        let mut ending = std::pin::pin!(ending);
+        let mut ended: Option<(Exit, Why)> = None;
+        let mut last_read = Instant::now();
+        while ended.is_none() || stdout.is_open() || stderr.is_open() {
+            let (counter, message) = tokio::select! {
+                message = stdout.message(Channel::Stdout), if stdout.is_open() => {
+                    (&self.traffic.stdout, message)
+                }
+                message = stderr.message(Channel::Stderr), if stderr.is_open() => {
+                    (&self.traffic.stderr, message)
+                }
+                end = &mut ending, if ended.is_none() => {
+                    ended = Some(end);
+                    last_read = Instant::now();
+                    continue;
+                }
+                () = tokio::time::sleep_until(last_read + DRAIN), if ended.is_some() => break,
+                _ = self.ping.tick() => {
+                    if let Err(verdict) = self.send(Message::Ping(Bytes::new())).await {
+                        return verdict;
+                    }
+                    continue;
+                }
+            };
+            let Some(message) = message else { continue };
+            let payload = message.len() - 1;
+            if let Err(verdict) = self.send(Message::Binary(message)).await {
+                return verdict;
+            }
+            add(counter, payload);
+            last_read = Instant::now();
+        }
+        ended.map_or(Verdict::Gone, |(exit, why)| Verdict::Ended(exit, why))
+    }
+
+    async fn send(&mut self, message: Message) -> Result<(), Verdict> {
+        self.traffic.blocked.store(true, Ordering::Relaxed);
+        let sent = timeout(STALLED, self.sink.send(message)).await;
+        self.traffic.blocked.store(false, Ordering::Relaxed);
+        match sent {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Verdict::Gone),
+            Err(_) => Err(Verdict::Silent("the client took no output for ten minutes")),
+        }
+    }
+
+    /// The last word. Only a session that was complete has a Status, and the code for a normal end.
+    async fn close(&mut self, verdict: Verdict, finished: &Finished) {
+        let (code, reason) = match verdict {
+            Verdict::Ended(_, why @ (Why::AgentStops | Why::Stuck)) => {
+                (close_code::ERROR, why.reason().unwrap_or_default().to_owned())
+            }
+            Verdict::Ended(..) => {
+                let message = wire::frame::encode(Channel::Status, &status(finished));
+                if self.send(Message::Binary(message.into())).await.is_err() {
+                    return;
+                }
+                (close_code::NORMAL, String::new())
+            }
+            Verdict::Gone => return,
+            Verdict::Silent(how) => (close_code::ERROR, how.to_owned()),
+            Verdict::Offence(code, what) => (code, what),
+        };
+        let frame = CloseFrame { code, reason: reason.into() };
+        let closing = self.sink.send(Message::Close(Some(frame)));
+        let _ = timeout(limits::CLOSE_WAIT, closing).await;
+    }
+}
+
+fn status(finished: &Finished) -> Vec<u8> {
+    let ending = Ending {
+        exit: finished.exit.unwrap_or(wire::Exit::Code(0)),
+        stdout_bytes: finished.stdout_bytes,
+        stderr_bytes: finished.stderr_bytes,
+        reason: finished.reason.clone(),
+    };
+    ending.to_status().to_json()
+}
+
+struct Receiver<'a> {
+    source: SplitStream<WebSocket>,
+    traffic: &'a Traffic,
+}
+
+impl Receiver<'_> {
+    /// Takes input until the client is gone or breaks the protocol.
+    async fn accept(&mut self, mut stdin: Input, resized: impl Fn(wire::frame::Size)) -> Verdict {
+        loop {
+            let message = match timeout(limits::PEER_SILENCE, self.source.next()).await {
+                Err(_) if self.traffic.blocked.load(Ordering::Relaxed) => continue,
+                Err(_) => return Verdict::Silent("the client was silent for a minute"),
+                Ok(None) => return Verdict::Gone,
+                Ok(Some(Err(error))) => return offence_of(error),
+                Ok(Some(Ok(message))) => message,
+            };
+            match message {
+                Message::Binary(message) => match FromClient::decode(&message) {
+                    Ok(FromClient::Stdin(bytes)) => {
+                        add(&self.traffic.stdin, bytes.len());
+                        stdin.write(bytes).await;
+                    }
+                    Ok(FromClient::Resize(size)) => resized(size),
+                    Ok(FromClient::CloseStdin) => stdin.close(),
+                    Err(BadFrame::Empty) => {}
+                    Err(bad) => return Verdict::Offence(close_code::PROTOCOL, bad.to_string()),
+                },
+                Message::Text(_) => {
+                    let what = "text messages are not part of this protocol".to_owned();
+                    return Verdict::Offence(close_code::UNSUPPORTED, what);
+                }
+                Message::Close(_) => return Verdict::Gone,
+                Message::Ping(_) | Message::Pong(_) => {}
+            }
+        }
+    }
+
+    /// Waits for the peer's own close, so that ours is not overtaken by the end of the connection.
+    async fn hear_out(&mut self) {
+        let closed = async { while let Some(Ok(_)) = self.source.next().await {} };
+        let _ = timeout(limits::CLOSE_WAIT, closed).await;
+    }
+}
+
+fn offence_of(error: axum::Error) -> Verdict {
+    let inner = error.into_inner();
+    match inner.downcast_ref::<tungstenite::Error>() {
+        Some(tungstenite::Error::Capacity(_)) => {
+            let what = format!("a message is longer than {} bytes", limits::INBOUND_MESSAGE);
+            Verdict::Offence(close_code::SIZE, what)
+        }
+        Some(tungstenite::Error::Protocol(what))
+            if *what != tungstenite::error::ProtocolError::ResetWithoutClosingHandshake =>
+        {
+            Verdict::Offence(close_code::PROTOCOL, what.to_string())
+        }
+        _ => Verdict::Gone,
+    }
+}

@@ -1,0 +1,129 @@
+//! A session under the runtime: its events, its target's end, and the reaping of its helper.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use entry::{Event, Exit, Helper, HelperImage, Plan, Session, SessionError, Stdio, Target};
+use tokio::io::unix::AsyncFd;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::StartError;
+use super::watched::watched;
+
+/// Between a supervisor's last word and its helper's exit lies only the end of both processes.
+const REAP: Duration = Duration::from_secs(5);
+
+/// A tool that runs. Dropping this ends it; its helper is reaped in any case.
+#[derive(Debug)]
+#[must_use = "the session ends when this is dropped"]
+pub struct Running {
+    session: AsyncFd<Session>,
+    target: AsyncFd<OwnedFd>,
+    reaped: JoinHandle<()>,
+}
+
+impl Running {
+    /// Carries out `plan` and returns when the tool runs.
+    pub async fn start(
+        image: &HelperImage,
+        target: &Target,
+        plan: &Plan,
+        stdio: Stdio,
+    ) -> Result<Self, StartError> {
+        let watch = |source| StartError::Streams { source };
+        let pidfd = target.pidfd().try_clone_to_owned().map_err(watch)?;
+        let (session, helper) = entry::spawn(image, target, plan, stdio)?;
+        let mut running = Self {
+            session: watched(session).map_err(watch)?,
+            target: watched(pidfd).map_err(watch)?,
+            reaped: tokio::spawn(reap(helper)),
+        };
+        let started = running.halves().0.next().await?;
+        match started {
+            Event::Started => Ok(running),
+            Event::Failed(failure) => {
+                let name = plan.tool().argv.first().map(OsString::as_os_str).unwrap_or_default();
+                Err(StartError::of(&failure, name))
+            }
+            Event::Ended(_) | Event::Lost if running.target_has_exited().await => {
+                Err(StartError::TargetExited)
+            }
+            Event::Ended(_) | Event::Lost => Err(StartError::Lost),
+        }
+    }
+
+    /// The two things that happen by themselves.
+    pub(super) fn halves(&mut self) -> (Events<'_>, TargetExit<'_>) {
+        (Events(&mut self.session), TargetExit(&self.target))
+    }
+
+    /// Whether the target is the reason: it may take a moment to be gone after what it took along.
+    pub(super) async fn target_has_exited(&self) -> bool {
+        const MOMENT: Duration = Duration::from_secs(2);
+        timeout(MOMENT, TargetExit(&self.target).wait()).await.is_ok()
+    }
+
+    /// Asks for the end; an event says when it has come.
+    pub(super) fn end(&self) {
+        self.session.get_ref().end();
+    }
+
+    /// Completes when no process of the session is left.
+    pub(super) async fn reaped(self) {
+        let Self { session, target, reaped } = self;
+        drop((session, target));
+        let _ = timeout(REAP, reaped).await;
+    }
+}
+
+/// What the session has to say.
+pub(super) struct Events<'a>(&'a mut AsyncFd<Session>);
+
+/// The end of the target's process.
+pub(super) struct TargetExit<'a>(&'a AsyncFd<OwnedFd>);
+
+impl Events<'_> {
+    /// The next event. Nothing is lost when this is dropped half-way.
+    pub(super) async fn next(&mut self) -> Result<Event, SessionError> {
+        loop {
+            let lost = |source| SessionError::Receive { source };
+            let mut ready = self.0.readable_mut().await.map_err(lost)?;
+            let event = ready.try_io(|session| match session.get_mut().next_event() {
+                Ok(None) => Err(io::ErrorKind::WouldBlock.into()),
+                other => Ok(other),
+            });
+            if let Ok(event) = event
+                && let Some(event) = event.map_err(lost)??
+            {
+                return Ok(event);
+            }
+        }
+    }
+}
+
+impl TargetExit<'_> {
+    pub(super) async fn wait(&self) {
+        // A pidfd that cannot be watched is as good as one that never becomes readable.
+        if self.0.readable().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// The exit that a session has when it ends without a word of its own.
+pub(super) const KILLED: Exit = Exit::Signal(9);
+
+/// A task of its own, so that whatever happens to the session's, no zombie of ours stays.
+async fn reap(helper: Helper) {
+    let Ok(helper) = watched(helper) else { return };
+    loop {
+        let Ok(mut ready) = helper.readable().await else { return };
+        if helper.get_ref().try_wait().unwrap_or(true) {
+            return;
+        }
+        ready.clear_ready();
+    }
+}
