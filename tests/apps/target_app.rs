@@ -1,0 +1,141 @@
+//! The whole contents of a test container: one static program that is server, client, pause and sleeper.
+//!
+//! Only the standard library, so that `rustc` alone builds it. It never reaps a child unless it is `pause`.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, ExitCode, exit};
+use std::time::Duration;
+
+const USAGE: &str = "usage: target-app serve [port=N] [children=N] [zombies=N] [term=ignore]
+       target-app get HOST:PORT [PATH]
+       target-app sleep SECONDS
+       target-app exit CODE
+       target-app pause";
+
+const SIGCHLD: i32 = 17;
+const SIGTERM: i32 = 15;
+
+/// The disposition that has the kernel drop a signal, and reap children by itself for `SIGCHLD`.
+const SIG_IGN: usize = 1;
+
+// SAFETY: libc's `sighandler_t signal(int, sighandler_t)` with the result left unread, and `_exit`. A handler is
+// an address, of a function that takes the signal's number or one of two small numbers; every caller
+// below passes one of these. The only handler calls nothing but `_exit`, which is allowed in one.
+unsafe extern "C" {
+    #[link_name = "signal"]
+    safe fn on_signal(signal: i32, handler: usize) -> usize;
+    #[link_name = "_exit"]
+    safe fn end_now(code: i32) -> !;
+}
+
+extern "C" fn leave(_signal: i32) {
+    end_now(0);
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    // Pid 1 of a namespace ignores every signal it has no handler for.
+    on_signal(SIGTERM, leave as extern "C" fn(i32) as usize);
+    match words.as_slice() {
+        ["serve", options @ ..] => serve(options),
+        ["get", address] => get(address, "/"),
+        ["get", address, path] => get(address, path),
+        ["sleep", seconds] => sleep(seconds),
+        ["exit", code] => code.parse::<u8>().map_or(ExitCode::FAILURE, ExitCode::from),
+        ["pause"] => pause(),
+        _ => {
+            eprintln!("{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The value of `name=value` among `options`.
+fn option<'a>(options: &[&'a str], name: &str) -> Option<&'a str> {
+    options.iter().find_map(|option| option.strip_prefix(name)?.strip_prefix('='))
+}
+
+fn number(options: &[&str], name: &str, otherwise: u16) -> u16 {
+    option(options, name).map_or(otherwise, |value| value.parse().expect("a number"))
+}
+
+/// Start this program again; the child is neither waited for nor reaped.
+fn start(arguments: &[&str]) -> Child {
+    Command::new("/proc/self/exe").args(arguments).spawn().expect("this program can start itself")
+}
+
+fn serve(options: &[&str]) -> ExitCode {
+    if option(options, "term") == Some("ignore") {
+        on_signal(SIGTERM, SIG_IGN);
+    }
+    for _ in 0..number(options, "children", 0) {
+        start(&["sleep", "86400"]);
+    }
+    for _ in 0..number(options, "zombies", 0) {
+        start(&["exit", "0"]);
+    }
+    let listener = TcpListener::bind(("0.0.0.0", number(options, "port", 8080))).expect("the port is free");
+    println!("ready");
+    for connection in listener.incoming().flatten() {
+        // A client that went away is no reason to end the server.
+        let _ = answer(connection);
+    }
+    ExitCode::SUCCESS
+}
+
+/// `/` greets, `/exit/N` ends the server with that code.
+fn answer(connection: TcpStream) -> std::io::Result<()> {
+    connection.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut lines = BufReader::new(&connection).lines();
+    let request = lines.next().unwrap_or_else(|| Ok(String::new()))?;
+    // The rest of the head is read, so that closing does not reset the connection.
+    while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+    let path = request.split(' ').nth(1).unwrap_or("/");
+    let body = "hello from the container\n";
+    write!(
+        &connection,
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )?;
+    if let Some(code) = path.strip_prefix("/exit/") {
+        drop(connection);
+        exit(code.parse().unwrap_or(1));
+    }
+    Ok(())
+}
+
+fn get(address: &str, path: &str) -> ExitCode {
+    match fetch(address, path) {
+        Ok(answer) => {
+            print!("{answer}");
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            eprintln!("target-app: cannot get {path} from {address}: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn fetch(address: &str, path: &str) -> std::io::Result<String> {
+    let mut connection = TcpStream::connect(address)?;
+    write!(connection, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer)?;
+    Ok(answer.split_once("\r\n\r\n").map_or(answer.clone(), |(_, body)| body.to_owned()))
+}
+
+fn sleep(seconds: &str) -> ExitCode {
+    std::thread::sleep(Duration::from_secs(seconds.parse().expect("a number of seconds")));
+    ExitCode::SUCCESS
+}
+
+/// The first process of a pod: does nothing, and lets the kernel reap whatever is left to it.
+fn pause() -> ExitCode {
+    on_signal(SIGCHLD, SIG_IGN);
+    loop {
+        std::thread::park();
+    }
+}

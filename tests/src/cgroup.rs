@@ -1,0 +1,91 @@
+//! The control groups of one test: a folder of its name in every hierarchy, whatever the version.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::process::Process;
+use crate::wait::patiently;
+
+/// Killed processes leave a control group within milliseconds, unless the machine swaps.
+const EMPTY_LIMIT: Duration = Duration::from_secs(10);
+
+/// Every mounted hierarchy: the one of v2, or those of v1, or both.
+pub(crate) fn hierarchies() -> Vec<PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let is_cgroup = |kind: &str| kind == "cgroup" || kind == "cgroup2";
+    let mounted = mounts.lines().filter_map(|line| {
+        let mut words = line.split(' ').skip(1);
+        let (path, kind) = (words.next()?, words.next()?);
+        is_cgroup(kind).then(|| PathBuf::from(path))
+    });
+    mounted.collect()
+}
+
+/// `folder` and all below it, the deepest first: the order in which they can be removed.
+pub(crate) fn deepest_first(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let mut all: Vec<PathBuf> = folders.flat_map(|entry| deepest_first(&entry.path())).collect();
+    all.push(folder.to_owned());
+    all
+}
+
+/// Kill what runs in the groups called `name`, and remove them.
+pub(crate) fn remove(name: &str) {
+    let roots = hierarchies().into_iter().map(|hierarchy| hierarchy.join(name));
+    for root in roots.filter(|root| root.is_dir()) {
+        patiently(EMPTY_LIMIT, || {
+            kill_all(&root);
+            try_remove(&root).then_some(())
+        });
+    }
+}
+
+fn kill_all(root: &Path) {
+    for folder in deepest_first(root) {
+        for pid in pids(&folder) {
+            let Some(process) = Process::open(pid) else { continue };
+            // Only now is the number held: what is in the group now is what the descriptor means.
+            if pids(&folder).contains(&pid) {
+                process.signal(Signal::KILL);
+            }
+        }
+        // A frozen process of v1 does not die before it is thawed.
+        let _ = std::fs::write(folder.join("freezer.state"), "THAWED");
+    }
+}
+
+fn pids(folder: &Path) -> Vec<u32> {
+    let lines = std::fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+    lines.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+fn try_remove(root: &Path) -> bool {
+    deepest_first(root).iter().all(|folder| std::fs::remove_dir(folder).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Requirement, may_skip};
+
+    #[test]
+    fn groups_go_with_everything_in_them() {
+        if may_skip(Requirement::root()) {
+            return;
+        }
+        let name = format!("nsdebug-test-cgroup-{}", std::process::id());
+        let inner = hierarchies()[0].join(&name).join("inner");
+        std::fs::create_dir_all(&inner).expect("root can make a control group");
+        let mut sleeper =
+            std::process::Command::new("sleep").arg("60").spawn().expect("sleep starts");
+        let moved = std::fs::write(inner.join("cgroup.procs"), sleeper.id().to_string());
+        remove(&name);
+        let _ = sleeper.kill();
+        sleeper.wait().expect("an own child can be waited for");
+        moved.expect("a process can be moved");
+        assert!(!inner.exists());
+    }
+}

@@ -1,0 +1,101 @@
+//! Images made on the spot: one static binary and nothing else, packed as `docker save` does.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::programs::cargo_target;
+use crate::running::run;
+
+/// What the containers of the tests run.
+pub const APP_IMAGE: &str = "localhost/nsdebug/target-app:1";
+/// The first container of every pod.
+pub const PAUSE_IMAGE: &str = "localhost/nsdebug/pause:1";
+/// Where the binary is in either.
+pub(crate) const APP_PATH: &str = "/target-app";
+
+/// The binary, built if its source is newer: it needs `rustc` and nothing else.
+pub fn app_binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(build)
+}
+
+fn build() -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("apps/target_app.rs");
+    let code = std::fs::read(&source).expect("the source of the application");
+    let folder = cargo_target().join("test-apps");
+    // The name says which source it was built from, so a build is either the right one or not there.
+    let binary = folder.join(format!("target-app-{}", &digest(&code)[..16]));
+    if !binary.is_file() {
+        std::fs::create_dir_all(&folder).expect("a folder below target");
+        // Made elsewhere and moved: tests of other processes may be doing the same.
+        let fresh = folder.join(format!("fresh-{}", std::process::id()));
+        let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+        rustc.args(["--edition=2024", "-Copt-level=1", "-Ctarget-feature=+crt-static"]);
+        rustc.args(["-Cstrip=symbols", "-o"]).arg(&fresh).arg(&source);
+        run(&mut rustc).expect_success();
+        std::fs::rename(&fresh, &binary).expect("both are in one folder");
+    }
+    binary
+}
+
+/// A root file system as a tar file in `folder`: the binary, and no other file.
+pub(crate) fn root_tar(folder: &Path) -> PathBuf {
+    let root = folder.join("image-root");
+    std::fs::create_dir_all(&root).expect("a folder for the image");
+    std::fs::copy(app_binary(), root.join(&APP_PATH[1..])).expect("the binary is copied");
+    let archive = folder.join("layer.tar");
+    pack(&archive, &root, &[&APP_PATH[1..]]);
+    archive
+}
+
+/// Both images in one archive that `ctr image import` takes.
+pub(crate) fn archive(folder: &Path) -> PathBuf {
+    let layer = root_tar(folder);
+    let layer_digest = digest(&std::fs::read(&layer).expect("the layer was just written"));
+    let images = [("app", APP_IMAGE, "serve"), ("pause", PAUSE_IMAGE, "pause")];
+    let manifest: Vec<_> = images
+        .iter()
+        .map(|(name, tag, command)| {
+            let config = json!({
+                "architecture": architecture(),
+                "os": "linux",
+                "config": { "Entrypoint": [APP_PATH, command], "Env": ["PATH=/"] },
+                "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{layer_digest}")] },
+            });
+            write_json(&folder.join(format!("{name}.json")), &config);
+            json!({ "Config": format!("{name}.json"), "RepoTags": [tag], "Layers": ["layer.tar"] })
+        })
+        .collect();
+    write_json(&folder.join("manifest.json"), &json!(manifest));
+    let archive = folder.join("images.tar");
+    pack(&archive, folder, &["manifest.json", "app.json", "pause.json", "layer.tar"]);
+    archive
+}
+
+fn write_json(path: &Path, value: &serde_json::Value) {
+    std::fs::write(path, value.to_string()).expect("a file in an own folder");
+}
+
+/// The same bytes for the same files, whoever packs them and when.
+fn pack(archive: &Path, folder: &Path, names: &[&str]) {
+    let mut tar = Command::new("tar");
+    tar.args(["--owner=0", "--group=0", "--numeric-owner", "--mtime=@0", "-cf"]).arg(archive);
+    run(tar.arg("-C").arg(folder).args(names)).expect_success();
+}
+
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// As Go and so every image format spells it.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
