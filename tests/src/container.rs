@@ -1,7 +1,6 @@
 //! A container as containerd runs it, without Kubernetes: made by `ctr`, ended and removed when dropped.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::Duration;
 
 use crate::containerd::Containerd;
@@ -68,7 +67,8 @@ impl RunSpec {
 
     #[must_use]
     pub fn host_pid(self) -> Self {
-        self.option(&["--with-ns", "pid:/proc/1/ns/pid"])
+        // Opened by runc, which is in the node's; the first process may be closed even to root.
+        self.option(&["--with-ns", "pid:/proc/self/ns/pid"])
     }
 
     #[must_use]
@@ -111,8 +111,10 @@ impl<'c> Container<'c> {
     pub(crate) fn run(containerd: &'c Containerd, spec: &RunSpec) -> Self {
         let pid_file = containerd.path().join(format!("{}-{}.pid", spec.namespace, spec.id));
         let mut container = Self::named(containerd, spec);
-        let pid_option = ["--detach", "--null-io", "--pid-file", path_text(&pid_file)];
-        container.ctr_with_image("run", &pid_option, spec);
+        let cgroup = format!("{}/{}", containerd.cgroup(), spec.id);
+        let pid_file_text = pid_file.to_str().expect("a plain path");
+        let options = ["--detach", "--null-io", "--cgroup", &cgroup, "--pid-file", pid_file_text];
+        container.ctr_with_image("run", &options, spec);
         let pid = std::fs::read_to_string(&pid_file).expect("ctr wrote the process number");
         container.pid = pid.trim().parse().expect("a process number");
         raise_loopback(container.pid);
@@ -136,9 +138,8 @@ impl<'c> Container<'c> {
 
     fn ctr_with_image(&self, command: &str, options: &[&str], spec: &RunSpec) {
         let mut ctr = self.containerd.ctr_command(&self.namespace);
-        let cgroup = format!("{}/{}", self.containerd.cgroup(), self.id);
-        ctr.args(command.split(' ')).args(options).args(["--cgroup", &cgroup]);
-        ctr.args(&spec.options).args([APP_IMAGE, &self.id, APP_PATH]).args(&spec.arguments);
+        ctr.args(command.split(' ')).args(options).args(&spec.options);
+        ctr.args([APP_IMAGE, &self.id, APP_PATH]).args(&spec.arguments);
         crate::run(&mut ctr).expect_success();
     }
 
@@ -189,7 +190,7 @@ impl Drop for Container<'_> {
         // A failure here is repeated by the scratch folder's end, which removes whatever is there.
         for command in ["task delete --force", "containers delete"] {
             let mut ctr = self.containerd.ctr_command(&self.namespace);
-            crate::containerd::quietly(ctr.args(command.split(' ')).arg(&self.id));
+            crate::run(ctr.args(command.split(' ')).arg(&self.id));
         }
     }
 }
@@ -197,8 +198,4 @@ impl Drop for Container<'_> {
 pub(crate) fn namespace_link(pid: u32, kind: &str) -> Option<String> {
     let link = std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok()?;
     Some(link.to_string_lossy().into_owned())
-}
-
-fn path_text(path: &Path) -> &str {
-    path.to_str().expect("a plain path")
 }

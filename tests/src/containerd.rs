@@ -1,15 +1,14 @@
 //! A throw-away containerd: own root, state, socket and images; ended and removed when dropped.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use crate::container::{Container, RunSpec};
 use crate::cri::Pods;
-use crate::process::Process;
 use crate::requirement::find_program;
 use crate::running::{Finished, Running, run};
-use crate::scratch::{Scratch, Sharing};
+use crate::scratch::Scratch;
 use crate::wait::patiently;
 use crate::{PAUSE_IMAGE, image};
 
@@ -79,10 +78,10 @@ pub struct Containerd {
 
 impl Containerd {
     pub fn start(version: Version) -> Self {
-        Self::start_in(Scratch::new(Sharing::Shared), version)
+        Self::start_in(Scratch::new(), version)
     }
 
-    /// In a scratch folder of the caller's, for instance one that has the node to itself.
+    /// In a scratch folder of the caller's: one on a quiet node, for instance.
     pub fn start_in(scratch: Scratch, version: Version) -> Self {
         let mut containerd = Self { version, daemon: None, scratch };
         containerd.configure();
@@ -119,16 +118,22 @@ impl Containerd {
         // Ctrl-C is for the test, which then ends its daemons in order.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         self.daemon = Some(Running::start(&mut command));
-        let answers = patiently(START_LIMIT, || self.answers().then_some(()));
-        assert!(answers.is_some(), "containerd does not answer; it says:\n{}", self.log());
+        let answers = patiently(START_LIMIT, || match self.has_ended() {
+            true => Some(false),
+            false => self.answers().then_some(true),
+        });
+        assert_eq!(answers, Some(true), "containerd does not answer; it says:\n{}", self.log());
     }
 
     /// End the daemon only: containers live on, its socket does not answer.
     pub fn stop(&mut self) {
-        let Some(daemon) = self.daemon.take() else { return };
-        if let Some(process) = Process::open(daemon.pid()) {
-            process.end(END_LIMIT);
+        if let Some(daemon) = self.daemon.take() {
+            daemon.end(END_LIMIT);
         }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.daemon.as_ref().is_none_or(Running::has_ended)
     }
 
     fn answers(&self) -> bool {
@@ -203,10 +208,4 @@ fn path_with(folder: &Path) -> std::ffi::OsString {
     let system = ["/usr/sbin", "/sbin"].map(PathBuf::from);
     let folders = [folder.to_owned()].into_iter().chain(std::env::split_paths(&path)).chain(system);
     std::env::join_paths(folders).expect("a path of paths")
-}
-
-/// Start `program` detached from stdin and without output: for what a test only needs to have run.
-pub(crate) fn quietly(command: &mut Command) -> bool {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
 }

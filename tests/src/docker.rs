@@ -1,15 +1,13 @@
 //! A real dockerd, in a network and mount namespace of its own: its bridge and rules end with it. Its processes and its
 //! containerd's socket are the node's like any other.
 
-use std::fs::File;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use crate::image::{APP_PATH, root_tar};
-use crate::process::Process;
-use crate::running::{Finished, run};
-use crate::scratch::{Scratch, Sharing};
+use crate::running::{Finished, Running, run};
+use crate::scratch::Scratch;
 use crate::wait::patiently;
 
 const DAEMON: &str = "/usr/sbin/dockerd";
@@ -25,28 +23,27 @@ const IMAGE: &str = "target-app";
 #[derive(Debug)]
 #[must_use = "dockerd and all its containers end when this is dropped"]
 pub struct Docker {
-    daemon: Child,
+    daemon: Running,
     // The last field: what the daemon leaves is cleared after it.
     scratch: Scratch,
 }
 
 impl Docker {
     pub fn start() -> Self {
-        Self::start_in(Scratch::new(Sharing::Shared))
+        Self::start_in(Scratch::new())
     }
 
-    /// In a scratch folder of the caller's, for instance one that has the node to itself.
+    /// In a scratch folder of the caller's: one on a quiet node, for instance.
     pub fn start_in(scratch: Scratch) -> Self {
-        let log =
-            File::create(scratch.path().join("dockerd.log")).expect("a file in an own folder");
         let mut command = daemon_command(&scratch);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         // Ctrl-C is for the test, which then ends its daemons in order.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let docker = Self { daemon: command.spawn().expect("unshare starts"), scratch };
-        let answers =
-            patiently(START_LIMIT, || docker.docker(&["version"]).status.success().then_some(()));
-        assert!(answers.is_some(), "dockerd does not answer; it says:\n{}", docker.log());
+        let docker = Self { daemon: Running::start(&mut command), scratch };
+        let answers = patiently(START_LIMIT, || match docker.daemon.has_ended() {
+            true => Some(false),
+            false => docker.docker(&["version"]).status.success().then_some(true),
+        });
+        assert_eq!(answers, Some(true), "dockerd does not answer; it says:\n{}", docker.log());
         let root = root_tar(docker.scratch.path());
         let change = format!("CMD [\"{APP_PATH}\", \"serve\"]");
         let root = root.to_str().expect("a plain path");
@@ -79,17 +76,13 @@ impl Docker {
     }
 
     fn log(&self) -> String {
-        std::fs::read_to_string(self.scratch.path().join("dockerd.log")).unwrap_or_default()
+        self.daemon.stderr()
     }
 }
 
 impl Drop for Docker {
     fn drop(&mut self) {
-        if let Some(process) = Process::open(self.daemon.id()) {
-            process.end(END_LIMIT);
-        }
-        // Fails only when it was waited for already.
-        let _ = self.daemon.wait();
+        self.daemon.end(END_LIMIT);
     }
 }
 
@@ -106,7 +99,10 @@ fn daemon_command(scratch: &Scratch) -> Command {
         command.arg(option).arg(scratch.path().join(name));
     }
     command.args(["--host", &host(scratch), "--storage-driver", "vfs"]);
-    command.args(["--config-file", "/dev/null"]);
+    // The machine's own daemon may have been configured; this one is not to be.
+    let configuration = scratch.path().join("daemon.json");
+    std::fs::write(&configuration, "{}").expect("a file in an own folder");
+    command.arg("--config-file").arg(configuration);
     command.arg("--cgroup-parent").arg(format!("/{}", scratch.name()));
     command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     command

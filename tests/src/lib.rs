@@ -41,6 +41,6 @@ pub use process::{Process, recycle};
 pub use programs::{agent, cargo_target, plugin};
 pub use requirement::{Requirement, may_skip, skip};
 pub use running::{Finished, Running, run};
-pub use scratch::{Scratch, Sharing};
+pub use scratch::{QuietNode, Scratch};
 pub use terminal::Terminal;
 pub use wait::{until, until_some};

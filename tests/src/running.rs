@@ -83,8 +83,15 @@ impl Running {
         }
     }
 
-    pub fn is_running(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+    pub fn has_ended(&self) -> bool {
+        Process::open(self.child.id()).is_none_or(|process| process.wait(Duration::ZERO))
+    }
+
+    /// Ask the program to end, and insist once `patience` is over.
+    pub(crate) fn end(&self, patience: Duration) {
+        if let Some(process) = Process::open(self.child.id()) {
+            process.end(patience);
+        }
     }
 
     /// Close stdin and wait for the end.

@@ -14,6 +14,7 @@ use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::node::NodeSnapshot;
 use crate::process::{Process, all_pids, arguments};
 use crate::{cgroup, node};
 
@@ -25,12 +26,32 @@ const NODE_LOCK: &str = "nsdebug-node.lock";
 /// A killed process is gone at once, unless the machine swaps.
 const DEATH_LIMIT: Duration = Duration::from_secs(5);
 
-/// Whether other tests may change the node meanwhile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sharing {
-    Shared,
-    /// For a test that compares the node before and after; waits for the others to end.
-    Alone,
+/// The node with no other test on it, and what it was when that began.
+#[derive(Debug)]
+#[must_use = "other tests start again when this is dropped"]
+pub struct QuietNode {
+    before: NodeSnapshot,
+    lock: File,
+}
+
+impl QuietNode {
+    /// Wait for the other tests to end, and look at the node.
+    pub fn wait() -> Self {
+        let lock = lock_file(&std::env::temp_dir().join(NODE_LOCK));
+        lock.lock().expect("the lock of the node");
+        sweep();
+        Self { before: NodeSnapshot::take(), lock }
+    }
+
+    /// What the node was.
+    pub fn before(&self) -> &NodeSnapshot {
+        &self.before
+    }
+
+    /// Fail the test unless the node is, or within seconds becomes, what it was.
+    pub fn assert_untouched(&self) {
+        self.before.assert_untouched();
+    }
 }
 
 /// See the module.
@@ -43,15 +64,21 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    pub fn new(sharing: Sharing) -> Self {
-        static SWEPT: OnceLock<()> = OnceLock::new();
+    /// Beside other tests; waits while one has the node to itself.
+    pub fn new() -> Self {
         let node = lock_file(&std::env::temp_dir().join(NODE_LOCK));
-        match sharing {
-            Sharing::Shared => node.lock_shared(),
-            Sharing::Alone => node.lock(),
-        }
-        .expect("the lock of the node");
+        node.lock_shared().expect("the lock of the node");
+        static SWEPT: OnceLock<()> = OnceLock::new();
         SWEPT.get_or_init(sweep);
+        Self::holding(node)
+    }
+
+    /// On a node that the test has to itself.
+    pub fn on(node: &QuietNode) -> Self {
+        Self::holding(node.lock.try_clone().expect("a descriptor can be duplicated"))
+    }
+
+    fn holding(node: File) -> Self {
         let folder = tempfile::Builder::new().prefix(PREFIX).tempdir().expect("a temporary folder");
         let owner = lock_file(&folder.path().join(OWNER_LOCK));
         owner.lock().expect("a lock nobody else knows of");
@@ -70,6 +97,12 @@ impl Scratch {
     /// A network link's name: the mark's end, as the kernel allows 15 characters.
     pub(crate) fn link(&self) -> String {
         link_of(self.name())
+    }
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -3,8 +3,8 @@
 use std::process::Command;
 
 use harness::{
-    Containerd, Docker, IdMap, NamespaceMode, Neighbour, NodeSnapshot, PodSpec, Requirement,
-    RunSpec, Scratch, Sharing, Version, inside, may_skip, request, run,
+    Containerd, Docker, IdMap, NamespaceMode, Neighbour, PodSpec, QuietNode, Requirement, RunSpec,
+    Scratch, Version, inside, may_skip, request, run,
 };
 
 const GREETING: &str = "hello from the container\n";
@@ -15,14 +15,11 @@ fn on_each_containerd(check: impl Fn(&Containerd)) {
         if may_skip(Requirement::containerd(version)) {
             continue;
         }
-        let before;
-        {
-            let scratch = Scratch::new(Sharing::Alone);
-            before = NodeSnapshot::take();
-            let containerd = Containerd::start_in(scratch, version);
-            check(&containerd);
-        }
-        before.assert_untouched();
+        let node = QuietNode::wait();
+        let containerd = Containerd::start_in(Scratch::on(&node), version);
+        check(&containerd);
+        drop(containerd);
+        node.assert_untouched();
     }
 }
 
@@ -151,16 +148,14 @@ fn what_a_killed_test_left_is_swept_by_its_folder() {
     if may_skip(Requirement::containerd(Version::chosen())) {
         return;
     }
-    let before;
+    let node = QuietNode::wait();
     {
-        let scratch = Scratch::new(Sharing::Alone);
-        before = NodeSnapshot::take();
-        let containerd = Containerd::start_in(scratch, Version::chosen());
+        let containerd = Containerd::start_in(Scratch::on(&node), Version::chosen());
         // Neither guard runs: the scratch folder alone has to find the container and its shim.
         std::mem::forget(containerd.run(&RunSpec::new("left")));
         containerd.run(&RunSpec::new("left-too").namespace("k8s.io")).stop();
     }
-    before.assert_untouched();
+    node.assert_untouched();
 }
 
 #[test]
@@ -168,11 +163,9 @@ fn docker_runs_the_container_and_leaves_nothing() {
     if may_skip(Requirement::docker()) {
         return;
     }
-    let before;
+    let node = QuietNode::wait();
     {
-        let scratch = Scratch::new(Sharing::Alone);
-        before = NodeSnapshot::take();
-        let docker = Docker::start_in(scratch);
+        let docker = Docker::start_in(Scratch::on(&node));
         let web = docker.run("web");
         assert!(docker.docker(&["ps"]).out().contains(web.short_id()));
         assert!(docker.containerd_socket().exists());
@@ -181,5 +174,5 @@ fn docker_runs_the_container_and_leaves_nothing() {
         });
         assert_eq!(request(web.pid(), "/"), GREETING);
     }
-    before.assert_untouched();
+    node.assert_untouched();
 }
