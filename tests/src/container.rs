@@ -113,7 +113,11 @@ impl<'c> Container<'c> {
         let mut container = Self::named(containerd, spec);
         let cgroup = format!("{}/{}", containerd.cgroup(), spec.id);
         let pid_file_text = pid_file.to_str().expect("a plain path");
-        let options = ["--detach", "--null-io", "--cgroup", &cgroup, "--pid-file", pid_file_text];
+        // runc would keep its notes by name in a place that all containerds of the node share.
+        let runc_root = containerd.path().join("runc");
+        let runc_root = runc_root.to_str().expect("a plain path");
+        let mut options = vec!["--detach", "--null-io", "--cgroup", &cgroup];
+        options.extend(["--runc-root", runc_root, "--pid-file", pid_file_text]);
         container.ctr_with_image("run", &options, spec);
         let pid = std::fs::read_to_string(&pid_file).expect("ctr wrote the process number");
         container.pid = pid.trim().parse().expect("a process number");

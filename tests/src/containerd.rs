@@ -61,7 +61,7 @@ impl Version {
 
 fn cache() -> PathBuf {
     std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).unwrap_or_else(|| {
-        let home = std::env::var_os("HOME").unwrap_or_else(|| "/root".into());
+        let home = std::env::var_os("HOME").unwrap_or_else(|| "/".into());
         PathBuf::from(home).join(".cache")
     })
 }

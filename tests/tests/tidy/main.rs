@@ -1,0 +1,91 @@
+//! Rules that a reader relies on and a compiler does not check, each with a message that says what to do.
+//!
+//! Every rule is a function from text to findings, tried on an example that breaks it; the last test of each
+//! applies it to the files of this repository.
+
+mod arrows;
+mod rules;
+mod source;
+
+use std::path::{Path, PathBuf};
+
+use source::Source;
+
+/// The folder that holds every crate.
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the repository")
+}
+
+/// Every file of the repository with one of `extensions`, by its path in the repository.
+fn files(extensions: &[&str]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    collect(repository(), &mut found);
+    found.retain(|path| {
+        path.extension()
+            .is_some_and(|extension| extensions.iter().any(|wanted| extension == *wanted))
+    });
+    found.sort();
+    found
+}
+
+fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("the repository can be read").flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        let hidden = name.to_string_lossy().starts_with('.');
+        if path.is_dir() && !hidden && name != "target" {
+            collect(&path, found);
+        } else if path.is_file() {
+            let inside = path.strip_prefix(repository()).expect("it was found there");
+            found.push(inside.to_owned());
+        }
+    }
+}
+
+fn text(path: &Path) -> String {
+    std::fs::read_to_string(repository().join(path)).expect("the repository can be read")
+}
+
+/// Fail with every finding, not only the first.
+fn assert_tidy(findings: &[String]) {
+    assert!(findings.is_empty(), "\n{}", findings.join("\n"));
+}
+
+/// What `rule` finds in all Rust files.
+fn in_rust_files(rule: impl Fn(&Source) -> Vec<String>) -> Vec<String> {
+    let sources = files(&["rs"]).into_iter().map(|path| Source::new(&path, &text(&path)));
+    sources.flat_map(|source| rule(&source)).collect()
+}
+
+#[test]
+fn crates_know_only_whom_they_may_know() {
+    let manifests = files(&["toml"]).into_iter().filter(|path| path.ends_with("Cargo.toml"));
+    let findings = manifests.flat_map(|path| arrows::findings(&path, &text(&path)));
+    assert_tidy(&findings.collect::<Vec<_>>());
+}
+
+#[test]
+fn unsafe_has_one_room() {
+    assert_tidy(&in_rust_files(rules::unsafe_outside_its_room));
+}
+
+#[test]
+fn files_and_functions_are_short() {
+    assert_tidy(&in_rust_files(rules::too_long));
+}
+
+#[test]
+fn every_file_opens_with_its_idea() {
+    assert_tidy(&in_rust_files(rules::no_opening));
+}
+
+#[test]
+fn no_file_or_module_is_a_drawer_for_everything() {
+    assert_tidy(&in_rust_files(rules::drawer));
+}
+
+#[test]
+fn no_text_names_the_machine_it_was_written_on() {
+    let texts = files(&["md", "rs", "toml", "sh", "yaml"]);
+    let findings = texts.iter().flat_map(|path| rules::machine_path(path, &text(path)));
+    assert_tidy(&findings.collect::<Vec<_>>());
+}
