@@ -94,11 +94,12 @@ fn answer(connection: TcpStream) -> std::io::Result<()> {
     while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
     let path = request.split(' ').nth(1).unwrap_or("/");
     let body = "hello from the container\n";
-    write!(
-        &connection,
+    // In one piece, so that a capture shows one packet.
+    let answer = format!(
         "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
-    )?;
+    );
+    (&connection).write_all(answer.as_bytes())?;
     if let Some(code) = path.strip_prefix("/exit/") {
         drop(connection);
         exit(code.parse().unwrap_or(1));
@@ -121,7 +122,8 @@ fn get(address: &str, path: &str) -> ExitCode {
 
 fn fetch(address: &str, path: &str) -> std::io::Result<String> {
     let mut connection = TcpStream::connect(address)?;
-    write!(connection, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    connection.write_all(request.as_bytes())?;
     let mut answer = String::new();
     connection.read_to_string(&mut answer)?;
     Ok(answer.split_once("\r\n\r\n").map_or(answer.clone(), |(_, body)| body.to_owned()))

@@ -60,10 +60,8 @@ impl Version {
 }
 
 fn cache() -> PathBuf {
-    std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).unwrap_or_else(|| {
-        let home = std::env::var_os("HOME").unwrap_or_else(|| "/".into());
-        PathBuf::from(home).join(".cache")
-    })
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home).unwrap_or_default()
 }
 
 /// See the module.
@@ -118,10 +116,8 @@ impl Containerd {
         // Ctrl-C is for the test, which then ends its daemons in order.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         self.daemon = Some(Running::start(&mut command));
-        let answers = patiently(START_LIMIT, || match self.has_ended() {
-            true => Some(false),
-            false => self.answers().then_some(true),
-        });
+        let over = || self.answers() || self.has_ended();
+        let answers = patiently(START_LIMIT, || over().then(|| self.answers()));
         assert_eq!(answers, Some(true), "containerd does not answer; it says:\n{}", self.log());
     }
 

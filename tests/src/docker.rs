@@ -39,10 +39,9 @@ impl Docker {
         // Ctrl-C is for the test, which then ends its daemons in order.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let docker = Self { daemon: Running::start(&mut command), scratch };
-        let answers = patiently(START_LIMIT, || match docker.daemon.has_ended() {
-            true => Some(false),
-            false => docker.docker(&["version"]).status.success().then_some(true),
-        });
+        let answers = || docker.docker(&["version"]).status.success();
+        let over = || answers() || docker.daemon.has_ended();
+        let answers = patiently(START_LIMIT, || over().then(answers));
         assert_eq!(answers, Some(true), "dockerd does not answer; it says:\n{}", docker.log());
         let root = root_tar(docker.scratch.path());
         let change = format!("CMD [\"{APP_PATH}\", \"serve\"]");

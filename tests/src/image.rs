@@ -1,5 +1,6 @@
 //! Images made on the spot: one static binary and nothing else, packed as `docker save` does.
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -88,7 +89,11 @@ fn pack(archive: &Path, folder: &Path, names: &[&str]) {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::new();
+    for byte in Sha256::digest(bytes) {
+        write!(text, "{byte:02x}").expect("a string takes everything");
+    }
+    text
 }
 
 /// As Go and so every image format spells it.

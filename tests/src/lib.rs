@@ -9,6 +9,7 @@
 //! only ever used by tests.
 
 #![allow(clippy::missing_panics_doc, reason = "panicking is how a test says what went wrong")]
+#![allow(clippy::return_self_not_must_use, reason = "an expectation may be all that is wanted")]
 #![allow(clippy::must_use_candidate, reason = "an accessor of a test fixture needs no reminder")]
 
 mod captured;

@@ -53,8 +53,9 @@ pub fn request(pid: u32, path: &str) -> String {
 
 fn fetch(host: &str, path: &str) -> String {
     let mut connection = TcpStream::connect((host, PORT)).expect("the application serves");
-    write!(connection, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
-        .expect("the application reads");
+    // In one piece, so that a capture shows one packet.
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    connection.write_all(request.as_bytes()).expect("the application reads");
     let mut answer = String::new();
     connection.read_to_string(&mut answer).expect("the application answers with text");
     answer.split_once("\r\n\r\n").map_or(answer.clone(), |(_, body)| body.to_owned())

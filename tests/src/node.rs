@@ -75,13 +75,20 @@ impl NodeSnapshot {
         found
     }
 
+    /// What still differs once the node had time to settle: a zombie waits for its parent, for instance.
+    pub fn lasting_differences(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        patiently(SETTLE_LIMIT, || {
+            found = self.differences(&Self::take());
+            found.is_empty().then_some(())
+        });
+        found
+    }
+
     /// Fail the test unless the node is, or within seconds becomes, what it was.
     pub fn assert_untouched(&self) {
-        let settled = || self.differences(&Self::take()).is_empty().then_some(());
-        if patiently(SETTLE_LIMIT, settled).is_none() {
-            let found = self.differences(&Self::take());
-            assert!(found.is_empty(), "the node is not as it was:\n  {}", found.join("\n  "));
-        }
+        let found = self.lasting_differences();
+        assert!(found.is_empty(), "the node is not as it was:\n  {}", found.join("\n  "));
     }
 }
 

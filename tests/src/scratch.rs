@@ -27,6 +27,8 @@ const NODE_LOCK: &str = "nsdebug-node.lock";
 const DEATH_LIMIT: Duration = Duration::from_secs(5);
 
 /// The node with no other test on it, and what it was when that began.
+///
+/// A test that has a [`Scratch`] of its own already would wait for itself: this comes first.
 #[derive(Debug)]
 #[must_use = "other tests start again when this is dropped"]
 pub struct QuietNode {
@@ -66,9 +68,9 @@ pub struct Scratch {
 impl Scratch {
     /// Beside other tests; waits while one has the node to itself.
     pub fn new() -> Self {
+        static SWEPT: OnceLock<()> = OnceLock::new();
         let node = lock_file(&std::env::temp_dir().join(NODE_LOCK));
         node.lock_shared().expect("the lock of the node");
-        static SWEPT: OnceLock<()> = OnceLock::new();
         SWEPT.get_or_init(sweep);
         Self::holding(node)
     }

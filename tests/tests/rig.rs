@@ -4,8 +4,9 @@ use std::process::Command;
 
 use harness::{
     Containerd, Docker, IdMap, NamespaceMode, Neighbour, PodSpec, QuietNode, Requirement, RunSpec,
-    Scratch, Version, inside, may_skip, request, run,
+    Running, Scratch, Version, inside, may_skip, request, run,
 };
+use rustix::process::Signal;
 
 const GREETING: &str = "hello from the container\n";
 
@@ -175,4 +176,19 @@ fn docker_runs_the_container_and_leaves_nothing() {
         assert_eq!(request(web.pid(), "/"), GREETING);
     }
     node.assert_untouched();
+}
+
+#[test]
+fn what_a_killed_process_left_is_swept_by_the_next() {
+    if may_skip(Requirement::containerd(Version::chosen())) {
+        return;
+    }
+    let before = QuietNode::wait().before().clone();
+    let demo = Running::start(&mut Command::new(env!("CARGO_BIN_EXE_demo")));
+    demo.wait_for_stdout("it serves");
+    demo.signal(Signal::KILL);
+    // Waiting for the node ends with the killed demo's lock, and then sweeps.
+    let node = QuietNode::wait();
+    before.assert_untouched();
+    drop(node);
 }

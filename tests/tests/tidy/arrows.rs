@@ -59,7 +59,7 @@ pub(crate) fn findings(path: &Path, manifest: &str) -> Vec<String> {
         let family = |refused: &&str| {
             dependency == **refused || dependency.starts_with(&format!("{refused}-"))
         };
-        if room.refuses.iter().any(|refused| family(&refused)) {
+        if room.refuses.iter().any(family) {
             found.push(format!(
                 "{shown}: {folder} does without {dependency}: move what needs it to a crate that has it"
             ));

@@ -1,0 +1,46 @@
+# One line for each task; `make help` lists them. Tests need root, for namespaces are entered for real.
+
+CARGO ?= cargo
+# Tests bring up container runtimes; more of them at once than this only makes them wait for the processor.
+TEST_THREADS ?= 2
+TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/nsdebug/tools
+DENY := $(TOOLS)/bin/cargo-deny
+
+# The whole workspace at a time: crates built alone would build their dependencies anew.
+ALL := --workspace --locked
+
+.DEFAULT_GOAL := help
+.PHONY: help prerequisites build demo test check bench lint clean
+
+help: ## list these tasks
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+prerequisites: ## install what tests and demo need and this machine lacks
+	@tests/prerequisites
+
+build: ## build the programs into target/release
+	$(CARGO) build $(ALL) --release
+
+demo: prerequisites build ## show it: tools a container does not have, inside a real container
+	@target/release/demo
+
+test: prerequisites ## run all tests, with the programs as they are released
+	$(CARGO) build $(ALL) --release
+	$(CARGO) test $(ALL) --release -- --test-threads $(TEST_THREADS)
+
+check: ## format, lints, unit tests; no root and nothing installed
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy $(ALL) --all-targets -- -D warnings
+	$(CARGO) test $(ALL) --lib --bins --test tidy --test golden
+
+bench: prerequisites build ## how fast it is, against what one would do without it
+	$(CARGO) bench $(ALL)
+
+lint: check $(DENY) ## check, and the licences, sources and versions of all dependencies
+	$(DENY) --workspace check bans licenses sources
+
+$(DENY):
+	$(CARGO) install cargo-deny --version 0.20.2 --locked --root $(TOOLS)
+
+clean: ## remove everything that was built
+	$(CARGO) clean
