@@ -187,6 +187,7 @@ fn what_a_killed_process_left_is_swept_by_the_next() {
     let demo = Running::start(&mut Command::new(env!("CARGO_BIN_EXE_demo")));
     demo.wait_for_stdout("it serves");
     demo.signal(Signal::KILL);
+    demo.finish().expect_code(137);
     // Waiting for the node ends with the killed demo's lock, and then sweeps.
     let node = QuietNode::wait();
     before.assert_untouched();
