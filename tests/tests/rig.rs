@@ -128,6 +128,36 @@ fn the_containers_of_a_pod_can_share_processes() {
 }
 
 #[test]
+fn a_pod_can_use_the_nodes_processes_and_have_a_container_that_never_ran() {
+    on_each_containerd(|containerd| {
+        let pods = containerd.pods();
+        let spec =
+            PodSpec::new("kube-system", "agent").host_network().processes(NamespaceMode::Node);
+        let pod = pods.run(&spec);
+        let id = pod.start("main", &["sleep", "600"]);
+        let of = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/pid")).expect("a link");
+        assert_eq!(of(&pod.pid(&id).to_string()), of("self"));
+        let idle = pod.create("idle", &["sleep", "600"]);
+        let tasks = containerd.ctr("k8s.io", &["task", "ls"]).out();
+        let line = tasks.lines().find(|line| line.contains(&idle));
+        assert!(line.is_none_or(|line| line.contains("CREATED")), "{tasks}");
+    });
+}
+
+#[test]
+fn a_container_can_be_privileged() {
+    on_each_containerd(|containerd| {
+        let strong = containerd.run(&RunSpec::new("strong").privileged());
+        let status = std::fs::read_to_string(format!("/proc/{}/status", strong.pid()));
+        let ours = std::fs::read_to_string("/proc/self/status").expect("a status");
+        let capabilities = |status: &str| {
+            status.lines().find(|line| line.starts_with("CapEff")).map(str::to_owned)
+        };
+        assert_eq!(capabilities(&status.expect("the container runs")), capabilities(&ours));
+    });
+}
+
+#[test]
 fn containers_outlive_a_restart_of_containerd() {
     if may_skip(Requirement::containerd(Version::chosen())) {
         return;
