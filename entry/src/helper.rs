@@ -12,12 +12,12 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior, setsid};
-use rustix::thread::move_into_thread_name_spaces;
+use rustix::thread::{move_into_thread_name_spaces, set_name};
 
 use crate::ipc::Connection;
 use crate::message::{During, Failure, FromSession, Step};
 use crate::plan::Plan;
-use crate::spawn::{CONTROL, FIRST_FREE, ORDER, PIDFD};
+use crate::spawn::{CONTROL, FIRST_FREE, HELPER_NAME, ORDER, PIDFD};
 use crate::supervisor;
 use crate::sys::{self, Alone, Forked};
 
@@ -64,6 +64,8 @@ fn enter(agent: &Connection) -> Result<Pid, Failure> {
 fn read_order() -> Result<(Order, Alone), Failure> {
     // Away from the caller's terminal: its Ctrl-C is passed on by the agent, to the tool.
     setsid().during(Step::Sanitise)?;
+    // Executed through a descriptor, it would be called by the number of that.
+    set_name(HELPER_NAME).during(Step::Sanitise)?;
     let target = sys::inherited(PIDFD).during(Step::Sanitise)?;
     let order = sys::inherited(ORDER).during(Step::Sanitise)?;
     let alone = Alone::prove().during(Step::Sanitise)?;

@@ -3,7 +3,7 @@
 //! The helper gets an empty environment and six descriptors by fixed numbers. It is started by
 //! `posix_spawn`, which shares memory until the exec, so that a large agent costs no copying.
 
-use std::ffi::CString;
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -21,9 +21,10 @@ use crate::target::Target;
 
 /// The first argument of a program that is to be a helper. See [`crate::helper_main`].
 pub const HELPER_ARG: &str = "__enter";
+const HELPER_ARG_C: &CStr = c"__enter";
 
-/// What `ps` in the target shows of the supervisor.
-const HELPER_NAME: &str = "nsdebug-session";
+/// What `ps` shows of helper and supervisor. The kernel keeps 15 bytes of a process's name.
+pub(crate) const HELPER_NAME: &CStr = c"nsdebug-session";
 
 pub(crate) const CONTROL: RawFd = 3;
 pub(crate) const PIDFD: RawFd = 4;
@@ -94,9 +95,8 @@ fn start(image: &HelperImage, handed: &[(BorrowedFd<'_>, RawFd)]) -> Result<Help
         descriptors(handed, &mut clones).map_err(|source| SpawnError::Descriptors { source })?;
     let failed = |errno: nix::Error| SpawnError::Start { source: errno.into() };
     let attributes = attributes().map_err(failed)?;
-    let name = |text: &str| CString::new(text).unwrap_or_default(); // neither constant has a NUL
-    let arguments = [name(HELPER_NAME), name(HELPER_ARG)];
-    let environment: [CString; 0] = [];
+    let arguments = [HELPER_NAME, HELPER_ARG_C];
+    let environment: [&CStr; 0] = [];
     let pid = posix_spawn(image.path().as_str(), &actions, &attributes, &arguments, &environment)
         .map_err(failed)?;
     // Ours and not waited for: the number cannot have become anybody else's.
