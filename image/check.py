@@ -81,7 +81,9 @@ def interpreters(tree: Path) -> list[str]:
     """Scripts in the search path whose interpreter is not in the tree."""
     wrong = []
     for path in [*tree.glob("usr/bin/*"), *tree.glob("usr/sbin/*")]:
-        with path.open("rb") if path.is_file() and not path.is_symlink() else open(os.devnull, "rb") as file:
+        if path.is_symlink() or not path.is_file():
+            continue
+        with path.open("rb") as file:
             first = file.readline(200)
         words = first[2:].decode(errors="replace").split() if first.startswith(b"#!") else []
         if words and words[0].endswith("/env"):
