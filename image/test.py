@@ -9,9 +9,12 @@ import sys
 import tarfile
 import tempfile
 import unittest
+from argparse import Namespace
+from contextlib import nullcontext
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
+from unittest import mock
 
 sys.dont_write_bytecode = True
 
@@ -156,6 +159,13 @@ class InATree(unittest.TestCase):
         layer = oci.Layer(self.tool, "", 61_000_000, "", "toolbox")
         with self.assertRaisesRegex(BuildError, "more than the 60 MB"):
             build.refuse_if_large([layer], build.VARIANTS["toolbox"], [])
+
+    def test_a_second_build_that_differs_is_refused_by_name(self):
+        arguments = Namespace(output=self.scratch)
+        for second, refused in (({"/usr/bin/tool": "1"}, False), ({"/usr/bin/tool": "2"}, True), ({}, True)):
+            with mock.patch.object(build, "build", return_value=second | {"archive": "0"}), mock.patch("builtins.print"):
+                with self.assertRaisesRegex(BuildError, "/usr/bin/tool") if refused else nullcontext():
+                    build.compare("toolbox", {"/usr/bin/tool": "1", "archive": "0"}, arguments)
 
     def test_a_dynamic_or_absent_program_is_refused(self):
         with self.assertRaisesRegex(BuildError, "not a statically linked"):
