@@ -20,9 +20,6 @@ NAMES = {
     "fsfullr": "FSFULLR", "vim": "Vim", "unlicense": "Unlicense", "bsl-1.0": "BSL-1.0", "openldap-2.8": "OLDAP-2.8",
 }
 
-# Packages whose programs are not byte for byte Debian's.
-CHANGED = {"tcpdump": "one imported symbol is replaced: TCPDUMP_IMPORTS in image/tree.py says which and why"}
-
 
 @dataclass(frozen=True)
 class Package:
@@ -130,8 +127,7 @@ def document(title: str, version: str, licence_of_all: str, packages: list[Packa
 
 def _entry(package: Package) -> dict:
     purl = f"pkg:deb/debian/{quote(package.name)}@{quote(package.version, safe='')}?arch={package.architecture}"
-    changed = {"comment": CHANGED[package.name]} if package.name in CHANGED else {}
-    return changed | {
+    return {
         "SPDXID": "SPDXRef-deb-" + re.sub(r"[^A-Za-z0-9.-]", "-", package.name), "name": package.name,
         "versionInfo": package.version, "supplier": "Organization: Debian", "downloadLocation": "NOASSERTION",
         "filesAnalyzed": False, "homepage": package.homepage or "NOASSERTION",

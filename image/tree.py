@@ -22,9 +22,11 @@ deb http://deb.debian.org/debian-security bookworm-security main
 MOUNT_DIRECTORIES = {"proc": 0o555, "sys": 0o555, "dev": 0o755, "tmp": 0o1777, "run": 0o755, "root": 0o700, "target": 0o755}
 MOUNT_FILES = ("etc/resolv.conf", "etc/hosts", "etc/hostname")
 
+# Debian's tcpdump, started by uid 0, becomes the user `tcpdump`, which needs SETGID and SETUID: no profile that captures
+# packets holds them. Here that user is root, so nothing changes; a session's system-call filter answers its setgroups.
 WRITTEN = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/bash\n"
-    "tcpdump:x:0:0:see TCPDUMP_IMPORTS in image/tree.py:/root:/bin/false\n"
+    "tcpdump:x:0:0:root, for tcpdump becomes this user:/root:/bin/false\n"
     "nsdebug:x:65533:65533:sessions without privilege:/tmp:/bin/bash\n"
     "nobody:x:65534:65534:nobody:/nonexistent:/bin/false\n",
     "etc/group": "root:x:0:\ntty:x:5:\nnsdebug:x:65533:\nnogroup:x:65534:\n",
@@ -46,11 +48,6 @@ LINKS = {
     "var/run": "../run",
     "var/tmp": "../tmp",
 }
-
-# Debian's tcpdump, started by uid 0, becomes the user `tcpdump`, which needs SETGID and SETUID: no profile that captures
-# packets holds them. Here that user is root (WRITTEN), so setgid and setuid change nothing and succeed. initgroups would
-# still be refused, so the program imports a call that takes the same arguments and answers 0 for group 0.
-TCPDUMP_IMPORTS = (b"\0initgroups\0", b"\0strnlen\0\0\0\0")
 
 # gdb reads the target's files: it must not run what they contain, and it finds them where a session has them.
 GDBINIT = "set auto-load off\nset sysroot /target\n"
@@ -217,21 +214,12 @@ def finish(tree: Path) -> None:
         link.parent.mkdir(exist_ok=True)
         link.unlink(missing_ok=True)
         link.symlink_to(target)
-    _let_tcpdump_stay(tree)
     if (tree / "usr/bin/gdb").exists():
         (tree / "etc/gdb").mkdir(exist_ok=True)
         (tree / "etc/gdb/gdbinit").write_text(GDBINIT)
     _certificates(tree)
     _loader_cache(tree)
     _plain_modes(tree)
-
-
-def _let_tcpdump_stay(tree: Path) -> None:
-    program = tree / "usr/bin/tcpdump"
-    code = program.read_bytes()
-    if code.count(TCPDUMP_IMPORTS[0]) != 1:
-        raise BuildError("this tcpdump does not import initgroups as expected: see TCPDUMP_IMPORTS")
-    program.write_bytes(code.replace(*TCPDUMP_IMPORTS))
 
 
 def _certificates(tree: Path) -> None:
