@@ -27,6 +27,8 @@ mod programs;
 mod requirement;
 mod running;
 mod scratch;
+mod served;
+mod socket;
 mod terminal;
 mod wait;
 
@@ -43,5 +45,7 @@ pub use programs::{agent, cargo_target, plugin};
 pub use requirement::{Requirement, may_skip, skip};
 pub use running::{Finished, Running, run};
 pub use scratch::{QuietNode, Scratch};
+pub use served::{Agent, Listener, Serve, memory};
+pub use socket::{Answer, Client, Heard, Stream};
 pub use terminal::Terminal;
 pub use wait::{until, until_some};

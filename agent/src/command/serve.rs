@@ -79,12 +79,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let signal = signals.next().await;
     info!(signal, sessions = agent.slots.taken(), grace = grace.as_secs(), "draining");
     control.drain();
-    listeners.join_all().await;
     drain(&agent.slots, grace, &mut signals).await;
     control.end();
     if tokio::time::timeout(END_LIMIT, agent.slots.all_free()).await.is_err() {
         warn!(sessions = agent.slots.taken(), "sessions did not end in time");
     }
+    listeners.join_all().await;
     info!("stopped");
     Ok(())
 }

@@ -82,7 +82,7 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Serves one connection until it ends, is upgraded, or the agent drains.
+    /// Serves one connection until it ends or is upgraded; once the agent drains, for one more answer.
     async fn connection<S>(self, stream: S, peer: Peer)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -92,16 +92,20 @@ impl Serving {
             request.extensions_mut().insert(peer.clone());
             answer(router.clone(), request)
         });
+        // Who comes while the agent drains is told so, and has no idle connection to be closed.
+        let late = shutdown.is_draining();
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new())
+        http.keep_alive(!late)
+            .timer(TokioTimer::new())
             .header_read_timeout(HEAD_LIMIT)
             .max_header_size(HEAD)
             .max_buf_size(BUFFER);
         let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let mut connection = pin!(connection);
+        let stop = async { if late { shutdown.ended().await } else { shutdown.draining().await } };
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = shutdown.draining() => {
+            () = stop => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }

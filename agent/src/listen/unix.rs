@@ -81,13 +81,13 @@ impl UnixListener {
         Ok(Self { listener, _file: file })
     }
 
-    /// Serves until the agent drains; connections go on by themselves.
+    /// Serves until sessions must end: while the agent drains, a refusal says more than silence does.
     pub async fn serve(self, serving: Serving) {
         let open = Arc::new(Semaphore::new(MOST_CONNECTIONS));
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
-                () = serving.shutdown.draining() => return,
+                () = serving.shutdown.ended() => return,
             };
             match accepted {
                 Ok((stream, _)) => admit(stream, &open, &serving),
