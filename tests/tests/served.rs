@@ -17,20 +17,30 @@ fn lacks(version: Version) -> bool {
     skip([Requirement::containerd(version), vi])
 }
 
-/// An agent with a container to enter, on a node that is compared before and after.
+/// An agent with a container to enter.
+fn with_agent(serve: &Serve, check: impl FnOnce(&Containerd, Agent, &Container<'_>)) {
+    on(Scratch::new, serve, check);
+}
+
+/// The same on a node that is compared before and after.
 fn on_quiet_node(serve: &Serve, check: impl FnOnce(&Containerd, Agent, &Container<'_>)) {
+    let node = QuietNode::wait();
+    on(|| Scratch::on(&node), serve, check);
+    node.assert_untouched();
+}
+
+fn on(
+    scratch: impl FnOnce() -> Scratch,
+    serve: &Serve,
+    check: impl FnOnce(&Containerd, Agent, &Container<'_>),
+) {
     if lacks(Version::chosen()) {
         return;
     }
-    let node = QuietNode::wait();
-    let containerd = Containerd::start_in(Scratch::on(&node), Version::chosen());
-    {
-        let web = containerd.run(&RunSpec::new("web-1"));
-        let agent = serve.start(&containerd);
-        check(&containerd, agent, &web);
-    }
-    drop(containerd);
-    node.assert_untouched();
+    let containerd = Containerd::start_in(scratch(), Version::chosen());
+    let web = containerd.run(&RunSpec::new("web-1"));
+    let agent = serve.start(&containerd);
+    check(&containerd, agent, &web);
 }
 
 /// Only the container's own process is in it.
@@ -66,7 +76,7 @@ fn every_containerd_is_served() {
 
 #[test]
 fn the_exit_code_is_the_tools() {
-    on_quiet_node(&Serve::new(), |_, agent, web| {
+    with_agent(&Serve::new(), |_, agent, web| {
         let cases: [(&[&str], i32); 7] = [
             (&["true"], 0),
             (&["sh", "-c", "exit 7"], 7),
@@ -86,7 +96,7 @@ fn the_exit_code_is_the_tools() {
 
 #[test]
 fn streams_are_bytes_and_stdin_ends() {
-    on_quiet_node(&Serve::new().with_tls(), |_, agent, _| {
+    with_agent(&Serve::new().with_tls(), |_, agent, _| {
         let all: Vec<u8> = (0..=255u8).cycle().take(300_000).collect();
         for listener in Listener::ALL {
             let mut plugin = agent.plugin(listener);
@@ -109,7 +119,7 @@ fn streams_are_bytes_and_stdin_ends() {
 #[test]
 fn an_argument_need_not_be_text() {
     use std::os::unix::ffi::OsStrExt;
-    on_quiet_node(&Serve::new(), |_, agent, _| {
+    with_agent(&Serve::new(), |_, agent, _| {
         let odd = std::ffi::OsStr::from_bytes(b"\xff\xfe \n&=%+");
         let done = run(agent.exec("web-1", &["printf", "%s"]).arg(odd)).expect_success();
         assert_eq!(done.stdout, odd.as_bytes());
@@ -129,7 +139,7 @@ fn at_terminal(agent: &Agent, command: &[&str]) -> Terminal {
 
 #[test]
 fn an_editor_works_and_the_terminal_is_itself_again() {
-    on_quiet_node(&Serve::new(), |containerd, agent, _| {
+    with_agent(&Serve::new(), |containerd, agent, _| {
         let file = containerd.path().join("poem.txt");
         std::fs::write(&file, "one\ntwo\nthree\n").expect("a file in an own folder");
         let path = file.to_str().expect("a plain path");
@@ -153,7 +163,7 @@ fn an_editor_works_and_the_terminal_is_itself_again() {
 
 #[test]
 fn a_terminal_has_its_size_and_its_ctrl_c() {
-    on_quiet_node(&Serve::new(), |_, agent, web| {
+    with_agent(&Serve::new(), |_, agent, web| {
         let script = "trap 'stty size' WINCH; stty size; while :; do sleep 0.05; done";
         let mut terminal = at_terminal(&agent, &["bash", "-c", script]);
         terminal.wait_for("ready");
@@ -237,7 +247,7 @@ fn a_target_that_dies_ends_the_session_and_says_so() {
 
 #[test]
 fn an_agent_that_stops_lets_sessions_finish_and_takes_no_new_ones() {
-    on_quiet_node(&Serve::new(), |_, agent, _| {
+    with_agent(&Serve::new(), |_, agent, _| {
         let mut plugin = agent.plugin(Listener::Unix);
         let mut cat = Running::start(plugin.args(["-i", "container/web-1", "--", "cat"]));
         assert!(cat.write(b"before"));
