@@ -1,0 +1,74 @@
+//! Memory: of an agent that has nothing to do, and of sessions that have nothing to do.
+
+use std::time::Duration;
+
+use harness::{Agent, Client, Listener, until_some};
+
+use crate::table::{Reach, Row};
+
+const SESSIONS: usize = 20;
+const MEGABYTE: f64 = 1e6;
+/// What `ps` calls helper and supervisor.
+const NAME: &str = "nsdebug-session";
+
+/// Before it has served anybody.
+pub(crate) fn agent(agent: &Agent) -> Row {
+    let resident = megabytes(agent.resident());
+    Row::of("agent, idle, resident", " MB", &[resident], Reach::AtMost(12.0))
+}
+
+/// Helper and supervisor of each session, and what the agent grew by; the tool is not ours.
+pub(crate) fn session(agent: &Agent) -> Row {
+    let path = "/v1/containers/web-1/exec?command=cat&stdin=true&stdout=true";
+    let open = || {
+        let stream = agent.connect(Listener::Unix);
+        let mut client = Client::open(stream, path, "v5.channel.k8s.io").expect("a session");
+        client.send(0, b"up");
+        client.wait_for_stdout("up");
+        client
+    };
+    let before = private(agent.pid());
+    let sessions: Vec<Client> = (0..SESSIONS).map(|_| open()).collect();
+    let grown = private(agent.pid()).saturating_sub(before);
+    #[expect(clippy::cast_precision_loss, reason = "20 is exact")]
+    let grown = megabytes(grown) / SESSIONS as f64;
+    let helpers = until_some("all helpers to be seen", Duration::from_secs(10), || {
+        Some(agent.children()).filter(|helpers| helpers.len() == SESSIONS)
+    });
+    let of_session = |helper: &u32| {
+        let mut ours = [vec![*helper], children(*helper)].concat();
+        ours.retain(|pid| is_ours(*pid));
+        assert_eq!(ours.len(), 2, "a helper and a supervisor: {ours:?}");
+        megabytes(ours.iter().map(|pid| private(*pid)).sum()) + grown
+    };
+    let each: Vec<f64> = helpers.iter().map(of_session).collect();
+    for mut session in sessions {
+        session.close_stdin();
+        session.finish();
+    }
+    Row::of("each idle session, private", " MB", &each, Reach::AtMost(1.5))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "bytes of a process fit 53 bits")]
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / MEGABYTE
+}
+
+fn is_ours(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == NAME)
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let list = std::fs::read_to_string(path).expect("the kernel lists children");
+    list.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+}
+
+/// Bytes that nobody else has mapped.
+fn private(pid: u32) -> u64 {
+    let path = format!("/proc/{pid}/smaps_rollup");
+    let text = std::fs::read_to_string(path).expect("the process runs and is ours");
+    let lines = text.lines().filter(|line| line.starts_with("Private_"));
+    let kibibytes = lines.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    kibibytes.sum::<u64>() * 1024
+}
