@@ -10,11 +10,12 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
 use std::os::unix::net;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, Mode, fchmod, flock};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
@@ -25,6 +26,12 @@ use crate::server::{Reason, Refusal};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
+
+/// Bytes of a stranger's question that are thrown away: most are whole.
+const QUESTION: usize = 4 << 10;
+
+/// How long a stranger may take to ask; not long, as it holds one of our connections.
+const QUESTION_LIMIT: Duration = Duration::from_secs(1);
 
 /// A socket in the file system, removed when this is dropped.
 #[derive(Debug)]
@@ -123,8 +130,10 @@ fn admit(stream: UnixStream, open: &Arc<Semaphore>, serving: &Serving) {
     });
 }
 
-/// Says 403 without reading a byte: the person learns why, and a stranger reaches no parser.
+/// Says 403 without looking at what is asked: the person learns why, and a stranger reaches no parser.
 async fn refuse(mut stream: UnixStream, uid: u32) {
+    // HTTP clients take an answer for broken that comes before their question.
+    let _ = tokio::time::timeout(QUESTION_LIMIT, stream.read(&mut [0; QUESTION])).await;
     let message = format!("only root may use this socket, and you are uid {uid}");
     let body = Refusal::new(Reason::Forbidden, message).to_status().to_json();
     let head = format!(
@@ -189,7 +198,6 @@ impl Drop for SocketFile {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
-    use tokio::io::AsyncReadExt;
 
     fn directory() -> tempfile::TempDir {
         tempfile::tempdir().expect("a directory")
@@ -241,9 +249,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stranger_is_told_why() {
+    async fn a_stranger_is_told_why_and_not_before_it_asked() {
         let (ours, mut theirs) = UnixStream::pair().expect("a pair");
-        refuse(ours, 1000).await;
+        let refusing = tokio::spawn(refuse(ours, 1000));
+        tokio::task::yield_now().await;
+        let early = theirs.try_read(&mut [0; 1]).map_err(|error| error.kind());
+        assert_eq!(early, Err(io::ErrorKind::WouldBlock));
+        theirs.write_all(b"GET / HTTP/1.1\r\n\r\n").await.expect("it listens");
+        refusing.await.expect("no panic");
         let mut answer = String::new();
         theirs.read_to_string(&mut answer).await.expect("an answer");
         assert!(answer.starts_with("HTTP/1.1 403 ") && answer.contains("uid 1000"), "{answer}");
