@@ -5,6 +5,8 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -64,28 +66,66 @@ impl Finished {
     }
 }
 
-/// Starts writing what is put into the queue; it is finished when the queue is dropped and empty.
+/// Where the tool's output goes: at once where that takes no waiting, through a queue where it does.
 ///
 /// Both streams share one queue, so that what a terminal shows is in the order of the tool.
-pub(crate) fn write_output() -> Result<(mpsc::Sender<Piece>, Finished), OutputError> {
+#[derive(Debug)]
+pub(crate) struct Output {
+    queue: mpsc::Sender<Piece>,
+    /// Pieces that are in the queue or being written. While there are any, the others wait behind.
+    behind: Arc<AtomicUsize>,
+    direct: Option<direct::Files>,
+}
+
+impl Output {
+    /// Everything goes through `queue`.
+    #[cfg(test)]
+    pub(crate) fn queued(queue: mpsc::Sender<Piece>) -> Self {
+        Self { queue, behind: Arc::default(), direct: None }
+    }
+
+    /// Writes `piece`, or has it written. Fails where nothing more will ever be.
+    pub(crate) async fn write(&mut self, piece: Piece) -> Result<(), OutputError> {
+        let Piece { to, mut bytes } = piece;
+        // A queue and a thread for each piece would cost more than the writing.
+        if let Some(direct) = &self.direct
+            && self.behind.load(Ordering::Acquire) == 0
+        {
+            let written = direct.write(to, &bytes);
+            drop(bytes.split_to(written));
+        }
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.behind.fetch_add(1, Ordering::AcqRel);
+        self.queue.send(Piece { to, bytes }).await.map_err(|_| OutputError::Gone)
+    }
+}
+
+/// Starts writing what is given to the [`Output`]; it is finished when that is dropped and empty.
+pub(crate) fn write_output() -> Result<(Output, Finished), OutputError> {
     let (stdout, stderr) = unbuffered().map_err(OutputError::Open)?;
+    let direct = direct::Files::of(&stdout, &stderr);
     let (queue, pieces) = mpsc::channel(OUTPUT_QUEUE);
     let (tell, finished) = oneshot::channel();
+    let behind = Arc::<AtomicUsize>::default();
+    let done = Arc::clone(&behind);
     let write = move || {
         // The session may be over already, and then nobody asks.
-        let _ = tell.send(write_all(pieces, stdout, stderr));
+        let _ = tell.send(write_all(pieces, stdout, stderr, &done));
     };
     std::thread::Builder::new()
         .name("output".to_owned())
         .spawn(write)
         .map_err(OutputError::Thread)?;
-    Ok((queue, Finished(finished)))
+    Ok((Output { queue, behind, direct }, Finished(finished)))
 }
 
 fn write_all(
     mut pieces: mpsc::Receiver<Piece>,
     mut stdout: File,
     mut stderr: File,
+    behind: &AtomicUsize,
 ) -> Result<(), OutputError> {
     while let Some(Piece { to, bytes }) = pieces.blocking_recv() {
         let file = match to {
@@ -93,6 +133,7 @@ fn write_all(
             Sink::Stderr => &mut stderr,
         };
         write_piece(file, &bytes).map_err(|source| OutputError::Write { to, source })?;
+        behind.fetch_sub(1, Ordering::AcqRel);
     }
     Ok(())
 }
@@ -153,6 +194,64 @@ fn unbuffered() -> io::Result<(File, File)> {
     let stdout = io::stdout().as_handle().try_clone_to_owned()?;
     let stderr = io::stderr().as_handle().try_clone_to_owned()?;
     Ok((stdout.into(), stderr.into()))
+}
+
+/// Writing without ever waiting, whatever others have set on the descriptor: `pwritev2(2)` with
+/// `RWF_NOWAIT`. Pipes, `/dev/null` and some file systems can; for the rest there is the queue.
+#[cfg(target_os = "linux")]
+mod direct {
+    use std::fs::File;
+    use std::io::IoSlice;
+
+    use rustix::io::{ReadWriteFlags, pwritev2};
+
+    use super::Sink;
+
+    /// The offset that means: where the file stands.
+    const HERE: u64 = u64::MAX;
+
+    #[derive(Debug)]
+    pub(super) struct Files {
+        stdout: File,
+        stderr: File,
+    }
+
+    impl Files {
+        pub(super) fn of(stdout: &File, stderr: &File) -> Option<Self> {
+            Some(Self { stdout: stdout.try_clone().ok()?, stderr: stderr.try_clone().ok()? })
+        }
+
+        /// How many of `bytes` could be written at once. What went wrong shows in the queue again.
+        pub(super) fn write(&self, to: Sink, bytes: &[u8]) -> usize {
+            let file = match to {
+                Sink::Stdout => &self.stdout,
+                Sink::Stderr => &self.stderr,
+            };
+            pwritev2(file, &[IoSlice::new(bytes)], HERE, ReadWriteFlags::NOWAIT).unwrap_or(0)
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod direct {
+    use std::convert::Infallible;
+    use std::fs::File;
+
+    use super::Sink;
+
+    /// No other system writes without waiting to a descriptor that it shares.
+    #[derive(Debug)]
+    pub(super) struct Files(Infallible);
+
+    impl Files {
+        pub(super) fn of(_: &File, _: &File) -> Option<Self> {
+            None
+        }
+
+        pub(super) fn write(&self, _: Sink, _: &[u8]) -> usize {
+            match self.0 {}
+        }
+    }
 }
 
 /// Waiting for a descriptor that is non-blocking because a program beside us shares it.

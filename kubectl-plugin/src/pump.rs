@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use wire::frame::{self, BadFrame, Channel, FromServer, Protocol};
 use wire::limits::{CLOSE_WAIT, PING_EVERY};
 
-use crate::local::{self, Piece};
+use crate::local::{self, Output, Piece};
 use crate::terminal::Resizes;
 
 /// What came before the end.
@@ -58,7 +58,7 @@ pub(crate) enum BrokenRule {
 /// only measured while we listen.
 pub(crate) async fn receive<S>(
     mut server: S,
-    output: mpsc::Sender<Piece>,
+    mut output: Output,
     silence: Duration,
 ) -> (Received, End)
 where
@@ -78,7 +78,7 @@ where
             Message::Binary(bytes) => match received.take(&bytes) {
                 Ok(None) => {}
                 Ok(Some(piece)) => {
-                    if output.send(piece).await.is_err() {
+                    if output.write(piece).await.is_err() {
                         // Nobody reads us any more: the session ends by that, not by this.
                         std::future::pending::<()>().await;
                     }
@@ -212,7 +212,7 @@ mod tests {
         let (output, mut pieces) = mpsc::channel(messages.len() + 1);
         let (received, end) = runtime().block_on(receive(
             stream::iter(messages.into_iter().map(Ok)),
-            output,
+            Output::queued(output),
             Duration::MAX,
         ));
         let pieces = std::iter::from_fn(|| pieces.blocking_recv()).collect();
@@ -258,7 +258,8 @@ mod tests {
         let (output, _pieces) = mpsc::channel(1);
         let silence = Duration::from_millis(1);
         let nothing = stream::pending::<tungstenite::Result<Message>>();
-        let end = runtime().block_on(async { receive(nothing, output, silence).await.1 });
+        let end =
+            runtime().block_on(async { receive(nothing, Output::queued(output), silence).await.1 });
         assert!(matches!(end, End::Silent(for_long) if for_long == silence));
     }
 
@@ -275,7 +276,7 @@ mod tests {
                 while pieces.recv().await.is_some() {}
             };
             let server = stream::iter(said.into_iter().chain(closed));
-            tokio::join!(receive(server, output, silence), reader).0.1
+            tokio::join!(receive(server, Output::queued(output), silence), reader).0.1
         });
         assert!(matches!(end, End::Closed { .. }), "{end:?}");
     }
