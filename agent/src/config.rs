@@ -7,17 +7,25 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use clap::builder::BoolishValueParser;
+use entry::Profile;
 
 use crate::listen::CertificateFiles;
+use crate::session::Policy;
 
 /// Where containerd listens everywhere.
 pub const CONTAINERD_SOCKET: &str = "/run/containerd/containerd.sock";
 
+/// Where an image of ours has its tools.
+pub const TOOLBOX: &str = "/toolbox";
+
 /// Whose tools a session runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Tools {
-    /// The node's own file system.
+    /// The node's own file system, and all that the caller holds.
     Host,
+    /// A tree of tools, under a profile.
+    Toolbox,
 }
 
 /// Serve sessions on sockets of this node
@@ -46,9 +54,22 @@ pub struct ServeArgs {
     #[arg(long, env = "NSDEBUG_CLIENT_CA", value_name = "FILE", requires = "tls_cert")]
     client_ca: Option<PathBuf>,
 
-    /// Whose tools sessions run; to be said, as the default is going to change
-    #[arg(long, env = "NSDEBUG_TOOLS", value_enum)]
+    /// Whose tools sessions run
+    #[arg(long, env = "NSDEBUG_TOOLS", value_enum, default_value = "toolbox")]
     tools: Tools,
+
+    /// The tree of tools
+    #[arg(long, env = "NSDEBUG_TOOLBOX", value_name = "DIR", default_value = TOOLBOX)]
+    toolbox: PathBuf,
+
+    /// The profile that no session exceeds, whatever its caller asks for: restricted, baseline,
+    /// general, netadmin or sysadmin
+    #[arg(long, env = "NSDEBUG_MAX_PROFILE", value_name = "NAME", default_value = "netadmin")]
+    max_profile: Profile,
+
+    /// Enter targets that share a namespace with the node, are privileged or may trace
+    #[arg(long, env = "NSDEBUG_ALLOW_HOST_TARGETS", value_parser = BoolishValueParser::new())]
+    allow_host_targets: bool,
 
     /// containerd's socket
     #[arg(long, env = "NSDEBUG_CONTAINERD", value_name = "SOCKET", default_value = CONTAINERD_SOCKET)]
@@ -68,7 +89,7 @@ pub struct ServeArgs {
 pub struct Config {
     pub unix: Vec<PathBuf>,
     pub tls: Option<TlsConfig>,
-    pub tools: Tools,
+    pub policy: Policy,
     pub containerd: PathBuf,
     pub grace: Duration,
     pub max_sessions: NonZeroU16,
@@ -128,6 +149,9 @@ impl TryFrom<ServeArgs> for Config {
             tls_key,
             client_ca,
             tools,
+            toolbox,
+            max_profile,
+            allow_host_targets,
             containerd,
             grace,
             max_sessions,
@@ -152,7 +176,15 @@ impl TryFrom<ServeArgs> for Config {
             (Some(_), true) => return Err(BadConfig::UnusedCertificate),
         };
         let grace = Duration::from_secs(grace.into());
-        Ok(Self { unix, tls, tools, containerd, grace, max_sessions })
+        let policy = match tools {
+            Tools::Host => Policy::Host,
+            Tools::Toolbox => Policy::Toolbox {
+                tree: toolbox,
+                most: max_profile,
+                host_targets: allow_host_targets,
+            },
+        };
+        Ok(Self { unix, tls, policy, containerd, grace, max_sessions })
     }
 }
 
@@ -163,7 +195,7 @@ mod tests {
 
     fn config(flags: &[&str]) -> Result<Config, String> {
         let command = ServeArgs::augment_args(clap::Command::new("serve"));
-        let all = ["serve", "--tools", "host"].iter().chain(flags);
+        let all = ["serve"].iter().chain(flags);
         let matches = command.try_get_matches_from(all).map_err(|error| error.to_string())?;
         let args = ServeArgs::from_arg_matches(&matches).map_err(|error| error.to_string())?;
         Config::try_from(args).map_err(|error| error.to_string())

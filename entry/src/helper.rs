@@ -17,6 +17,7 @@ use rustix::thread::{move_into_thread_name_spaces, set_name};
 use crate::ipc::Connection;
 use crate::message::{During, Failure, FromSession, Step};
 use crate::plan::Plan;
+use crate::root::{self, Assembled};
 use crate::spawn::{CONTROL, FIRST_FREE, HELPER_NAME, ORDER, PIDFD};
 use crate::supervisor;
 use crate::sys::{self, Alone, Forked};
@@ -54,9 +55,9 @@ pub fn helper_main() -> ExitCode {
 /// Does the irreversible half. The supervisor never returns from here.
 fn enter(agent: &Connection) -> Result<Pid, Failure> {
     let (order, alone) = read_order()?;
-    join(&order, &alone)?;
+    let root = join(&order, &alone)?;
     match sys::fork(&alone).during(Step::ForkSupervisor)? {
-        Forked::Child => supervisor::run(&order, agent, &alone),
+        Forked::Child => supervisor::run(&order, root, agent, &alone),
         Forked::Parent { child } => Ok(child),
     }
 }
@@ -75,15 +76,26 @@ fn read_order() -> Result<(Order, Alone), Failure> {
     Ok((Order { plan, target }, alone))
 }
 
-fn join(order: &Order, alone: &Alone) -> Result<(), Failure> {
+/// Leaves the node's mount namespace and joins the target's others. What the node has of a confined
+/// session's root is mounted before, what the joined namespaces decide of it after.
+fn join(order: &Order, alone: &Alone) -> Result<Option<Assembled>, Failure> {
+    let Order { plan, target } = order;
     sys::unshare_mounts(alone).during(Step::UnshareMounts)?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).during(Step::MakePrivate)?;
-    let flags = order.plan.joins().flags();
+    let confinement = plan.confinement.as_ref();
+    let mut root = confinement.map(|limits| root::assemble(limits, target.as_fd())).transpose()?;
+    let flags = plan.joins().flags();
     if !flags.is_empty() {
-        move_into_thread_name_spaces(order.target.as_fd(), flags).during(Step::Join)?;
+        move_into_thread_name_spaces(target.as_fd(), flags).during(Step::Join)?;
     }
-    Ok(())
+    if plan.needs_own_pids() {
+        sys::unshare_pids(alone).during(Step::UnsharePids)?;
+    }
+    if let Some(root) = &mut root {
+        root.join()?;
+    }
+    Ok(root)
 }
 
 /// The code is for whoever looks at the process table: the agent has it by message.

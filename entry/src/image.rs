@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
-use rustix::mount::{OpenTreeFlags, open_tree};
+use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
 
 use crate::spawn::FIRST_FREE;
-use crate::sys;
+use crate::sys::{self, Depth};
 
 /// An executable for helpers. Its handle is all there is: it has no name in any file system.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl HelperImage {
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         let clone = || {
             let tree = open_tree(CWD, program, flags)?;
-            sys::make_read_only(tree.as_fd())?;
+            sys::restrict(tree.as_fd(), MountAttrFlags::MOUNT_ATTR_RDONLY, Depth::All)?;
             Ok(tree)
         };
         let cloned = clone().and_then(Self::kept);

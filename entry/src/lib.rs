@@ -9,6 +9,7 @@
 //! Order is the design; ARCHITECTURE.md gives the reason for each place in it. Deliberately absent:
 //! threads, containerd, Kubernetes, and any knowledge of who may do this.
 
+mod capability;
 mod descendants;
 mod facts;
 mod helper;
@@ -17,20 +18,27 @@ mod ipc;
 mod kind;
 mod message;
 mod plan;
+mod privilege;
+mod profile;
 pub mod pty;
+mod root;
+mod seccomp;
 mod session;
 mod spawn;
 mod supervisor;
+mod survey;
 mod sys;
 mod target;
 mod tool;
 
-pub use facts::{Facts, IdMap};
+pub use capability::{Capabilities, Capability};
+pub use facts::{Facts, IdMap, Shared};
 pub use helper::helper_main;
 pub use image::{HelperImage, ImageError};
 pub use kind::{BadKinds, Kind, Kinds};
 pub use message::{Exit, Failure, Step};
-pub use plan::{Plan, PlanError, Request, Tool};
+pub use plan::{Limits, Plan, PlanError, Request, Tool};
+pub use profile::{BadRunAs, NoSuchProfile, Profile, RunAs};
 pub use session::{Event, Session, SessionError};
 pub use spawn::{HELPER_ARG, Helper, SpawnError, Stdio, spawn};
 pub use target::{Target, TargetError};

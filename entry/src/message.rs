@@ -53,16 +53,28 @@ pub enum Step {
     Sanitise,
     UnshareMounts,
     MakePrivate,
+    /// Going into the target's mount namespace for a clone of its tree, and back.
+    CloneTarget,
+    OpenToolbox,
+    MountToolbox,
     Join,
+    UnsharePids,
     ForkSupervisor,
     AdoptOrphans,
     MountProc,
+    Pivot,
+    Survey,
+    /// Somebody in the target's pid namespace may trace whatever runs there; no errno.
+    Traceable,
+    /// Every harmless capability is held by somebody there already; no errno.
+    NoCanary,
     WatchSignals,
     ForkTool,
     DropCapabilities,
     NewSession,
     ControllingTerminal,
     JoinUser,
+    Confine,
     Directory,
     /// Nothing of that name in any directory of `PATH`, or no such file.
     FindTool,
@@ -72,6 +84,11 @@ pub enum Step {
 impl Failure {
     pub(crate) fn new(step: Step, error: &io::Error) -> Self {
         Self { step, errno: error.raw_os_error().unwrap_or(0), path: None }
+    }
+
+    /// The same failure, about `path`.
+    pub(crate) fn about(self, path: impl Into<OsString>) -> Self {
+        Self { path: Some(path.into()), ..self }
     }
 
     /// What the kernel said.
@@ -100,16 +117,25 @@ impl fmt::Display for Step {
             Self::Sanitise => "closing inherited descriptors",
             Self::UnshareMounts => "leaving the node's mount namespace",
             Self::MakePrivate => "making the mounts private",
+            Self::CloneTarget => "cloning the target's files",
+            Self::OpenToolbox => "opening the toolbox",
+            Self::MountToolbox => "mounting into the toolbox",
             Self::Join => "joining the target's namespaces",
+            Self::UnsharePids => "making a pid namespace",
             Self::ForkSupervisor => "starting the supervisor",
             Self::AdoptOrphans => "adopting the session's orphans",
             Self::MountProc => "mounting /proc of the target",
+            Self::Pivot => "leaving the node's root",
+            Self::Survey => "looking at the target's processes",
+            Self::Traceable => "looking for processes that may trace the tool",
+            Self::NoCanary => "looking for a capability that the target does not hold",
             Self::WatchSignals => "watching for signals",
             Self::ForkTool => "starting the tool's process",
             Self::DropCapabilities => "dropping capabilities",
             Self::NewSession => "starting a session",
             Self::ControllingTerminal => "taking the terminal",
             Self::JoinUser => "joining the target's user namespace",
+            Self::Confine => "giving up privileges",
             Self::Directory => "changing the directory",
             Self::FindTool => "looking for the tool",
             Self::Exec => "executing the tool",

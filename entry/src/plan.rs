@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::facts::Facts;
 use crate::kind::{Kind, Kinds};
+use crate::privilege::Identity;
+use crate::profile::{Profile, RunAs};
 
 /// What a caller wants of a session.
 #[derive(Clone, Debug)]
@@ -16,7 +18,23 @@ pub struct Request {
     pub kinds: Option<Kinds>,
     /// Join the user namespace too, and be its root.
     pub join_user: bool,
+    /// A toolbox and a profile; without, the node's own files and all that the caller holds.
+    pub limits: Option<Limits>,
     pub tool: Tool,
+}
+
+/// What a confined session may be and hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The tree of tools on the node, with empty directories and files to mount over.
+    pub tree: PathBuf,
+    pub profile: Profile,
+    /// Who the tool is; without, as the profile says.
+    pub run_as: Option<RunAs>,
+    /// Mount `/target` writable.
+    pub write: bool,
+    /// Enter targets that are worth as much as the node.
+    pub host_targets: bool,
 }
 
 /// What to run.
@@ -37,10 +55,21 @@ pub struct Tool {
 pub struct Plan {
     pub(crate) join: Kinds,
     pub(crate) user: Option<JoinUser>,
+    pub(crate) confinement: Option<Confinement>,
     pub(crate) tool: Tool,
     /// Kinds that were asked for and are the node's own.
     pub(crate) shared: Kinds,
     pub(crate) target: String,
+}
+
+/// What keeps a tool in its session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Confinement {
+    pub(crate) tree: PathBuf,
+    pub(crate) profile: Profile,
+    pub(crate) who: Identity,
+    pub(crate) write: bool,
+    pub(crate) host_targets: bool,
 }
 
 /// Joining the user namespace comes last, in the tool: after it, `/proc` could not be mounted.
@@ -56,12 +85,18 @@ pub enum PlanError {
     NoCommand,
     #[error("process {pid} ({name}) has no user namespace of its own to join")]
     NoUserNamespace { pid: u32, name: String },
+    #[error("joining the user namespace needs the node's own tools")]
+    ConfinedUser,
+    #[error("the profile `{profile}` may not write to /target: `general` could")]
+    MayNotWrite { profile: Profile },
+    #[error("process {pid} ({name}) is a host target, and those are not allowed here: {why}")]
+    HostTarget { pid: u32, name: String, why: String },
 }
 
 impl Plan {
     /// What to do for `request`, given `facts`.
     pub fn new(request: Request, facts: &Facts) -> Result<Self, PlanError> {
-        let Request { kinds, join_user, tool } = request;
+        let Request { kinds, join_user, limits, tool } = request;
         if tool.argv.first().is_none_or(|name| name.is_empty()) {
             return Err(PlanError::NoCommand);
         }
@@ -70,8 +105,13 @@ impl Plan {
             let (pid, name) = (facts.pid, facts.name.clone());
             return Err(PlanError::NoUserNamespace { pid, name });
         }
+        if join_user && limits.is_some() {
+            return Err(PlanError::ConfinedUser);
+        }
+        let confinement = limits.map(|limits| confinement(limits, facts)).transpose()?;
         let wanted = kinds.unwrap_or(own).without(Kind::User);
         Ok(Self {
+            confinement,
             join: wanted.iter().filter(|kind| own.contains(*kind)).collect(),
             user: join_user.then_some(JoinUser { become_root: facts.users.has_root }),
             tool,
@@ -86,14 +126,44 @@ impl Plan {
         self.join
     }
 
+    /// Whether the tool's files are a toolbox's, and not the node's.
+    #[must_use]
+    pub fn is_confined(&self) -> bool {
+        self.confinement.is_some()
+    }
+
     #[must_use]
     pub fn tool(&self) -> &Tool {
         &self.tool
     }
 
+    /// A tool that sees the pid namespace of the node is never confined: it gets an empty one.
+    pub(crate) fn needs_own_pids(&self) -> bool {
+        self.confinement.is_some() && !self.join.contains(Kind::Pid)
+    }
+
     pub(crate) fn mounts_proc(&self) -> bool {
         self.join.contains(Kind::Pid)
     }
+}
+
+fn confinement(limits: Limits, facts: &Facts) -> Result<Confinement, PlanError> {
+    let Limits { tree, profile, run_as, write, host_targets } = limits;
+    if write && !profile.may_write() {
+        return Err(PlanError::MayNotWrite { profile });
+    }
+    match facts.host_target() {
+        Some(why) if !host_targets => {
+            let (pid, name) = (facts.pid, facts.name.clone());
+            return Err(PlanError::HostTarget { pid, name, why });
+        }
+        _ => {}
+    }
+    let who = match run_as.unwrap_or(profile.run_as()) {
+        RunAs::Ids { uid, gid } => Identity { uid, gid },
+        RunAs::Target => Identity { uid: facts.uid, gid: facts.gid },
+    };
+    Ok(Confinement { tree, profile, who, write, host_targets })
 }
 
 /// The steps in their order, for `--explain`.
@@ -104,14 +174,32 @@ impl fmt::Display for Plan {
             writeln!(f, "not joined  {}: the target shares them with the node", self.shared)?;
         }
         writeln!(f, "helper      unshare the mount namespace, make every mount in it private")?;
-        writeln!(f, "            join by one setns: {}", self.join)?;
-        writeln!(f, "supervisor  adopt orphans of the session (subreaper)")?;
-        if self.mounts_proc() {
-            writeln!(f, "            mount the /proc of the target's pid namespace")?;
-        } else {
-            writeln!(f, "            keep the node's /proc: no pid namespace is joined")?;
+        if let Some(Confinement { tree, write, .. }) = &self.confinement {
+            let how = if *write { "writable" } else { "read-only" };
+            writeln!(f, "            root: {} read-only, /target {how}", tree.display())?;
         }
-        writeln!(f, "            keep no capability but KILL, once the tool is forked")?;
+        writeln!(f, "            join by one setns: {}", self.join)?;
+        if self.needs_own_pids() {
+            writeln!(f, "            unshare the pid namespace: the tool sees only itself")?;
+        }
+        writeln!(f, "supervisor  adopt orphans of the session (subreaper)")?;
+        match (&self.confinement, self.mounts_proc()) {
+            (Some(_), _) => {
+                writeln!(f, "            mount /proc read-only, leave the node's root")?;
+            }
+            (None, true) => {
+                writeln!(f, "            mount the /proc of the target's pid namespace")?;
+            }
+            (None, false) => {
+                writeln!(f, "            keep the node's /proc: no pid namespace is joined")?;
+            }
+        }
+        match &self.confinement {
+            Some(confinement) => confinement.explain(f)?,
+            None => {
+                writeln!(f, "            keep no capability but KILL, once the tool is forked")?;
+            }
+        }
         if let Some(JoinUser { become_root }) = self.user {
             let root = if become_root { ", become its root" } else { "" };
             writeln!(f, "tool        join the user namespace{root}")?;
@@ -127,10 +215,28 @@ impl fmt::Display for Plan {
     }
 }
 
+impl Confinement {
+    fn explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { profile, who: Identity { uid, gid }, .. } = self;
+        writeln!(f, "            choose a canary capability that nobody there can hold")?;
+        writeln!(f, "            become uid {uid}, gid {gid} without any capability")?;
+        writeln!(
+            f,
+            "tool        profile {profile}: uid {uid}, gid {gid}, no groups, no core dumps"
+        )?;
+        writeln!(f, "            capabilities: the canary, and {}", profile.capabilities())?;
+        for (capability, why) in profile.reasons() {
+            writeln!(f, "              {}: {why}", capability.as_str())?;
+        }
+        writeln!(f, "            no_new_privs, system-call filter")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::IdMap;
+    use crate::capability::{Capabilities, Capability};
+    use crate::facts::{IdMap, Shared};
 
     fn facts(own: &[Kind]) -> Facts {
         let namespaces = Kind::ALL.map(|kind| (kind, 1, u64::from(own.contains(&kind)) + 1));
@@ -139,6 +245,10 @@ mod tests {
             name: "app".to_owned(),
             namespaces: namespaces.to_vec(),
             users: IdMap { has_root: true },
+            uid: 1000,
+            gid: 1001,
+            capabilities: Capabilities::NONE,
+            shared_with_node: Vec::new(),
         }
     }
 
@@ -146,6 +256,7 @@ mod tests {
         Request {
             kinds: kinds.map(|list| list.parse().expect("kinds")),
             join_user: false,
+            limits: None,
             tool: Tool {
                 argv: vec!["ps".into(), "-ef".into()],
                 env: Vec::new(),
@@ -199,5 +310,59 @@ mod tests {
         assert!(position("unshare") < position("setns: net, pid"));
         assert!(position("setns") < position("mount the /proc"));
         assert!(position("mount the /proc") < position("exec ps -ef"));
+    }
+
+    fn confined(profile: Profile) -> Request {
+        let limits = Limits {
+            tree: "/toolbox".into(),
+            profile,
+            run_as: None,
+            write: false,
+            host_targets: false,
+        };
+        Request { limits: Some(limits), ..request(None) }
+    }
+
+    #[test]
+    fn a_restricted_tool_is_who_the_target_is() {
+        let plan = Plan::new(confined(Profile::Restricted), &facts(&[Kind::Pid])).expect("a plan");
+        let confinement = plan.confinement.expect("confined");
+        assert_eq!(confinement.who, Identity { uid: 1000, gid: 1001 });
+    }
+
+    #[test]
+    fn a_confined_tool_never_sees_the_node_s_processes() {
+        let plan = Plan::new(confined(Profile::General), &facts(&[Kind::Net])).expect("a plan");
+        assert!(plan.needs_own_pids());
+        let plan = Plan::new(confined(Profile::General), &facts(&[Kind::Pid])).expect("a plan");
+        assert!(!plan.needs_own_pids());
+    }
+
+    #[test]
+    fn what_is_worth_as_much_as_the_node_needs_leave_and_says_why() {
+        let of_node = Facts { shared_with_node: vec![Shared::Net], ..facts(&[Kind::Pid]) };
+        let tracer =
+            Facts { capabilities: [Capability::SysPtrace].into_iter().collect(), ..facts(&[]) };
+        for (facts, why) in [(&of_node, "net namespace"), (&tracer, "CAP_SYS_PTRACE")] {
+            let refused = Plan::new(confined(Profile::Baseline), facts).expect_err("a host target");
+            assert!(refused.to_string().contains(why), "{refused}");
+            let mut allowed = confined(Profile::Baseline);
+            allowed.limits.as_mut().expect("limits").host_targets = true;
+            assert!(Plan::new(allowed, facts).is_ok());
+        }
+    }
+
+    #[test]
+    fn power_in_a_user_namespace_of_its_own_is_none_here() {
+        let facts = Facts { capabilities: Capabilities::ALL, ..facts(&[Kind::User, Kind::Pid]) };
+        assert!(Plan::new(confined(Profile::General), &facts).is_ok());
+    }
+
+    #[test]
+    fn writing_is_not_for_every_profile() {
+        let mut request = confined(Profile::Baseline);
+        request.limits.as_mut().expect("limits").write = true;
+        let refused = Plan::new(request, &facts(&[Kind::Pid])).expect_err("read-only");
+        assert!(refused.to_string().contains("`general` could"), "{refused}");
     }
 }

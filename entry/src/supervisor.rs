@@ -17,10 +17,16 @@ use rustix::process::{
 };
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
+use crate::capability::Capabilities;
 use crate::descendants;
 use crate::helper::{Order, release_stdio};
 use crate::ipc::{Connection, Received};
 use crate::message::{During, Exit, Failure, FromSession, Step, ToSession};
+use crate::plan::Confinement;
+use crate::privilege::{become_nobody_special, own_capabilities};
+use crate::profile::Profile;
+use crate::root::{self, Assembled};
+use crate::survey::Survey;
 use crate::sys::{self, Alone, Forked};
 use crate::tool;
 
@@ -31,8 +37,8 @@ const GRACE: Duration = Duration::from_secs(1);
 const KILL_AGAIN: Duration = Duration::from_millis(10);
 
 /// Carries the session through. Never returns: this process is not the helper's caller.
-pub(crate) fn run(order: &Order, agent: &Connection, alone: &Alone) -> ! {
-    let code = match start(order, alone) {
+pub(crate) fn run(order: &Order, root: Option<Assembled>, agent: &Connection, alone: &Alone) -> ! {
+    let code = match start(order, root, alone) {
         Ok((tool, signals)) => {
             let _ = agent.send(&FromSession::Started);
             let exit = Watch { agent, signals: &signals, tool }.until_all_ended();
@@ -49,30 +55,61 @@ pub(crate) fn run(order: &Order, agent: &Connection, alone: &Alone) -> ! {
 }
 
 /// Everything until the tool has been executed.
-fn start(order: &Order, alone: &Alone) -> Result<(Pid, SignalFd), Failure> {
+fn start(
+    order: &Order,
+    root: Option<Assembled>,
+    alone: &Alone,
+) -> Result<(Pid, SignalFd), Failure> {
     // If the helper dies, this is the end of the session: the agent has lost it.
     set_parent_process_death_signal(Some(DeathSignal::TERM)).during(Step::AdoptOrphans)?;
     set_child_subreaper(Some(rustix::process::getpid())).during(Step::AdoptOrphans)?;
-    if order.plan.mounts_proc() {
-        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-        mount("proc", "/proc", "proc", flags, None).during(Step::MountProc)?;
+    match root {
+        Some(root) => root::enter(root)?,
+        None if order.plan.mounts_proc() => {
+            let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+            mount("proc", "/proc", "proc", flags, None).during(Step::MountProc)?;
+        }
+        None => {}
     }
+    let held = order.plan.confinement.as_ref().map(choose_capabilities).transpose()?;
     let signals = watch_signals().during(Step::WatchSignals)?;
-    let (failed, report) =
-        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).during(Step::ForkTool)?;
+    let (mut report, gate) = (tool::Report::new()?, tool::Gate::new()?);
     let tool = match sys::fork(alone).during(Step::ForkTool)? {
-        Forked::Child => tool::run(order, alone, &report),
+        Forked::Child => tool::run(order, held, alone, gate, &mut report),
         Forked::Parent { child } => child,
     };
-    drop(report);
     release_stdio();
-    drop_capabilities().during(Step::DropCapabilities)?;
-    match tool::failure(failed) {
+    match &order.plan.confinement {
+        Some(limits) if limits.profile != Profile::Sysadmin => {
+            become_nobody_special(limits.who).during(Step::DropCapabilities)?;
+        }
+        _ => keep_kill().during(Step::DropCapabilities)?,
+    }
+    // Only now: from its first instruction, a tool finds nothing here that it could use.
+    gate.open();
+    match report.failure() {
         Some(failure) => {
             let _ = waitpid(tool, None);
             Err(failure)
         }
         None => Ok((tool, signals)),
+    }
+}
+
+/// What the tool is to hold: its profile, and something that keeps its neighbours out.
+fn choose_capabilities(limits: &Confinement) -> Result<Capabilities, Failure> {
+    let Confinement { profile, host_targets, .. } = limits;
+    let own = own_capabilities().during(Step::Survey)?;
+    let survey = Survey::take().during(Step::Survey)?;
+    if survey.can_trace() && !host_targets {
+        return Err(Failure { step: Step::Traceable, errno: 0, path: None });
+    }
+    let held = profile.capabilities().intersection(own);
+    match survey.canary(own) {
+        Some(canary) => Ok(held.with(canary)),
+        // Somebody there holds everything. Who may enter that has been told what it means.
+        None if *host_targets => Ok(held),
+        None => Err(Failure { step: Step::NoCanary, errno: 0, path: None }),
     }
 }
 
@@ -86,8 +123,8 @@ fn watch_signals() -> nix::Result<SignalFd> {
     SignalFd::with_flags(&mask, flags)
 }
 
-/// KILL stays: a tool may become another user, and must still be ended.
-fn drop_capabilities() -> rustix::io::Result<()> {
+/// A tool that may become another user must still be ended.
+fn keep_kill() -> rustix::io::Result<()> {
     let kept = CapabilitySet::KILL;
     let inheritable = CapabilitySet::empty();
     set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable })

@@ -11,8 +11,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::facts::{Facts, IdMap};
+use crate::facts::{Facts, IdMap, Shared};
 use crate::kind::Kind;
+use crate::survey;
 
 /// A live process, by handles that keep naming it and no other.
 #[derive(Debug)]
@@ -108,12 +109,32 @@ impl Target {
                 .map_err(|source| self.unreadable("the namespaces", source))?;
             namespaces.push((kind, ours, theirs.unwrap_or(ours)));
         }
-        let name = self.read("comm")?.trim_end().escape_debug().to_string();
-        let users = IdMap::parse(&self.read("uid_map")?);
-        if self.has_exited() {
-            return Err(TargetError::Exited { pid: self.pid });
+        let status = self.read("status")?;
+        let facts = Facts {
+            pid: self.pid,
+            name: first(&status, "Name:").unwrap_or_default().escape_debug().to_string(),
+            namespaces,
+            users: IdMap::parse(&self.read("uid_map")?),
+            // The second number is the effective one (proc(5)).
+            uid: nth(&status, "Uid:", 1),
+            gid: nth(&status, "Gid:", 1),
+            capabilities: survey::capabilities(&status),
+            shared_with_node: self.shared_with_node()?,
+        };
+        if self.has_exited() { Err(TargetError::Exited { pid: self.pid }) } else { Ok(facts) }
+    }
+
+    fn shared_with_node(&self) -> Result<Vec<Shared>, TargetError> {
+        let mut shared = Vec::new();
+        for kind in Shared::ALL {
+            let name = kind.as_str();
+            let theirs = namespace(self.proc_dir.as_fd(), &format!("ns/{name}"))
+                .map_err(|source| self.unreadable("the namespaces", source))?;
+            if theirs.is_some() && theirs == nodes(name) {
+                shared.push(kind);
+            }
         }
-        Ok(Facts { pid: self.pid, name, namespaces, users })
+        Ok(shared)
     }
 
     fn read(&self, file: &str) -> Result<String, TargetError> {
@@ -144,6 +165,32 @@ fn namespace(directory: BorrowedFd<'_>, link: &str) -> io::Result<Option<u64>> {
         Err(rustix::io::Errno::NOENT) => Ok(None),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// The node's namespace of this kind: that of its threads, which never have another, or of its init,
+/// where this process sees them; its own where it does not.
+fn nodes(kind: &str) -> Option<u64> {
+    ["/proc/2", "/proc/1"]
+        .into_iter()
+        .filter(|process| *process != "/proc/2" || is_kernel_thread(process))
+        .chain(["/proc/self"])
+        .find_map(|process| namespace(CWD, &format!("{process}/ns/{kind}")).ok().flatten())
+}
+
+fn is_kernel_thread(process: &str) -> bool {
+    // Only a kernel thread has no program.
+    std::fs::read(format!("{process}/cmdline")).is_ok_and(|line| line.is_empty())
+}
+
+fn first<'a>(status: &'a str, field: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(field)).map(str::trim)
+}
+
+/// A number of a field that has several; a status without it is nobody's.
+fn nth(status: &str, field: &str, index: usize) -> u32 {
+    const NOBODY: u32 = 65534;
+    let number = first(status, field).and_then(|line| line.split_whitespace().nth(index));
+    number.and_then(|digits| digits.parse().ok()).unwrap_or(NOBODY)
 }
 
 /// Whether `path` ends in what `cgroups_path` of an OCI specification asks for.

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -11,55 +11,115 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::execve;
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Signal, ioctl_tiocsctty, set_parent_process_death_signal, setsid};
 use rustix::thread::{Gid, ThreadNameSpaceType, Uid, move_into_thread_name_spaces};
 
+use crate::capability::Capabilities;
 use crate::helper::Order;
 use crate::message::{During, Failure, Step};
-use crate::plan::{JoinUser, Tool};
+use crate::plan::{JoinUser, Plan, Tool};
+use crate::privilege::become_tool as become_tool_of;
 use crate::sys::{self, Alone};
 
 /// Where a tool is looked for when its environment says nothing: as `execvp(3)` does.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Becomes the tool, or says through `report` why not. `report` closes by itself on success.
-pub(crate) fn run(order: &Order, alone: &Alone, report: &OwnedFd) -> ! {
-    let Err(failure) = become_tool(order, alone);
-    let bytes = postcard::to_allocvec(&failure).unwrap_or_default();
-    let _ = report.try_clone().map(|fd| File::from(fd).write_all(&bytes));
+/// How the tool-to-be says that it did not become the tool. Closes by itself when it did.
+pub(crate) struct Report {
+    supervisors: OwnedFd,
+    tools: OwnedFd,
+}
+
+impl Report {
+    pub(crate) fn new() -> Result<Self, Failure> {
+        let (supervisors, tools) = pipe_with(PipeFlags::CLOEXEC).during(Step::ForkTool)?;
+        Ok(Self { supervisors, tools })
+    }
+
+    /// The supervisor's side: waits for the exec, or for the report that there was none.
+    pub(crate) fn failure(self) -> Option<Failure> {
+        let Self { supervisors, tools } = self;
+        drop(tools);
+        let mut bytes = Vec::new();
+        let broken = |error: io::Error| Some(Failure::new(Step::Exec, &error));
+        match File::from(supervisors).read_to_end(&mut bytes) {
+            Ok(0) => None,
+            Ok(_) => postcard::from_bytes(&bytes)
+                .map_or_else(|_| broken(io::ErrorKind::InvalidData.into()), Some),
+            Err(error) => broken(error),
+        }
+    }
+
+    fn send(&self, failure: &Failure) {
+        let bytes = postcard::to_allocvec(failure).unwrap_or_default();
+        let _ = rustix::io::write(&self.tools, &bytes); // a supervisor that is gone needs no report
+    }
+}
+
+/// What the tool-to-be waits at until the supervisor has given up its privileges.
+pub(crate) struct Gate {
+    supervisors: OwnedFd,
+    tools: OwnedFd,
+}
+
+impl Gate {
+    pub(crate) fn new() -> Result<Self, Failure> {
+        let (tools, supervisors) = pipe_with(PipeFlags::CLOEXEC).during(Step::ForkTool)?;
+        Ok(Self { supervisors, tools })
+    }
+
+    /// Lets the tool-to-be pass; so does the supervisor's death.
+    pub(crate) fn open(self) {
+        drop(self);
+    }
+
+    fn wait(self) {
+        let Self { supervisors, tools } = self;
+        drop(supervisors);
+        let _ = rustix::io::read(&tools, &mut [0; 1][..]);
+    }
+}
+
+/// Becomes the tool, or says through `report` why not.
+pub(crate) fn run(
+    order: &Order,
+    held: Option<Capabilities>,
+    alone: &Alone,
+    gate: Gate,
+    report: &mut Report,
+) -> ! {
+    let Err(failure) = become_tool(order, held, alone, gate);
+    report.send(&failure);
     #[expect(clippy::exit, reason = "a forked process has no caller to return to")]
     std::process::exit(1)
 }
 
-/// The supervisor's side: waits for the exec, or for the report that there was none.
-pub(crate) fn failure(report: OwnedFd) -> Option<Failure> {
-    let mut bytes = Vec::new();
-    match File::from(report).read_to_end(&mut bytes) {
-        Ok(0) => None,
-        Ok(_) => postcard::from_bytes(&bytes).map_or_else(
-            |_| Some(Failure::new(Step::Exec, &io::ErrorKind::InvalidData.into())),
-            Some,
-        ),
-        Err(error) => Some(Failure::new(Step::Exec, &error)),
-    }
-}
-
-fn become_tool(order: &Order, alone: &Alone) -> Result<Infallible, Failure> {
-    let tool = &order.plan.tool;
+fn become_tool(
+    order: &Order,
+    held: Option<Capabilities>,
+    alone: &Alone,
+    gate: Gate,
+) -> Result<Infallible, Failure> {
+    let Plan { tool, confinement, user, .. } = &order.plan;
     setsid().during(Step::NewSession)?;
     if tool.terminal {
         ioctl_tiocsctty(io::stdin()).during(Step::ControllingTerminal)?;
     }
-    if let Some(user) = order.plan.user {
-        join_user(order.target.as_fd(), user).during(Step::JoinUser)?;
+    if let Some(user) = user {
+        join_user(order.target.as_fd(), *user).during(Step::JoinUser)?;
     }
-    // After the change of user, which clears it.
-    set_parent_process_death_signal(Some(Signal::KILL)).during(Step::NewSession)?;
     if let Some(directory) = &tool.directory {
         std::env::set_current_dir(directory).during(Step::Directory)?;
     }
     sys::default_sigpipe(alone).during(Step::Exec)?;
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).during(Step::Exec)?;
+    gate.wait();
+    if let (Some(limits), Some(held)) = (confinement, held) {
+        become_tool_of(limits.who, held).during(Step::Confine)?;
+    }
+    // After the change of user, which clears it.
+    set_parent_process_death_signal(Some(Signal::KILL)).during(Step::NewSession)?;
     Err(execute(tool))
 }
 
@@ -96,9 +156,12 @@ fn execute(tool: &Tool) -> Failure {
         match errno {
             Errno::ENOENT | Errno::ENOTDIR if !candidate.exists() => {}
             errno => {
+                // The agent may have other files: which of the two it is can only be seen here.
+                let is_directory = errno == Errno::EACCES && candidate.is_dir();
+                let said = if is_directory { Errno::EISDIR } else { errno };
                 let failure = Failure {
                     step: Step::Exec,
-                    errno: errno as i32,
+                    errno: said as i32,
                     path: Some(candidate.into_os_string()),
                 };
                 // As the shells do: what may not be executed does not end the search.
@@ -171,7 +234,7 @@ mod tests {
     #[test]
     fn a_directory_is_found_and_cannot_be_executed() {
         let failure = execute(&tool("/usr", None));
-        assert_eq!((failure.step, failure.errno), (Step::Exec, Errno::EACCES as i32));
+        assert_eq!((failure.step, failure.errno), (Step::Exec, Errno::EISDIR as i32));
         assert_eq!(failure.path, Some(OsString::from("/usr")));
     }
 }

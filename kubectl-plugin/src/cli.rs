@@ -5,9 +5,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::Parser;
 use clap::builder::{FalseyValueParser, StyledStr};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, Parser};
 
 use crate::connect::Address;
 use crate::duration::Limit;
@@ -70,6 +70,9 @@ pub(crate) struct Arguments {
     #[arg(long, env = "NSDEBUG_CONTAINERD_NAMESPACE", value_name = "NAME")]
     pub(crate) containerd_namespace: Option<String>,
 
+    #[command(flatten)]
+    pub(crate) choice: Choice,
+
     /// End the whole session after this long, such as `10s`, `5m` or `1h30m`; 0 is never
     #[arg(long, env = "NSDEBUG_TIMEOUT", value_name = "DURATION")]
     pub(crate) timeout: Option<Limit>,
@@ -89,6 +92,27 @@ pub(crate) struct Arguments {
     /// Name to expect in the agent's certificate, where it is not the host of --agent
     #[arg(long, env = "NSDEBUG_TLS_SERVER_NAME", value_name = "NAME")]
     pub(crate) tls_server_name: Option<String>,
+}
+
+/// What a session may be and hold, as far as its caller chooses.
+#[derive(Debug, Args)]
+pub(crate) struct Choice {
+    /// What the tool may hold: restricted, baseline, general, netadmin or sysadmin, as far as the
+    /// agent gives it; without it, general
+    #[arg(long, env = "NSDEBUG_PROFILE", value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+
+    /// Who the tool is: UID, UID:GID or `target`; without it, as the profile says
+    #[arg(long, env = "NSDEBUG_RUN_AS", value_name = "USER")]
+    pub(crate) run_as: Option<String>,
+
+    /// Let the tool write to /target, the container's files
+    #[arg(long, env = "NSDEBUG_WRITE", value_parser = FalseyValueParser::new())]
+    pub(crate) write: bool,
+
+    /// Why, in a few words, for the audit log
+    #[arg(long, env = "NSDEBUG_REASON", value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
 }
 
 impl Arguments {

@@ -30,6 +30,14 @@ pub struct ExecRequest {
     pub containerd_namespace: Option<String>,
     /// `TERM` of a session with a terminal.
     pub term: Option<String>,
+    /// The profile to run under; without it, the agent's default.
+    pub profile: Option<String>,
+    /// `UID`, `UID:GID` or `target`; without it, as the profile says.
+    pub run_as: Option<String>,
+    /// Mount `/target` writable.
+    pub write: bool,
+    /// Why, for the audit log.
+    pub reason: Option<String>,
 }
 
 /// Why a query is not a session.
@@ -78,10 +86,14 @@ impl ExecRequest {
         for argument in &self.command {
             push("command", argument);
         }
-        let Self { stdin, stdout, stderr, tty, .. } = *self;
-        for (name, value) in
-            [("stdin", stdin), ("stdout", stdout), ("stderr", stderr), ("tty", tty)]
-        {
+        let Self { stdin, stdout, stderr, tty, write, .. } = *self;
+        for (name, value) in [
+            ("stdin", stdin),
+            ("stdout", stdout),
+            ("stderr", stderr),
+            ("tty", tty),
+            ("write", write),
+        ] {
             if value {
                 push(name, b"true");
             }
@@ -90,6 +102,9 @@ impl ExecRequest {
             ("namespaces", &self.namespaces),
             ("containerd-namespace", &self.containerd_namespace),
             ("term", &self.term),
+            ("profile", &self.profile),
+            ("run-as", &self.run_as),
+            ("reason", &self.reason),
         ];
         for (name, value) in texts {
             if let Some(value) = value {
@@ -144,15 +159,31 @@ impl ExecRequest {
             "tty" => self.tty = boolean(name, value)?,
             "namespaces" => self.namespaces = Some(word(name, value, b",")?),
             "containerd-namespace" => self.containerd_namespace = Some(word(name, value, b"._-")?),
-            _ => self.term = Some(word(name, value, b"._-+")?),
+            "term" => self.term = Some(word(name, value, b"._-+")?),
+            "profile" => self.profile = Some(word(name, value, b"-")?),
+            "run-as" => self.run_as = Some(word(name, value, b":")?),
+            "write" => self.write = boolean(name, value)?,
+            _ => self.reason = Some(line(name, value)?),
         }
         Ok(())
     }
 }
 
 /// Parameters that may be given once; `command` is the only other one.
-const SINGLE: [&str; 8] =
-    ["container", "stdin", "stdout", "stderr", "tty", "namespaces", "containerd-namespace", "term"];
+const SINGLE: [&str; 12] = [
+    "container",
+    "stdin",
+    "stdout",
+    "stderr",
+    "tty",
+    "namespaces",
+    "containerd-namespace",
+    "term",
+    "profile",
+    "run-as",
+    "write",
+    "reason",
+];
 
 fn check_command(command: &[Vec<u8>]) -> Result<(), BadRequest> {
     if command.first().is_none_or(Vec::is_empty) {
@@ -198,6 +229,17 @@ fn word(name: &'static str, value: &[u8], also: &[u8]) -> Result<String, BadRequ
     Ok(value.iter().map(|&b| char::from(b)).collect())
 }
 
+/// One line of printable text, for people.
+fn line(name: &'static str, value: &[u8]) -> Result<String, BadRequest> {
+    const LONGEST: usize = 512;
+    match std::str::from_utf8(value) {
+        Ok(text) if text.len() <= LONGEST && !text.chars().any(char::is_control) => {
+            Ok(text.to_owned())
+        }
+        _ => Err(BadRequest::Characters { name }),
+    }
+}
+
 fn shown(text: &str) -> String {
     text.chars().take(40).flat_map(char::escape_debug).collect()
 }
@@ -223,6 +265,10 @@ mod tests {
             namespaces: Some("pid,net".to_owned()),
             containerd_namespace: Some("moby".to_owned()),
             term: Some("xterm-256color".to_owned()),
+            profile: Some("netadmin".to_owned()),
+            run_as: Some("1000:1000".to_owned()),
+            write: true,
+            reason: Some("INC-42: no route".to_owned()),
             ..asking(&[b"sh", b"-c", b"echo a&b=c+d%20 \xff\xfe\n", b""])
         };
         let query = request.to_query().expect("a query");
@@ -247,6 +293,7 @@ mod tests {
         assert!(refusal("command=ps&tty=true&tty=false").contains("`tty`"));
         assert!(refusal("command=ps&tty=maybe").contains("`maybe`"));
         assert!(refusal("command=ps&term=%1b%5b2J").contains("`term`"));
+        assert!(refusal("command=ps&reason=a%0Ab").contains("`reason`"));
         assert!(refusal("command=ps&command=a%00b").contains("argument 1"));
         assert!(refusal("tty=true").contains("no command"));
         assert!(refusal("command=").contains("no command"));

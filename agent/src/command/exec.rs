@@ -9,13 +9,13 @@ use std::str::FromStr;
 
 use clap::ArgGroup;
 use clap::builder::BoolishValueParser;
-use entry::{Exit, HelperImage, ImageError, Kinds, Request, Target, Tool};
+use entry::{Exit, HelperImage, ImageError, Kinds, Profile, Request, RunAs, Target, Tool};
 use wire::{BadName, ContainerPrefix, Label, ObjectName};
 
 use super::complain;
-use crate::config::{CONTAINERD_SOCKET, Tools};
+use crate::config::{CONTAINERD_SOCKET, TOOLBOX, Tools};
 use crate::runtime::{ContainerRuntime, Containerd, Query};
-use crate::session::{self, StartError, local};
+use crate::session::{self, Choice, Policy, StartError, local};
 
 /// What to enter, how, and what to run there.
 #[derive(Clone, Debug, clap::Args)]
@@ -70,6 +70,28 @@ pub struct ExecArgs {
     /// Whose tools to run
     #[arg(long, env = "NSDEBUG_TOOLS", value_enum, default_value = "host")]
     pub tools: Tools,
+
+    /// The tree of tools of --tools toolbox
+    #[arg(long, env = "NSDEBUG_TOOLBOX", value_name = "DIR", default_value = TOOLBOX)]
+    pub toolbox: PathBuf,
+
+    /// What the tool may hold, in a toolbox: restricted, baseline, general, netadmin or sysadmin
+    /// [default: general]
+    #[arg(long, env = "NSDEBUG_PROFILE", value_name = "NAME")]
+    pub profile: Option<Profile>,
+
+    /// Who the tool is, in a toolbox: UID, UID:GID or `target` [default: as the profile says]
+    #[arg(long, env = "NSDEBUG_RUN_AS", value_name = "USER")]
+    pub run_as: Option<RunAs>,
+
+    /// Let the tool write to /target, the container's files, in a toolbox
+    #[arg(long, env = "NSDEBUG_WRITE", value_parser = BoolishValueParser::new())]
+    pub write: bool,
+
+    /// Enter targets that share a namespace with the node, are privileged or may trace, in a
+    /// toolbox
+    #[arg(long, env = "NSDEBUG_ALLOW_HOST_TARGETS", value_parser = BoolishValueParser::new())]
+    pub allow_host_targets: bool,
 
     /// Pass stdin to the tool
     #[arg(short = 'i', long, env = "NSDEBUG_STDIN", value_parser = BoolishValueParser::new())]
@@ -126,16 +148,17 @@ pub fn run(args: ExecArgs) -> ExitCode {
 }
 
 fn enter(args: ExecArgs) -> Result<u8, StartError> {
-    let wants_terminal = args.tty;
-    let terminal = wants_terminal && io::stdin().is_terminal();
-    if wants_terminal && !terminal {
+    let terminal = args.tty && io::stdin().is_terminal();
+    if args.tty && !terminal {
         warn("stdin is not a terminal; going on without one");
     }
+    let policy = policy(&args);
+    let ExecArgs { profile, run_as, write, .. } = args;
+    let limits = policy.limits(Choice { profile, run_as, write })?;
     let target = hold(&args)?;
-    let ExecArgs { namespaces, join_user, tools, stdin, explain, command, .. } = args;
-    let Tools::Host = tools;
-    let tool = Tool { argv: command, env: env::vars_os().collect(), directory: None, terminal };
-    let request = Request { kinds: namespaces, join_user, tool };
+    let ExecArgs { namespaces, join_user, stdin, explain, command, .. } = args;
+    let tool = tool(command, &policy, terminal);
+    let request = Request { kinds: namespaces, join_user, limits, tool };
     let plan = session::plan(&target, request)?;
     if explain {
         // A reader that has seen enough, such as `head`, is not worth a word.
@@ -150,6 +173,27 @@ fn enter(args: ExecArgs) -> Result<u8, StartError> {
         Exit::Code(code) => code,
         Exit::Signal(number) => number.saturating_add(128),
     })
+}
+
+fn policy(args: &ExecArgs) -> Policy {
+    match args.tools {
+        Tools::Host => Policy::Host,
+        // Whoever runs this is root of the node already.
+        Tools::Toolbox => Policy::Toolbox {
+            tree: args.toolbox.clone(),
+            most: Profile::Sysadmin,
+            host_targets: args.allow_host_targets,
+        },
+    }
+}
+
+/// The node's own tools find the caller's environment and directory, as under `nsenter`.
+fn tool(argv: Vec<OsString>, policy: &Policy, terminal: bool) -> Tool {
+    let (env, directory) = match policy {
+        Policy::Host => (env::vars_os().collect(), None),
+        Policy::Toolbox { .. } => (policy.environment(env::var_os("TERM")), Some("/".into())),
+    };
+    Tool { argv, env, directory, terminal }
 }
 
 fn hold(args: &ExecArgs) -> Result<Target, StartError> {

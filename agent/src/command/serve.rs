@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::{OWN_FAILURE, USAGE, complain};
-use crate::config::{Config, ServeArgs, TlsConfig, Tools};
+use crate::config::{Config, ServeArgs, TlsConfig};
 use crate::listen::{Certificates, RELOAD_EVERY, Serving, TlsListener, UnixListener};
 use crate::metrics::Metrics;
 use crate::runtime::Containerd;
@@ -50,8 +50,7 @@ pub fn run(args: ServeArgs) -> ExitCode {
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
-    let Config { unix, tls, tools, containerd, grace, max_sessions } = config;
-    let Tools::Host = tools;
+    let Config { unix, tls, policy, containerd, grace, max_sessions } = config;
     let image = HelperImage::sealed_copy(Path::new("/proc/self/exe"))?;
     let mut signals = Signals::install().context("cannot listen for signals")?;
     let (control, shutdown) = shutdown();
@@ -62,7 +61,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         slots: Slots::new(max_sessions),
     };
     let serving = Serving {
-        router: router(agent.clone(), exec::routes(agent.clone(), image)),
+        router: router(agent.clone(), exec::routes(agent.clone(), image, policy)),
         metrics: agent.metrics.clone(),
         shutdown,
     };

@@ -11,7 +11,7 @@ use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Extension, Path, RawQuery, State, WebSocketUpgrade};
 use axum::response::Response;
 use axum::routing::get;
-use entry::{HelperImage, Kinds, Request, Tool};
+use entry::{HelperImage, Kinds, PlanError, Request, Tool};
 use tracing::{Instrument, info, info_span};
 use wire::frame::Protocol;
 use wire::{ExecRequest, SessionTarget, limits};
@@ -20,20 +20,13 @@ use super::{Agent, Reason, Refusal};
 use crate::chain::chain;
 use crate::listen::Peer;
 use crate::runtime::{ContainerRuntime, Located, Query};
-use crate::session::{self, Running, StartError, Wanted};
+use crate::session::{self, Choice, Policy, PolicyError, Running, StartError, Wanted};
 
 /// Bytes read from a socket at once: a frame of ours, so that 1 GiB of input is not 64 Ki reads.
 const READ_BUFFER: usize = 64 << 10;
 
 /// Bytes waiting to be written: as much again as one message, then the tool has to wait.
 const WRITE_BUFFER: usize = 4 * limits::FRAME;
-
-/// What the tools of a session are told of the world: the caller's own environment stays outside.
-const ENVIRONMENT: [(&str, &str); 3] = [
-    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
-    ("LANG", "C.UTF-8"),
-    ("HOME", "/root"),
-];
 
 /// The terminal that clients have who do not say which.
 const TERM: &str = "xterm";
@@ -43,20 +36,25 @@ const TERM: &str = "xterm";
 struct Sessions<R> {
     agent: Agent<R>,
     image: Arc<HelperImage>,
+    policy: Arc<Policy>,
 }
 
 impl<R> Clone for Sessions<R> {
     fn clone(&self) -> Self {
-        Self { agent: self.agent.clone(), image: Arc::clone(&self.image) }
+        Self {
+            agent: self.agent.clone(),
+            image: Arc::clone(&self.image),
+            policy: Arc::clone(&self.policy),
+        }
     }
 }
 
-/// The routes of sessions, each of which runs as helpers made of `image`.
-pub fn routes<R: ContainerRuntime>(agent: Agent<R>, image: HelperImage) -> Router {
+/// The routes of sessions, which run as helpers made of `image` and get what `policy` gives.
+pub fn routes<R: ContainerRuntime>(agent: Agent<R>, image: HelperImage, policy: Policy) -> Router {
     Router::new()
         .route(SessionTarget::CONTAINER_ROUTE, get(in_container::<R>))
         .route(SessionTarget::POD_ROUTE, get(in_pod::<R>))
-        .with_state(Sessions { agent, image: Arc::new(image) })
+        .with_state(Sessions { agent, image: Arc::new(image), policy: Arc::new(policy) })
 }
 
 type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
@@ -97,6 +95,7 @@ fn parsed<T: FromStr<Err: std::error::Error>>(text: &str) -> Result<T, Refusal> 
 struct Asked {
     request: ExecRequest,
     kinds: Option<Kinds>,
+    choice: Choice,
     upgrade: WebSocketUpgrade,
 }
 
@@ -104,6 +103,11 @@ impl Asked {
     fn new(query: Option<&str>, upgrade: Upgrade) -> Result<Self, Refusal> {
         let request = ExecRequest::from_query(query.unwrap_or_default())?;
         let kinds = request.namespaces.as_deref().map(parsed).transpose()?;
+        let choice = Choice {
+            profile: request.profile.as_deref().map(parsed).transpose()?,
+            run_as: request.run_as.as_deref().map(parsed).transpose()?,
+            write: request.write,
+        };
         let upgrade = upgrade.map_err(|rejection| {
             let message = format!("a session is a websocket: {}", rejection.body_text());
             Refusal::new(Reason::BadRequest, message)
@@ -119,29 +123,28 @@ impl Asked {
             let message = format!("no subprotocol in common: this agent speaks {spoken}");
             return Err(Refusal::new(Reason::BadRequest, message));
         }
-        Ok(Self { request, kinds, upgrade })
+        Ok(Self { request, kinds, choice, upgrade })
     }
 
     /// What to run, and how it is wired. A terminal has no stderr of its own.
-    fn split(self) -> (Request, Wanted, WebSocketUpgrade) {
-        let Self { request, kinds, upgrade } = self;
+    fn split(self, policy: &Policy) -> Result<(Request, Wanted, WebSocketUpgrade), StartError> {
+        let Self { request, kinds, choice, upgrade } = self;
+        let limits = policy.limits(choice)?;
         let ExecRequest { command, stdin, stdout, stderr, tty, term, .. } = request;
-        let mut env: Vec<_> = ENVIRONMENT.map(|(name, value)| (name.into(), value.into())).into();
-        if tty {
-            env.push(("TERM".into(), term.unwrap_or_else(|| TERM.to_owned()).into()));
-        }
+        let term = tty.then(|| term.unwrap_or_else(|| TERM.to_owned()).into());
         let argv = command.into_iter().map(OsString::from_vec).collect();
+        let env = policy.environment(term);
         let tool = Tool { argv, env, directory: Some("/".into()), terminal: tty };
         let wanted = Wanted { stdin, stdout, stderr: stderr && !tty, terminal: tty };
-        (Request { kinds, join_user: false, tool }, wanted, upgrade)
+        Ok((Request { kinds, join_user: false, limits, tool }, wanted, upgrade))
     }
 }
 
 impl<R: ContainerRuntime> Sessions<R> {
     async fn open(self, asked: Asked, query: Query, peer: Peer) -> Result<Response, Refusal> {
         let slot = self.agent.admit()?;
+        let (request, wanted, upgrade) = asked.split(&self.policy)?;
         let located = self.agent.runtime.locate(&query).await?;
-        let (request, wanted, upgrade) = asked.split();
         let span = span(&located, &request.tool, &peer);
         let started = self.start(&located, request, wanted).instrument(span.clone()).await;
         let (running, ends) = started.map_err(|error| {
@@ -197,8 +200,12 @@ impl From<StartError> for Refusal {
                     StartError::Target(_) | StartError::TargetExited | StartError::Lost => {
                         Reason::Conflict
                     }
-                    StartError::Permission { .. } => Reason::Forbidden,
-                    StartError::Plan(_) => Reason::BadRequest,
+                    StartError::Permission { .. }
+                    | StartError::Traceable
+                    | StartError::NoCanary
+                    | StartError::Policy(PolicyError::AboveMaximum { .. })
+                    | StartError::Plan(PlanError::HostTarget { .. }) => Reason::Forbidden,
+                    StartError::Plan(_) | StartError::Policy(_) => Reason::BadRequest,
                     ours if ours.exit_code() != 125 => Reason::BadRequest,
                     _ => Reason::InternalError,
                 };

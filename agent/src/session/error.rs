@@ -1,12 +1,12 @@
 //! Why a session did not start, in words, with the exit code that a shell would have used.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io;
-use std::path::Path;
 
-use entry::{Failure, ImageError, PlanError, SessionError, SpawnError, Step, TargetError};
+use entry::{Failure, ImageError, Plan, PlanError, SessionError, SpawnError, Step, TargetError};
 use rustix::io::Errno;
 
+use super::PolicyError;
 use crate::runtime::LocateError;
 
 /// One failure to start, whoever asked.
@@ -18,6 +18,8 @@ pub enum StartError {
     Target(#[from] TargetError),
     #[error(transparent)]
     Plan(#[from] PlanError),
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     #[error(transparent)]
     Image(#[from] ImageError),
     #[error(transparent)]
@@ -34,10 +36,22 @@ pub enum StartError {
         "no permission to enter the target while {step}: entering needs root of the node, with CAP_SYS_ADMIN and CAP_SYS_PTRACE"
     )]
     Permission { step: Step },
-    #[error("there is no `{name}` on this node; looked in {path}")]
-    NoSuchTool { name: String, path: String },
-    #[error("there is no file `{name}` on this node")]
-    NoSuchFile { name: String },
+    #[error(
+        "a process of the target's pid namespace holds, or can come to hold, CAP_SYS_PTRACE and could take the tool over: that is a host target, and those are not allowed here"
+    )]
+    Traceable,
+    #[error(
+        "processes of the target's pid namespace hold every capability that could keep them out of the tool: that is a host target, and those are not allowed here"
+    )]
+    NoCanary,
+    #[error("there is no `{name}` {place}; looked in {path}")]
+    NoSuchTool { name: String, place: &'static str, path: String },
+    #[error("there is no file `{name}` {place}")]
+    NoSuchFile { name: String, place: &'static str },
+    #[error("cannot open the toolbox {path}: is it built, and named by --toolbox?")]
+    NoToolbox { path: String, source: io::Error },
+    #[error("failed while {step} at {path}")]
+    FailedAt { step: Step, path: String, source: io::Error },
     #[error("`{path}` is a directory")]
     IsDirectory { path: String },
     #[error("`{path}` exists, but the interpreter or loader that it names does not")]
@@ -53,24 +67,30 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// Names what the helper's `failure` to run `name` was.
+    /// Names what the `failure` to carry out `plan` was.
     #[must_use]
-    pub fn of(failure: &Failure, name: &OsStr) -> Self {
+    pub fn of(failure: &Failure, plan: &Plan) -> Self {
+        let name = plan.tool().argv.first().map_or(OsStr::new(""), |name| name.as_os_str());
+        let place = if plan.is_confined() { "in the toolbox" } else { "on this node" };
         let errno = Errno::from_raw_os_error(failure.errno);
         let path = failure.path.as_deref().map_or_else(|| printable(name), printable);
         match (failure.step, errno) {
             (Step::FindTool, _) if name.as_encoded_bytes().contains(&b'/') => {
-                Self::NoSuchFile { name: printable(name) }
+                Self::NoSuchFile { name: printable(name), place }
             }
-            (Step::FindTool, _) => Self::NoSuchTool { name: printable(name), path },
+            (Step::FindTool, _) => Self::NoSuchTool { name: printable(name), place, path },
             (Step::Exec, Errno::TOOBIG) => Self::TooLong,
             (Step::Exec, Errno::NOENT) => Self::NoInterpreter { path },
-            (Step::Exec, Errno::ACCESS) if is_directory(failure.path.as_ref()) => {
-                Self::IsDirectory { path }
-            }
+            (Step::Exec, Errno::ISDIR) => Self::IsDirectory { path },
             (Step::Exec, _) => Self::NotExecutable { path, source: failure.error() },
             (Step::Join, Errno::SRCH) => Self::TargetExited,
+            (Step::OpenToolbox, _) => Self::NoToolbox { path, source: failure.error() },
+            (Step::Traceable, _) => Self::Traceable,
+            (Step::NoCanary, _) => Self::NoCanary,
             (step, Errno::PERM | Errno::ACCESS) => Self::Permission { step },
+            (step, _) if failure.path.is_some() => {
+                Self::FailedAt { step, path, source: failure.error() }
+            }
             (step, _) => Self::Failed { step, source: failure.error() },
         }
     }
@@ -89,11 +109,6 @@ impl StartError {
     }
 }
 
-/// With `--tools host`, the node's files are the tool's: so they can be asked here.
-fn is_directory(path: Option<&OsString>) -> bool {
-    path.is_some_and(|path| Path::new(path).is_dir())
-}
-
 fn printable(text: &OsStr) -> String {
     text.to_string_lossy().escape_debug().to_string()
 }
@@ -101,10 +116,18 @@ fn printable(text: &OsStr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsString;
+
+    use entry::{Request, Target, Tool};
 
     fn error(step: Step, errno: Errno, path: Option<&str>, name: &str) -> StartError {
         let failure = Failure { step, errno: errno.raw_os_error(), path: path.map(OsString::from) };
-        StartError::of(&failure, OsStr::new(name))
+        let tool =
+            Tool { argv: vec![name.into()], env: Vec::new(), directory: None, terminal: false };
+        let request = Request { kinds: None, join_user: false, limits: None, tool };
+        let target = Target::open(std::process::id()).expect("ourselves");
+        let plan = Plan::new(request, &target.facts().expect("facts")).expect("a plan");
+        StartError::of(&failure, &plan)
     }
 
     #[test]
@@ -116,7 +139,7 @@ mod tests {
 
     #[test]
     fn what_is_found_and_cannot_run_is_126() {
-        let directory = error(Step::Exec, Errno::ACCESS, Some("/usr"), "/usr");
+        let directory = error(Step::Exec, Errno::ISDIR, Some("/usr"), "/usr");
         assert_eq!(
             (directory.exit_code(), directory.to_string()),
             (126, "`/usr` is a directory".into())

@@ -3,7 +3,6 @@
 //! Without a terminal the tool gets our descriptors themselves, so that nothing is copied or lost.
 //! With one it gets a pseudo-terminal, never the caller's: see [`super::relay`].
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -48,10 +47,7 @@ pub fn run(
     let (mut session, helper) = entry::spawn(image, target, plan, stdio)?;
     let started = match session.wait_event()? {
         Event::Started => Ok(()),
-        Event::Failed(failure) => {
-            let name = plan.tool().argv.first().map(OsString::as_os_str).unwrap_or_default();
-            Err(StartError::of(&failure, name))
-        }
+        Event::Failed(failure) => Err(StartError::of(&failure, plan)),
         Event::Ended(_) | Event::Lost if target.has_exited() => Err(StartError::TargetExited),
         Event::Ended(_) | Event::Lost => Err(StartError::Lost),
     };

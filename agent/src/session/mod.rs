@@ -6,6 +6,7 @@
 mod ending;
 mod error;
 pub mod local;
+mod policy;
 mod pump;
 mod relay;
 mod running;
@@ -14,6 +15,7 @@ mod streams;
 mod watched;
 
 pub use error::StartError;
+pub use policy::{Choice, Policy, PolicyError};
 pub use pump::{Finished, pump};
 pub use running::Running;
 pub use stdio::{Ends, Wanted};

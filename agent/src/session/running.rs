@@ -1,6 +1,5 @@
 //! A session under the runtime: its events, its target's end, and the reaping of its helper.
 
-use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -44,10 +43,7 @@ impl Running {
         let started = running.halves().0.next().await?;
         match started {
             Event::Started => Ok(running),
-            Event::Failed(failure) => {
-                let name = plan.tool().argv.first().map(OsString::as_os_str).unwrap_or_default();
-                Err(StartError::of(&failure, name))
-            }
+            Event::Failed(failure) => Err(StartError::of(&failure, plan)),
             Event::Ended(_) | Event::Lost if running.target_has_exited().await => {
                 Err(StartError::TargetExited)
             }

@@ -10,5 +10,5 @@ mod mount;
 mod process;
 
 pub(crate) use descriptors::{close_from, inherited};
-pub(crate) use mount::make_read_only;
-pub(crate) use process::{Alone, Forked, default_sigpipe, fork, unshare_mounts};
+pub(crate) use mount::{Depth, restrict};
+pub(crate) use process::{Alone, Forked, default_sigpipe, fork, unshare_mounts, unshare_pids};

@@ -4,18 +4,33 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::libc;
+use rustix::mount::MountAttrFlags;
 
-/// Makes the detached tree that `tree` holds, with everything mounted inside it, read-only.
-///
-/// `remount,bind,ro` would leave the mounts inside writable. Linux 5.12.
-pub(crate) fn make_read_only(tree: BorrowedFd<'_>) -> io::Result<()> {
+/// How far a change of mount attributes reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// The one mount.
+    One,
+    /// It and everything mounted inside it: `remount,bind,ro` would leave those as they were.
+    All,
+}
+
+/// Adds `attributes` to the mount that `tree` holds. Linux 5.12.
+pub(crate) fn restrict(
+    tree: BorrowedFd<'_>,
+    attributes: MountAttrFlags,
+    depth: Depth,
+) -> io::Result<()> {
     let attributes = libc::mount_attr {
-        attr_set: libc::MOUNT_ATTR_RDONLY,
+        attr_set: attributes.bits().into(),
         attr_clr: 0,
         propagation: 0,
         userns_fd: 0,
     };
-    let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
+    let flags = match depth {
+        Depth::One => libc::AT_EMPTY_PATH,
+        Depth::All => libc::AT_EMPTY_PATH | libc::AT_RECURSIVE,
+    };
     // SAFETY: the kernel reads a NUL-terminated path, here the empty one, and as many bytes at the
     // fourth argument as the fifth says: the size of the struct that lives until after the call.
     let result = unsafe {

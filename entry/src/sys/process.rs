@@ -48,6 +48,12 @@ pub(crate) fn unshare_mounts(_alone: &Alone) -> io::Result<()> {
     unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.map_err(io::Error::from)
 }
 
+/// A pid namespace of its own for the next child of this process.
+pub(crate) fn unshare_pids(_alone: &Alone) -> io::Result<()> {
+    // SAFETY: as above: NEWPID leaves the descriptor table alone, and there are no other threads.
+    unsafe { unshare_unsafe(UnshareFlags::NEWPID) }.map_err(io::Error::from)
+}
+
 /// Lets a write to a closed pipe kill again, which Rust's start-up code has turned off.
 pub(crate) fn default_sigpipe(_alone: &Alone) -> io::Result<()> {
     // SAFETY: installing a handler is unsafe because the handler may not be async-signal-safe and

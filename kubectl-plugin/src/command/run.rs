@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use wire::{BadRequest, ExecRequest};
 
-use crate::cli::Arguments;
+use crate::cli::{Arguments, Choice};
 use crate::connect::{self, Address, ConnectError, Credentials};
 use crate::error::Failure;
 use crate::outcome::Outcome;
@@ -115,6 +115,13 @@ async fn stream(wanted: Wanted) -> Result<Outcome, Failure> {
     Ok(session::run(connection, wiring, deadline).await?)
 }
 
+/// The query of `request`, once the agent's own judgement found nothing wrong with it.
+fn query(request: &ExecRequest) -> Result<String, BadRequest> {
+    let query = request.to_query()?;
+    ExecRequest::from_query(&query)?;
+    Ok(query)
+}
+
 /// What `arguments` ask for, and what the person should know about it.
 fn decide(
     arguments: Arguments,
@@ -132,6 +139,7 @@ fn decide(
         namespaces,
         containerd_namespace,
         timeout,
+        choice,
         certificate_authority,
         client_certificate,
         client_key,
@@ -141,21 +149,23 @@ fn decide(
         return Err(UsageError::ContainerOfContainer);
     }
     let (wiring, warning) = wire_up(Wiring { stdin, tty }, command.is_empty(), terminals)?;
-    let Wiring { stdin, tty } = wiring;
+    let Choice { profile, run_as, write, reason } = choice;
     let request = ExecRequest {
         container,
         command: if command.is_empty() { vec![SHELL.into()] } else { as_bytes(command)? },
-        stdin,
+        stdin: wiring.stdin,
         stdout: true,
-        stderr: !tty, // a terminal has one output
-        tty,
+        stderr: !wiring.tty, // a terminal has one output
+        tty: wiring.tty,
         namespaces,
         containerd_namespace,
-        term: term.filter(|term| tty && is_term(term)),
+        term: term.filter(|term| wiring.tty && is_term(term)),
+        profile,
+        run_as,
+        write,
+        reason,
     };
-    let query = request.to_query()?;
-    // The agent's own judgement, without asking it.
-    ExecRequest::from_query(&query)?;
+    let query = query(&request)?;
     let address = agent.ok_or(UsageError::NoAgent)?;
     if matches!(address, Address::Https { .. }) && certificate_authority.is_none() {
         return Err(UsageError::NoAuthority);

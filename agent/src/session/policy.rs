@@ -1,0 +1,144 @@
+//! What this agent gives whom: the node's tools, or a toolbox under a profile that has a maximum.
+//!
+//! The last word is here, whoever asked and whatever was decided before.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use entry::{Capability, Limits, Profile, RunAs};
+
+/// Whose tools sessions run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// The node's, with all that the agent holds.
+    Host,
+    /// Those of a tree, with no more than a profile.
+    Toolbox {
+        tree: PathBuf,
+        /// The profile that no session exceeds.
+        most: Profile,
+        /// Whether targets may be entered that are worth as much as the node.
+        host_targets: bool,
+    },
+}
+
+/// What a caller may ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Choice {
+    pub profile: Option<Profile>,
+    pub run_as: Option<RunAs>,
+    pub write: bool,
+}
+
+/// Why a session is not given.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    #[error("{what} means nothing with the node's own tools: it needs --tools toolbox")]
+    OnlyInToolbox { what: &'static str },
+    #[error(
+        "the profile `{asked}` is above `{most}`, the most that this agent gives (--max-profile)"
+    )]
+    AboveMaximum { asked: Profile, most: Profile },
+    #[error(
+        "under the profile `{profile}` a tool runs as the profile says or as the target does: `general` could choose"
+    )]
+    NotItsChoice { profile: Profile },
+}
+
+/// What people get who do not choose.
+const DEFAULT_PROFILE: Profile = Profile::General;
+
+impl Policy {
+    /// The limits of a session, or none for the node's own tools.
+    pub fn limits(&self, choice: Choice) -> Result<Option<Limits>, PolicyError> {
+        let Choice { profile, run_as, write } = choice;
+        let Self::Toolbox { tree, most, host_targets } = self else {
+            return match choice {
+                Choice { profile: Some(_), .. } => {
+                    Err(PolicyError::OnlyInToolbox { what: "a profile" })
+                }
+                Choice { run_as: Some(_), .. } => {
+                    Err(PolicyError::OnlyInToolbox { what: "another user" })
+                }
+                Choice { write: true, .. } => {
+                    Err(PolicyError::OnlyInToolbox { what: "writing to /target" })
+                }
+                _ => Ok(None),
+            };
+        };
+        // Nobody who did not choose is refused for it.
+        let profile = profile.unwrap_or(DEFAULT_PROFILE.min(*most));
+        if profile > *most {
+            return Err(PolicyError::AboveMaximum { asked: profile, most: *most });
+        }
+        let chooses_user =
+            matches!(run_as, Some(RunAs::Ids { .. })) && run_as != Some(profile.run_as());
+        // Files are read as who one is: choosing that is for whoever may read everything anyway.
+        if chooses_user && !profile.capabilities().contains(Capability::SysPtrace) {
+            return Err(PolicyError::NotItsChoice { profile });
+        }
+        let (tree, host_targets) = (tree.clone(), *host_targets);
+        Ok(Some(Limits { tree, profile, run_as, write, host_targets }))
+    }
+
+    /// What tools are told of the world. The caller's own environment stays outside.
+    #[must_use]
+    pub fn environment(&self, term: Option<OsString>) -> Vec<(OsString, OsString)> {
+        let path = match self {
+            Self::Host => "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            Self::Toolbox { .. } => "/usr/sbin:/usr/bin:/sbin:/bin",
+        };
+        let fixed = [("PATH", path), ("LANG", "C.UTF-8"), ("HOME", "/root")];
+        let fixed = fixed.map(|(name, value)| (name.into(), value.into()));
+        fixed.into_iter().chain(term.map(|term| ("TERM".into(), term))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn toolbox(most: Profile) -> Policy {
+        Policy::Toolbox { tree: "/toolbox".into(), most, host_targets: false }
+    }
+
+    fn choice(profile: Profile) -> Choice {
+        Choice { profile: Some(profile), ..Choice::default() }
+    }
+
+    #[test]
+    fn no_caller_exceeds_the_maximum() {
+        let refused =
+            toolbox(Profile::General).limits(choice(Profile::Netadmin)).expect_err("above");
+        assert!(refused.to_string().contains("`netadmin` is above `general`"), "{refused}");
+        assert!(toolbox(Profile::Netadmin).limits(choice(Profile::Netadmin)).is_ok());
+    }
+
+    #[test]
+    fn whoever_does_not_choose_gets_general_or_the_maximum() {
+        for (most, given) in
+            [(Profile::Sysadmin, Profile::General), (Profile::Baseline, Profile::Baseline)]
+        {
+            let limits =
+                toolbox(most).limits(Choice::default()).expect("limits").expect("a toolbox");
+            assert_eq!(limits.profile, given);
+        }
+    }
+
+    #[test]
+    fn who_may_not_trace_may_not_choose_whose_files_to_read() {
+        let root = Some(RunAs::Ids { uid: 0, gid: 0 });
+        let asked = Choice { run_as: root, ..choice(Profile::Baseline) };
+        assert!(toolbox(Profile::Sysadmin).limits(asked).is_err());
+        let target = Choice { run_as: Some(RunAs::Target), ..choice(Profile::Baseline) };
+        assert!(toolbox(Profile::Sysadmin).limits(target).is_ok());
+        let asked = Choice { run_as: root, ..choice(Profile::General) };
+        assert!(toolbox(Profile::Sysadmin).limits(asked).is_ok());
+    }
+
+    #[test]
+    fn the_node_s_own_tools_have_no_profile() {
+        assert_eq!(Policy::Host.limits(Choice::default()), Ok(None));
+        assert!(Policy::Host.limits(choice(Profile::General)).is_err());
+    }
+}

@@ -1,0 +1,78 @@
+//! Giving up privilege, in the one order in which it works.
+
+use std::io;
+
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::thread::{
+    CapabilitySets, Gid, Uid, clear_ambient_capability_set, configure_capability_in_ambient_set,
+    remove_capability_from_bounding_set, set_keep_capabilities, set_no_new_privs, set_thread_gid,
+    set_thread_groups, set_thread_uid,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::capability::Capabilities;
+use crate::seccomp;
+
+/// Who a process is to be and what it may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+/// What this process may give away.
+pub(crate) fn own_capabilities() -> io::Result<Capabilities> {
+    Ok(Capabilities::from_kernel(rustix::thread::capabilities(None)?.permitted))
+}
+
+/// Makes this process, which is about to execute a tool, `who`, with `held` and nothing else.
+pub(crate) fn become_tool(who: Identity, held: Capabilities) -> io::Result<()> {
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    limit_bounding_set(held)?;
+    change_user(who)?;
+    let kernel = held.to_kernel();
+    // Of root, exec makes the bounding set the permitted one, and nothing has to be inherited.
+    // Of others it takes everything away but what is ambient, which must be inheritable first.
+    let inherited = if who.uid == 0 { Capabilities::NONE } else { held };
+    let sets =
+        CapabilitySets { effective: kernel, permitted: kernel, inheritable: inherited.to_kernel() };
+    rustix::thread::set_capabilities(None, sets)?;
+    clear_ambient_capability_set()?;
+    for capability in inherited.iter() {
+        configure_capability_in_ambient_set(capability.to_kernel(), true)?;
+    }
+    set_no_new_privs(true)?;
+    seccomp::apply()
+}
+
+/// Makes this process, which executes nothing more, `who` without any capability.
+pub(crate) fn become_nobody_special(who: Identity) -> io::Result<()> {
+    change_user(who)?;
+    let none = Capabilities::NONE.to_kernel();
+    let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    rustix::thread::set_capabilities(None, sets)?;
+    set_no_new_privs(true)?;
+    Ok(())
+}
+
+fn limit_bounding_set(held: Capabilities) -> io::Result<()> {
+    for capability in Capabilities::ALL.iter().filter(|capability| !held.contains(*capability)) {
+        match remove_capability_from_bounding_set(capability.to_kernel()) {
+            // A kernel that is older than the capability has nothing to remove.
+            Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+fn change_user(who: Identity) -> io::Result<()> {
+    set_keep_capabilities(true)?;
+    set_thread_groups(&[])?;
+    set_thread_gid(Gid::from_raw(who.gid))?;
+    set_thread_uid(Uid::from_raw(who.uid))?;
+    set_keep_capabilities(false)?;
+    // A change of user may have made the process dumpable again (fs.suid_dumpable).
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    Ok(())
+}

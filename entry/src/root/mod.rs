@@ -1,0 +1,12 @@
+//! The root of a session: what a tool can see of any file system.
+//!
+//! Either the node's own, or a toolbox: a read-only tree of tools with the target's `/proc`, `/sys`,
+//! names and files mounted into it, and nothing else of the node. Everything is mounted through
+//! descriptors of mounts that nobody else can name.
+
+mod assemble;
+mod detached;
+mod device;
+mod target;
+
+pub(crate) use assemble::{Assembled, assemble, enter};

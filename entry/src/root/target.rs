@@ -1,0 +1,122 @@
+//! The target's files: its whole tree under `/target`, and copies of three small ones.
+//!
+//! No path of the target is walked by any process of ours with more than `RESOLVE_IN_ROOT`, and
+//! nothing that is found there is opened but a regular file that everybody may read.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
+use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType};
+use rustix::thread::{move_into_link_name_space, move_into_thread_name_spaces};
+
+use super::detached::{DATA, Detached, READ_ONLY};
+use crate::sys::Depth;
+
+/// Bytes of a file that is copied: `MAXRESOLVSORT` and friends fit many times.
+const LONGEST: u64 = 64 << 10;
+
+/// The root of the mount namespace of the process that `target` holds, with all mounts inside it.
+///
+/// A tree can only be cloned from inside of its mount namespace, so this process goes there and
+/// comes back. Nothing in the target sees it: a clone is in nobody's tree.
+pub(super) fn tree(target: BorrowedFd<'_>, write: bool) -> io::Result<Detached> {
+    let home = openat(CWD, "/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    move_into_thread_name_spaces(target, ThreadNameSpaceType::MOUNT)?;
+    let tree = Detached::clone_of(CWD, "/", Depth::All);
+    // Whatever the clone was: this process must not stay there.
+    move_into_link_name_space(home.as_fd(), Some(LinkNameSpaceType::Mount))?;
+    let attributes = if write { DATA } else { DATA | READ_ONLY };
+    tree?.restricted(attributes, Depth::All)
+}
+
+/// Copies `name` of the target's `/etc` over the one of the session. The target's may be missing, or
+/// anything at all: then the session's stays empty.
+pub(super) fn copy(
+    target: &Detached,
+    root: BorrowedFd<'_>,
+    scratch: BorrowedFd<'_>,
+    name: &str,
+) -> io::Result<()> {
+    let content = read(target.as_fd(), &format!("etc/{name}")).unwrap_or_default();
+    place(&content, root, scratch, name)
+}
+
+/// Puts a read-only file with `content` over `name` of the session's `/etc`.
+pub(super) fn place(
+    content: &[u8],
+    root: BorrowedFd<'_>,
+    scratch: BorrowedFd<'_>,
+    name: &str,
+) -> io::Result<()> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = openat(scratch, name, flags, Mode::from_raw_mode(0o444))?;
+    File::from(file).write_all(content)?;
+    let copy = Detached::clone_of(scratch, name, Depth::One)?;
+    copy.restricted(DATA | READ_ONLY, Depth::One)?.attach(root, &format!("etc/{name}"))?;
+    rustix::fs::unlinkat(scratch, name, rustix::fs::AtFlags::empty())?;
+    Ok(())
+}
+
+fn read(root: BorrowedFd<'_>, path: &str) -> io::Result<Vec<u8>> {
+    // A FIFO would wait for a writer; a link to elsewhere ends inside of the target.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let file = openat2(root, path, flags, Mode::empty(), inside)?;
+    let stat = fstat(&file)?;
+    let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    // What not everybody in the target may read is not handed to whoever is in the session.
+    if !is_file || !Mode::from_raw_mode(stat.st_mode).contains(Mode::ROTH) {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    let mut content = Vec::new();
+    File::from(file).take(LONGEST).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn read_of(make: impl FnOnce(&std::path::Path)) -> io::Result<Vec<u8>> {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::create_dir(folder.path().join("etc")).expect("etc");
+        make(&folder.path().join("etc/resolv.conf"));
+        let root = File::open(folder.path()).expect("the folder");
+        read(root.as_fd(), "etc/resolv.conf")
+    }
+
+    #[test]
+    fn a_plain_file_is_copied() {
+        let content = read_of(|file| fs::write(file, "nameserver 10.0.0.1\n").expect("written"));
+        assert_eq!(content.expect("read"), b"nameserver 10.0.0.1\n");
+    }
+
+    #[test]
+    fn a_link_ends_inside_of_the_target() {
+        let content = read_of(|file| {
+            symlink("/etc/real", file).expect("a link");
+            fs::write(file.with_file_name("real"), "inside").expect("written");
+        });
+        assert_eq!(content.expect("read"), b"inside");
+        assert!(read_of(|file| symlink("/../../../../etc/passwd", file).expect("a link")).is_err());
+        assert!(read_of(|file| symlink("/proc/self/environ", file).expect("a link")).is_err());
+    }
+
+    #[test]
+    fn what_is_no_file_or_secret_is_left_alone() {
+        let fifo = |file: &std::path::Path| {
+            nix::unistd::mkfifo(file, nix::sys::stat::Mode::from_bits_truncate(0o666))
+                .expect("a FIFO");
+        };
+        assert!(read_of(fifo).is_err(), "and nobody waited for it");
+        let secret = read_of(|file| {
+            fs::write(file, "secret").expect("written");
+            fs::set_permissions(file, fs::Permissions::from_mode(0o640)).expect("a mode");
+        });
+        assert!(secret.is_err());
+    }
+}

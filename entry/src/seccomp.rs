@@ -1,0 +1,239 @@
+//! The system-call filter of a tool: what no debugging tool needs and every escape does.
+//!
+//! Refused calls answer `EPERM`; calls newer than this list answer `ENOSYS`, as from a kernel that
+//! does not have them, so that programs fall back; calls of another architecture end the tool.
+//! A filter is not the protection, capabilities are: it keeps whole subsystems out of reach.
+
+use std::io;
+
+use nix::errno::Errno;
+use nix::libc;
+use seccompiler::sock_filter;
+
+// linux/bpf_common.h and linux/seccomp.h.
+const LOAD_WORD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
+const JUMP_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
+const JUMP_AT_LEAST: u16 = 0x35; // BPF_JMP | BPF_JGE | BPF_K
+const JUMP_ANY_BIT: u16 = 0x45; // BPF_JMP | BPF_JSET | BPF_K
+const RETURN: u16 = 0x06; // BPF_RET | BPF_K
+const ALLOW: u32 = 0x7fff_0000; // SECCOMP_RET_ALLOW
+const KILL: u32 = 0x8000_0000; // SECCOMP_RET_KILL_PROCESS
+const REFUSE: u32 = 0x0005_0000; // SECCOMP_RET_ERRNO, with the errno in the low half
+
+// struct seccomp_data: int nr; __u32 arch; __u64 instruction_pointer; __u64 args[6].
+const NUMBER: u32 = 0;
+const ARCHITECTURE: u32 = 4;
+/// The low half of an argument, on little-endian machines.
+const ARGUMENT_0: u32 = 16;
+const ARGUMENT_1: u32 = 24;
+
+#[cfg(target_arch = "x86_64")]
+const NATIVE: u32 = 0xc000_003e; // AUDIT_ARCH_X86_64
+#[cfg(target_arch = "aarch64")]
+const NATIVE: u32 = 0xc000_00b7; // AUDIT_ARCH_AARCH64
+
+/// The first number that did not exist when this list was made: Linux 6.15 ends at 467
+/// (`open_tree_attr`). x32 calls have bit 30 set and fall under it too.
+const UNKNOWN_FROM: u32 = 468;
+
+/// Calls that are refused whatever their arguments.
+const REFUSED: [libc::c_long; 43] = [
+    // The mount family: a session's root is what keeps it from the node.
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_open_tree,
+    libc::SYS_move_mount,
+    libc::SYS_fsopen,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fspick,
+    libc::SYS_mount_setattr,
+    OPEN_TREE_ATTR,
+    // Other namespaces.
+    libc::SYS_setns,
+    libc::SYS_unshare,
+    // Files by handle: past every mount ("shocker", 2014).
+    libc::SYS_open_by_handle_at,
+    libc::SYS_name_to_handle_at,
+    // The kernel itself.
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_kexec_load,
+    KEXEC_FILE_LOAD,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_reboot,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
+    libc::SYS_acct,
+    libc::SYS_quotactl,
+    libc::SYS_syslog,
+    libc::SYS_settimeofday,
+    libc::SYS_clock_settime,
+    libc::SYS_adjtimex,
+    libc::SYS_clock_adjtime,
+    // Keyrings are shared with whoever has the same uid on the node.
+    libc::SYS_keyctl,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    // Large, young and full of history.
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_userfaultfd,
+    // Names of the node's own.
+    libc::SYS_sethostname,
+    libc::SYS_setdomainname,
+    libc::SYS_vhangup,
+];
+
+const OPEN_TREE_ATTR: libc::c_long = 467;
+#[cfg(target_arch = "x86_64")]
+const KEXEC_FILE_LOAD: libc::c_long = 320;
+#[cfg(target_arch = "aarch64")]
+const KEXEC_FILE_LOAD: libc::c_long = 294;
+
+/// `clone(2)` flags of new namespaces: a new user namespace is a set of all capabilities.
+const NEW_NAMESPACES: u32 = 0x7e02_0080;
+/// ioctls that type into a terminal: TIOCSTI, and TIOCLINUX, which can paste.
+const TYPING: [u32; 2] = [0x5412, 0x541c];
+
+/// Puts the filter in force for this process and what it executes. Needs `no_new_privs`.
+pub(crate) fn apply() -> io::Result<()> {
+    seccompiler::apply_filter(&program()).map_err(io::Error::other)
+}
+
+/// The filter as a program of the kernel's classic BPF. A jump skips as many instructions as its
+/// number says: the first where its condition holds, the second where not.
+fn program() -> Vec<sock_filter> {
+    let not_permitted = REFUSE | Errno::EPERM as u32;
+    let not_there = REFUSE | Errno::ENOSYS as u32;
+    let mut program = vec![
+        load(ARCHITECTURE),
+        jump(JUMP_EQUAL, NATIVE, 1, 0),
+        give(KILL),
+        load(NUMBER),
+        jump(JUMP_AT_LEAST, UNKNOWN_FROM, 0, 1),
+        give(not_there),
+        // Its flags are in memory, where no filter can look: programs fall back to clone.
+        jump(JUMP_EQUAL, number(libc::SYS_clone3), 0, 1),
+        give(not_there),
+        jump(JUMP_EQUAL, number(libc::SYS_clone), 0, 4),
+        load(ARGUMENT_0),
+        jump(JUMP_ANY_BIT, NEW_NAMESPACES, 0, 1),
+        give(not_permitted),
+        give(ALLOW),
+        // tcpdump gives up groups that no tool has, and would give up itself if it were refused.
+        jump(JUMP_EQUAL, number(libc::SYS_setgroups), 0, 1),
+        give(REFUSE), // errno 0: done
+        jump(JUMP_EQUAL, number(libc::SYS_ioctl), 0, 5),
+        load(ARGUMENT_1),
+        jump(JUMP_EQUAL, TYPING[0], 1, 0),
+        jump(JUMP_EQUAL, TYPING[1], 0, 1),
+        give(not_permitted),
+        give(ALLOW),
+    ];
+    for call in REFUSED {
+        program.extend([jump(JUMP_EQUAL, number(call), 0, 1), give(not_permitted)]);
+    }
+    program.push(give(ALLOW));
+    program
+}
+
+fn load(offset: u32) -> sock_filter {
+    sock_filter { code: LOAD_WORD, jt: 0, jf: 0, k: offset }
+}
+
+fn jump(condition: u16, value: u32, holds: u8, fails: u8) -> sock_filter {
+    sock_filter { code: condition, jt: holds, jf: fails, k: value }
+}
+
+fn give(answer: u32) -> sock_filter {
+    sock_filter { code: RETURN, jt: 0, jf: 0, k: answer }
+}
+
+fn number(call: libc::c_long) -> u32 {
+    u32::try_from(call).unwrap_or(UNKNOWN_FROM)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs the program as the kernel would, on one call.
+    fn answer(architecture: u32, call: libc::c_long, arguments: [u32; 2]) -> u32 {
+        let (program, mut at, mut word) = (program(), 0, 0);
+        loop {
+            let sock_filter { code, jt, jf, k } = program[at];
+            let holds = match code {
+                LOAD_WORD => {
+                    word = match k {
+                        NUMBER => number(call),
+                        ARCHITECTURE => architecture,
+                        ARGUMENT_0 => arguments[0],
+                        ARGUMENT_1 => arguments[1],
+                        other => panic!("a load from {other}"),
+                    };
+                    at += 1;
+                    continue;
+                }
+                RETURN => return k,
+                JUMP_EQUAL => word == k,
+                JUMP_AT_LEAST => word >= k,
+                JUMP_ANY_BIT => word & k != 0,
+                other => panic!("an instruction {other}"),
+            };
+            at += 1 + usize::from(if holds { jt } else { jf });
+        }
+    }
+
+    const EPERM: u32 = REFUSE | 1;
+    const ENOSYS: u32 = REFUSE | 0x26;
+
+    #[test]
+    fn what_tools_do_is_allowed() {
+        let fork = 0x0120_0011;
+        for (call, arguments) in [
+            (libc::SYS_read, [0, 0]),
+            (libc::SYS_execve, [0, 0]),
+            (libc::SYS_ptrace, [0, 0]),
+            (libc::SYS_clone, [fork, 0]),
+            (libc::SYS_ioctl, [0, 0x5413]), // TIOCGWINSZ
+        ] {
+            assert_eq!(answer(NATIVE, call, arguments), ALLOW, "call {call}");
+        }
+    }
+
+    #[test]
+    fn what_escapes_do_is_refused() {
+        for call in REFUSED {
+            assert_eq!(answer(NATIVE, call, [0, 0]), EPERM, "call {call}");
+        }
+        assert_eq!(answer(NATIVE, libc::SYS_clone, [0x1000_0000, 0]), EPERM, "a user namespace");
+        for typing in TYPING {
+            assert_eq!(answer(NATIVE, libc::SYS_ioctl, [0, typing]), EPERM);
+        }
+    }
+
+    #[test]
+    fn what_is_newer_than_the_list_is_not_there() {
+        assert_eq!(answer(NATIVE, libc::c_long::from(UNKNOWN_FROM), [0, 0]), ENOSYS);
+        assert_eq!(answer(NATIVE, libc::SYS_clone3, [0, 0]), ENOSYS);
+        let x32_read = 0x4000_0000;
+        assert_eq!(answer(NATIVE, x32_read, [0, 0]), ENOSYS);
+    }
+
+    #[test]
+    fn giving_up_groups_that_are_not_there_succeeds_and_does_nothing() {
+        assert_eq!(answer(NATIVE, libc::SYS_setgroups, [0, 0]), REFUSE);
+    }
+
+    #[test]
+    fn another_architecture_ends_the_tool() {
+        let i386 = 0x4000_0003;
+        assert_eq!(answer(i386, libc::SYS_read, [0, 0]), KILL);
+    }
+}
