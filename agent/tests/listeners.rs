@@ -251,7 +251,7 @@ async fn a_long_command_line_passes_and_a_head_that_is_longer_does_not() {
 }
 
 #[tokio::test]
-async fn draining_closes_the_door_and_removes_the_socket() {
+async fn the_end_closes_the_door_and_removes_the_socket_and_draining_does_not() {
     let world = World::new();
     let (socket, task) = world.unix();
     let mut kept = UnixStream::connect(&socket).await.expect("a connection");
@@ -260,6 +260,9 @@ async fn draining_closes_the_door_and_removes_the_socket() {
     let first = kept.read(&mut [0; 4096]).await.expect("an answer");
     assert_ne!(first, 0);
     world.control.drain();
+    // Whoever comes now is told so, and not that there is nobody.
+    assert!(get_unix(&socket, "/healthz").await.starts_with("HTTP/1.1 200 "));
+    world.control.end();
     tokio::time::timeout(LIMIT, task).await.expect("in time").expect("no panic");
     assert!(!socket.exists());
     let rest = tokio::time::timeout(LIMIT, kept.read(&mut [0; 4096])).await.expect("in time");
