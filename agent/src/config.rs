@@ -11,7 +11,7 @@ use clap::builder::BoolishValueParser;
 use entry::Profile;
 
 use crate::listen::CertificateFiles;
-use crate::session::Policy;
+use crate::session::{Lifetime, Policy, Span};
 
 /// Where containerd listens everywhere.
 pub const CONTAINERD_SOCKET: &str = "/run/containerd/containerd.sock";
@@ -82,6 +82,37 @@ pub struct ServeArgs {
     /// Sessions at once; the next one is refused
     #[arg(long, env = "NSDEBUG_MAX_SESSIONS", value_name = "COUNT", default_value = "64")]
     max_sessions: NonZeroU16,
+
+    #[command(flatten)]
+    care: CareArgs,
+}
+
+/// How sessions are looked after
+#[derive(Clone, Debug, clap::Args)]
+pub struct CareArgs {
+    /// Sessions of one caller at once: half of what there is, so that nobody's script takes all
+    #[arg(
+        long,
+        env = "NSDEBUG_MAX_SESSIONS_PER_CALLER",
+        value_name = "COUNT",
+        default_value = "32"
+    )]
+    max_sessions_per_caller: NonZeroU16,
+
+    /// How long a session may go on without a byte of input or output: a long lunch is longer than
+    /// anybody still waits for. Seconds, or a number with s, m or h
+    #[arg(long, env = "NSDEBUG_IDLE_LIMIT", value_name = "TIME", default_value = "30m")]
+    idle_limit: Span,
+
+    /// How long a session may go on: a forgotten one must not outlive a working day. Seconds, or a
+    /// number with s, m or h
+    #[arg(long, env = "NSDEBUG_SESSION_LIMIT", value_name = "TIME", default_value = "8h")]
+    session_limit: Span,
+
+    /// Where to write who did what, a line of JSON at the start and the end of a session; a session
+    /// that cannot be written down is refused [default: stderr, with the log]
+    #[arg(long, env = "NSDEBUG_AUDIT_LOG", value_name = "FILE")]
+    audit_log: Option<PathBuf>,
 }
 
 /// What `serve` does.
@@ -93,6 +124,22 @@ pub struct Config {
     pub containerd: PathBuf,
     pub grace: Duration,
     pub max_sessions: NonZeroU16,
+    pub care: CareConfig,
+}
+
+#[derive(Clone, Debug)]
+pub struct CareConfig {
+    pub max_sessions_per_caller: NonZeroU16,
+    pub lifetime: Lifetime,
+    pub audit_log: Option<PathBuf>,
+}
+
+impl From<CareArgs> for CareConfig {
+    fn from(args: CareArgs) -> Self {
+        let CareArgs { max_sessions_per_caller, idle_limit, session_limit, audit_log } = args;
+        let lifetime = Lifetime { idle: idle_limit, total: session_limit };
+        Self { max_sessions_per_caller, lifetime, audit_log }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -155,6 +202,7 @@ impl TryFrom<ServeArgs> for Config {
             containerd,
             grace,
             max_sessions,
+            care,
         } = args;
         let (mut unix, mut addresses) = (Vec::new(), Vec::new());
         for address in listen {
@@ -184,7 +232,7 @@ impl TryFrom<ServeArgs> for Config {
                 host_targets: allow_host_targets,
             },
         };
-        Ok(Self { unix, tls, policy, containerd, grace, max_sessions })
+        Ok(Self { unix, tls, policy, containerd, grace, max_sessions, care: care.into() })
     }
 }
 

@@ -24,6 +24,10 @@ pub enum Outcome {
     TargetGone,
     /// The agent was told to stop.
     Stopped,
+    /// Somebody ended it from outside.
+    Ended,
+    /// It was idle or went on for too long.
+    Expired,
     /// Anything that is nsdebug's own failure.
     Failed,
 }

@@ -39,7 +39,7 @@ impl World {
             runtime: Arc::new(Containerd::new(&directory.path().join("containerd.sock"))),
             metrics: Metrics::default(),
             shutdown: shutdown.clone(),
-            slots: Slots::new(NonZeroU16::MIN),
+            slots: Slots::new(NonZeroU16::MIN, NonZeroU16::MIN),
         };
         let metrics = agent.metrics.clone();
         let serving = Serving { router: router(agent, axum::Router::new()), metrics, shutdown };

@@ -17,6 +17,11 @@ pub(crate) fn warning(message: &str) {
     say("warning", message);
 }
 
+/// What is good to know and nobody's fault.
+pub(crate) fn note(message: &str) {
+    say("note", message);
+}
+
 fn say(kind: &str, message: &str) {
     // There is nobody to tell that stderr is gone.
     let _ = writeln!(io::stderr().lock(), "{kind}: {}", printable(message));

@@ -7,13 +7,16 @@
 //! Nothing here reads a socket or a clock: see `agent` and `kubectl-plugin` for both ends.
 
 pub mod frame;
+pub mod header;
 pub mod limits;
 mod name;
 mod path;
 mod request;
+mod session;
 mod status;
 
 pub use name::{BadName, ContainerPrefix, Label, ObjectName};
 pub use path::SessionTarget;
 pub use request::{BadRequest, ExecRequest};
+pub use session::SessionInfo;
 pub use status::{Cause, Details, Ending, Exit, Status, StatusKind, signal_name};

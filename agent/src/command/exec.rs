@@ -14,7 +14,7 @@ use wire::{BadName, ContainerPrefix, Label, ObjectName};
 
 use super::complain;
 use crate::config::{CONTAINERD_SOCKET, TOOLBOX, Tools};
-use crate::runtime::{ContainerRuntime, Containerd, Query};
+use crate::runtime::{ContainerRuntime, Containerd, Located, Query};
 use crate::session::{self, Choice, Policy, StartError, local};
 
 /// What to enter, how, and what to run there.
@@ -155,10 +155,16 @@ fn enter(args: ExecArgs) -> Result<u8, StartError> {
     let policy = policy(&args);
     let ExecArgs { profile, run_as, write, .. } = args;
     let limits = policy.limits(Choice { profile, run_as, write })?;
-    let target = hold(&args)?;
+    let (target, located) = hold(&args)?;
     let ExecArgs { namespaces, join_user, stdin, explain, command, .. } = args;
     let tool = tool(command, &policy, terminal);
-    let request = Request { kinds: namespaces, join_user, limits, tool };
+    let mut request = Request { kinds: namespaces, join_user, limits, tool };
+    if let Some(located) = &located {
+        if let Some(note) = located.note() {
+            warn(&note);
+        }
+        request = session::within(located, request);
+    }
     let plan = session::plan(&target, request)?;
     if explain {
         // A reader that has seen enough, such as `head`, is not worth a word.
@@ -196,9 +202,9 @@ fn tool(argv: Vec<OsString>, policy: &Policy, terminal: bool) -> Tool {
     Tool { argv, env, directory, terminal }
 }
 
-fn hold(args: &ExecArgs) -> Result<Target, StartError> {
+fn hold(args: &ExecArgs) -> Result<(Target, Option<Located>), StartError> {
     let Some(query) = query(args) else {
-        return Ok(Target::open(args.pid.map_or(0, i32::unsigned_abs))?);
+        return Ok((Target::open(args.pid.map_or(0, i32::unsigned_abs))?, None));
     };
     // One thread, which ends before the tool starts.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -206,7 +212,7 @@ fn hold(args: &ExecArgs) -> Result<Target, StartError> {
     runtime.block_on(async {
         let containerd = Containerd::new(&args.containerd);
         let located = containerd.locate(&query).await?;
-        session::hold(&containerd, &located).await
+        Ok((session::hold(&containerd, &located).await?, Some(located)))
     })
 }
 

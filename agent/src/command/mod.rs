@@ -1,8 +1,10 @@
 //! The command line: what can be asked, and how failures are said, once.
 
+mod ask;
 pub mod check;
 pub mod exec;
 pub mod serve;
+pub mod sessions;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -47,6 +49,12 @@ enum Command {
     /// Serve sessions on sockets of this node
     #[command(after_help = EXIT_CODES)]
     Serve(ServeArgs),
+    /// List the sessions that an agent on this node serves
+    #[command(after_help = EXIT_CODES)]
+    Sessions(sessions::SessionsArgs),
+    /// End a session that an agent on this node serves
+    #[command(after_help = EXIT_CODES)]
+    Kill(sessions::KillArgs),
     /// Say what this node supports, a line each, and what is missing
     #[command(after_help = EXIT_CODES)]
     Check(check::CheckArgs),
@@ -59,13 +67,17 @@ pub fn run(cli: Cli) -> ExitCode {
     let level = match command {
         Command::Serve(_) => Level::INFO,
         // The terminal belongs to the tool.
-        Command::Exec(_) | Command::Check(_) => Level::WARN,
+        Command::Exec(_) | Command::Check(_) | Command::Sessions(_) | Command::Kill(_) => {
+            Level::WARN
+        }
     };
     logging::start(logging, Targets::new().with_default(level));
     match command {
         Command::Exec(args) => exec::run(*args),
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(&args),
+        Command::Sessions(args) => sessions::list(&args),
+        Command::Kill(args) => sessions::kill(&args),
     }
 }
 

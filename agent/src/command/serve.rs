@@ -14,11 +14,14 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::{OWN_FAILURE, USAGE, complain};
-use crate::config::{Config, ServeArgs, TlsConfig};
+use crate::config::{CareConfig, Config, ServeArgs, TlsConfig};
 use crate::listen::{Certificates, RELOAD_EVERY, Serving, TlsListener, UnixListener};
 use crate::metrics::Metrics;
 use crate::runtime::Containerd;
-use crate::server::{Agent, exec, router};
+use crate::server::exec::{self, Terms};
+use crate::server::{Agent, router, sessions};
+use crate::session::audit::Audit;
+use crate::session::registry::Registry;
 use crate::shutdown::shutdown;
 use crate::slots::Slots;
 
@@ -50,7 +53,9 @@ pub fn run(args: ServeArgs) -> ExitCode {
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
-    let Config { unix, tls, policy, containerd, grace, max_sessions } = config;
+    let Config { unix, tls, policy, containerd, grace, max_sessions, care } = config;
+    let CareConfig { max_sessions_per_caller, lifetime, audit_log } = care;
+    let audit = audit_log.map_or_else(|| Ok(Audit::to_stderr()), |path| Audit::to_file(&path))?;
     let image = HelperImage::sealed_copy(Path::new("/proc/self/exe"))?;
     let mut signals = Signals::install().context("cannot listen for signals")?;
     let (control, shutdown) = shutdown();
@@ -58,13 +63,13 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         runtime: Arc::new(Containerd::new(&containerd)),
         metrics: Metrics::default(),
         shutdown: shutdown.clone(),
-        slots: Slots::new(max_sessions),
+        slots: Slots::new(max_sessions, max_sessions_per_caller),
     };
-    let serving = Serving {
-        router: router(agent.clone(), exec::routes(agent.clone(), image, policy)),
-        metrics: agent.metrics.clone(),
-        shutdown,
-    };
+    let registry = Registry::default();
+    let terms = Terms { policy, lifetime, audit, registry: registry.clone() };
+    let routes = exec::routes(agent.clone(), image, terms).merge(sessions::routes(registry));
+    let serving =
+        Serving { router: router(agent.clone(), routes), metrics: agent.metrics.clone(), shutdown };
     let mut listeners = JoinSet::new();
     for path in unix {
         listeners.spawn(UnixListener::bind(&path)?.serve(serving.clone()));

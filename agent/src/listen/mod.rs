@@ -63,6 +63,24 @@ pub enum Peer {
     Certificate { name: String, address: SocketAddr },
 }
 
+impl Peer {
+    /// Whose sessions are counted together, whichever process or address they come from.
+    #[must_use]
+    pub fn caller(&self) -> String {
+        match self {
+            Self::Root { .. } => "root".to_owned(),
+            Self::Certificate { name, .. } => format!("certificate {name}"),
+        }
+    }
+
+    /// Whether this one may look at, and end, the sessions of `other`: root of the node could do so
+    /// in any case.
+    #[must_use]
+    pub fn oversees(&self, other: &Self) -> bool {
+        matches!(self, Self::Root { .. }) || self.caller() == other.caller()
+    }
+}
+
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -48,6 +48,20 @@ pub(super) fn of_newest_pod(records: Vec<Record>) -> Vec<(Record, PodIdentity)> 
     members
 }
 
+/// The newest sandbox of the pod with this `uid`: it is made anew when it had died.
+pub(super) fn sandbox_of(uid: &str, records: &[Record]) -> Option<Record> {
+    let sandboxes = records
+        .iter()
+        .filter(|record| matches!(&record.role, Role::Sandbox(pod) if pod.uid == uid));
+    sandboxes.max_by_key(|record| record.created).cloned()
+}
+
+/// The uid of the newest pod among `records`.
+pub(super) fn newest_pod(records: &[Record]) -> Option<String> {
+    let pods = records.iter().filter_map(|record| Some((record.created, record.role.pod()?)));
+    pods.max_by_key(|(created, _)| *created).map(|(_, pod)| pod.uid.clone())
+}
+
 /// The attempt to enter, of attempts that are sorted by age: of the name that was created first
 /// among those that run, the newest one that runs.
 ///
@@ -149,5 +163,18 @@ mod tests {
         assert_eq!(ids, ["new"]);
         // The new pod's container does not exist yet: the old one must not stand in for it.
         assert!(of_newest_pod(vec![before, sandbox]).is_empty());
+    }
+
+    #[test]
+    fn the_sandbox_of_a_pod_is_its_newest_and_nobody_else_s() {
+        let sandbox = |id, uid, created| record(id, Role::Sandbox(pod(uid, "")), created);
+        let records = [
+            sandbox("died", "1", 1),
+            sandbox("lives", "1", 2),
+            member("app", "app", 3),
+            sandbox("other", "0", 4),
+        ];
+        assert_eq!(sandbox_of("1", &records).expect("a sandbox").id, "lives");
+        assert_eq!(sandbox_of("2", &records), None);
     }
 }

@@ -74,7 +74,12 @@ impl Containerd {
             return Err(self.sandbox_refused(&record, pod).await?);
         }
         let state = self.task(&record.namespace, &record.id).await?;
-        running(record, state)
+        let siblings = match (&record.role, state) {
+            (_, TaskState::Running { pid }) => return Ok(record.running_as(pid)),
+            (Role::Member(pod), _) => self.siblings(&record, pod).await?,
+            _ => Vec::new(),
+        };
+        self.or_sandbox(record, state, &siblings).await
     }
 
     /// The containers of all containerd namespaces, and the names of those.
@@ -99,16 +104,70 @@ impl Containerd {
         Ok(try_join_all(lists).await?.into_iter().flatten().collect())
     }
 
+    /// Everything of the pods that have the name of this record's.
+    async fn siblings(
+        &self,
+        record: &Record,
+        pod: &PodIdentity,
+    ) -> Result<Vec<Record>, LocateError> {
+        match filter::of_reported_pod(&pod.namespace, &pod.name) {
+            Some(filter) => self.containers(&record.namespace, filter).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// A container where it runs; else the sandbox of its pod, where there is one that does.
+    async fn or_sandbox(
+        &self,
+        record: Record,
+        state: TaskState,
+        siblings: &[Record],
+    ) -> Result<Located, LocateError> {
+        let what = format!("container {record} is {state}");
+        let sandbox = match (&record.role, state) {
+            (_, TaskState::Running { .. }) | (Role::Alone | Role::Sandbox(_), _) => None,
+            (Role::Member(pod), _) => {
+                let found = self.sandbox(&pod.uid, siblings).await?;
+                found.map(|(sandbox, pid)| (sandbox, pid, pod.container.clone()))
+            }
+        };
+        match sandbox {
+            Some((sandbox, pid, container)) => Ok(sandbox.standing_in(pid, container, what)),
+            None => running(record, state),
+        }
+    }
+
+    /// The sandbox of the pod with this `uid` and its process, where it runs.
+    async fn sandbox(
+        &self,
+        uid: &str,
+        records: &[Record],
+    ) -> Result<Option<(Record, u32)>, LocateError> {
+        let Some(sandbox) = choose::sandbox_of(uid, records) else { return Ok(None) };
+        match self.task(&sandbox.namespace, &sandbox.id).await? {
+            TaskState::Running { pid } => Ok(Some((sandbox, pid))),
+            _ => Ok(None),
+        }
+    }
+
+    /// A pod that has no container yet: its images may still be on their way.
+    async fn empty(&self, pod: String, records: &[Record]) -> Result<Located, LocateError> {
+        let sandbox = match choose::newest_pod(records) {
+            Some(uid) => self.sandbox(&uid, records).await?,
+            None => None,
+        };
+        let Some((sandbox, pid)) = sandbox else { return Err(LocateError::EmptyPod { pod }) };
+        let what = format!("pod {pod} has no container yet");
+        Ok(sandbox.standing_in(pid, String::new(), what))
+    }
+
     /// The refusal of a sandbox's ID, with the names that would work.
     async fn sandbox_refused(
         &self,
         record: &Record,
         pod: &PodIdentity,
     ) -> Result<LocateError, LocateError> {
-        let siblings = match filter::of_reported_pod(&pod.namespace, &pod.name) {
-            Some(filter) => self.containers(&record.namespace, filter).await?,
-            None => Vec::new(),
-        };
+        let siblings = self.siblings(record, pod).await?;
         let containers = choose::of_newest_pod(siblings);
         Ok(LocateError::IsSandbox {
             container: format!("{}/{}", record.namespace, record.id),
@@ -133,9 +192,9 @@ impl Containerd {
             let names = others.iter().filter_map(|record| Some(record.role.pod()?.name.clone()));
             return Err(LocateError::NoSuchPod { pod, pods: names.collect() });
         }
-        let members = choose::of_newest_pod(records);
-        if members.is_empty() {
-            return Err(LocateError::EmptyPod { pod });
+        let members = choose::of_newest_pod(records.clone());
+        if members.is_empty() && container.is_none() {
+            return self.empty(pod, &records).await;
         }
         let names = members.iter().map(|(_, pod)| pod.container.clone()).collect();
         let wanted =
@@ -146,7 +205,7 @@ impl Containerd {
                 Ok::<_, LocateError>((record, state))
             });
         match (choose::attempt(try_join_all(attempts).await?), container) {
-            (Some((record, state)), _) => running(record, state),
+            (Some((record, state)), _) => self.or_sandbox(record, state, &records).await,
             (None, Some(container)) => Err(LocateError::NoSuchContainerInPod {
                 pod,
                 container: container.to_string(),

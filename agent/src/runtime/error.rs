@@ -33,6 +33,10 @@ pub enum LocateError {
     EmptyPod { pod: String },
     #[error("no pod {pod} is on this node, pods of that namespace here: {pods}")]
     NoSuchPod { pod: String, pods: Shortlist },
+    #[error(
+        "container {container} is run by `{runtime}`: its processes are behind another kernel or inside a virtual machine, and what the node could enter is the sandbox around them"
+    )]
+    OtherRuntime { container: String, runtime: String },
     #[error("container {container} was restarted meanwhile: its process was {before} and is {now}")]
     Restarted { container: String, before: u32, now: u32 },
     #[error("`{}` cannot be a containerd namespace", given.escape_debug())]

@@ -44,7 +44,45 @@ pub struct Located {
     pub cgroup: Option<String>,
     /// The shim that runs it, such as `io.containerd.runc.v2`.
     pub runtime: String,
+    /// The program that the shim was told to use, where that is not `runc`.
+    pub program: Option<String>,
     pub pod: Option<PodIdentity>,
+    /// This is the sandbox of a pod, and stands in for what does not run: in words.
+    pub stands_in_for: Option<String>,
+}
+
+/// Shims whose task is the container's own process, on the node's own kernel.
+const PLAIN: [&str; 3] =
+    ["io.containerd.runc.v2", "io.containerd.runc.v1", "io.containerd.runtime.v1.linux"];
+
+/// Programs that such a shim can be given and that put a kernel of their own between.
+const SANDBOXING: [&str; 2] = ["runsc", "kata"];
+
+impl Located {
+    /// Checks that the process is the container's, and not of a virtual machine or user-space kernel
+    /// that only has the container inside: entering that would show the node.
+    pub fn check_runtime(&self) -> Result<(), LocateError> {
+        let program = self.program.as_deref().unwrap_or_default();
+        let name = program.rsplit('/').next().unwrap_or(program);
+        let sandboxing = SANDBOXING.iter().any(|known| name.starts_with(known));
+        if PLAIN.contains(&self.runtime.as_str()) && !sandboxing {
+            return Ok(());
+        }
+        let runtime = if sandboxing { name } else { &self.runtime };
+        Err(LocateError::OtherRuntime {
+            container: format!("{}/{}", self.namespace, self.id),
+            runtime: runtime.escape_debug().to_string(),
+        })
+    }
+
+    /// What a person should know before the output, or nothing.
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
+        let what = self.stands_in_for.as_ref()?;
+        Some(format!(
+            "{what}: in the network, ipc and uts namespaces of its pod, without its processes and files"
+        ))
+    }
 }
 
 /// What sessions need of the program that runs the containers.

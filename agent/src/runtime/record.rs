@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::fmt;
 
 use containerd_client::services::v1::Container;
+use containerd_client::services::v1::container::Runtime;
 use containerd_client::types::v1::{Process, Status};
+use prost::Message;
 use serde::Deserialize;
 
 use super::Located;
@@ -43,6 +45,7 @@ pub(super) struct Record {
     /// Seconds and nanoseconds since 1970.
     pub(super) created: (i64, i32),
     runtime: String,
+    program: Option<String>,
     cgroup: Option<String>,
 }
 
@@ -82,19 +85,46 @@ impl Record {
             namespace: namespace.to_owned(),
             role: Role::read(&labels),
             created: created_at.map(|at| (at.seconds, at.nanos)).unwrap_or_default(),
+            program: runtime.as_ref().and_then(program),
             runtime: runtime.map(|runtime| runtime.name).unwrap_or_default(),
             cgroup: spec.and_then(|spec| spec.linux?.cgroups_path),
         }
     }
 
     pub(super) fn running_as(self, pid: u32) -> Located {
-        let Self { id, namespace, role, created: _, runtime, cgroup } = self;
+        let Self { id, namespace, role, created: _, runtime, program, cgroup } = self;
         let pod = match role {
-            Role::Member(pod) => Some(pod),
-            Role::Alone | Role::Sandbox(_) => None,
+            Role::Member(pod) | Role::Sandbox(pod) => Some(pod),
+            Role::Alone => None,
         };
-        Located { id, namespace, pid, cgroup, runtime, pod }
+        Located { id, namespace, pid, cgroup, runtime, program, pod, stands_in_for: None }
     }
+
+    /// The sandbox of a pod in the place of `container`, of which `what` says why.
+    pub(super) fn standing_in(self, pid: u32, container: String, what: String) -> Located {
+        let mut located = self.running_as(pid);
+        if let Some(pod) = &mut located.pod {
+            pod.container = container;
+        }
+        Located { stands_in_for: Some(what), ..located }
+    }
+}
+
+/// `containerd.runc.v1.Options`, as far as it matters here.
+#[derive(Clone, PartialEq, prost::Message)]
+struct RuncOptions {
+    #[prost(string, tag = "6")]
+    binary_name: String,
+}
+
+/// The program that the shim was told to use.
+fn program(runtime: &Runtime) -> Option<String> {
+    let options = runtime.options.as_ref()?;
+    if !options.type_url.ends_with("runc.v1.Options") {
+        return None;
+    }
+    let options = RuncOptions::decode(options.value.as_slice()).ok()?;
+    Some(options.binary_name).filter(|name| !name.is_empty())
 }
 
 impl fmt::Display for Record {
@@ -173,6 +203,7 @@ pub(super) fn record(id: &str, role: Role, created: i64) -> Record {
         role,
         created: (created, 0),
         runtime: "io.containerd.runc.v2".to_owned(),
+        program: None,
         cgroup: None,
     }
 }
@@ -205,6 +236,19 @@ mod tests {
         let member = record("abcd1234", Role::Member(pod("1", "a\u{1b}[2Jp")), 0).to_string();
         assert_eq!(member, "k8s.io/abcd1234 (pod shop/web, container a\\u{1b}[2Jp)");
         assert_eq!(record("abcd", Role::Alone, 0).to_string(), "k8s.io/abcd");
+    }
+
+    #[test]
+    fn the_program_of_a_shim_is_read_from_its_own_options_only() {
+        let options = RuncOptions { binary_name: "/opt/bin/runsc".to_owned() }.encode_to_vec();
+        let read = |type_url: &str| {
+            let mut runtime = Runtime::default();
+            let any = runtime.options.get_or_insert_default();
+            (any.type_url, any.value) = (type_url.to_owned(), options.clone());
+            program(&runtime)
+        };
+        assert_eq!(read("containerd.runc.v1.Options").as_deref(), Some("/opt/bin/runsc"));
+        assert_eq!(read("runtimeoptions.v1.Options"), None);
     }
 
     #[test]

@@ -54,6 +54,10 @@ impl Reason {
     }
 }
 
+/// Seconds after which to try again where there is no room: sessions are people's, who take minutes,
+/// and their scripts', which take seconds.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("10");
+
 /// An answer that is an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -75,6 +79,16 @@ impl Refusal {
     }
 
     #[must_use]
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    #[must_use]
     pub fn to_status(&self) -> Status {
         let code = self.reason.code().as_u16();
         let status = Status::refusal(code, self.reason.as_str(), self.message.clone());
@@ -91,6 +105,9 @@ impl IntoResponse for Refusal {
         let body = self.to_status().to_json();
         let mut response =
             (self.reason.code(), [(header::CONTENT_TYPE, json)], body).into_response();
+        if self.reason == Reason::TooManyRequests {
+            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
         response.extensions_mut().insert(self.reason); // counted by the router
         response
     }
@@ -107,6 +124,7 @@ impl From<LocateError> for Refusal {
             | LocateError::EmptyPod { .. }
             | LocateError::Restarted { .. } => Reason::Conflict,
             LocateError::IsSandbox { .. } | LocateError::BadNamespace { .. } => Reason::BadRequest,
+            LocateError::OtherRuntime { .. } => Reason::Forbidden,
             LocateError::Unreachable { source: Unreachable::Silent { .. }, .. } => Reason::Timeout,
             LocateError::Unreachable { .. } => Reason::ServiceUnavailable,
             LocateError::Answer { .. } => Reason::InternalError,

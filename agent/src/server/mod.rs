@@ -3,9 +3,11 @@
 //! Who may connect is decided in [`crate::listen`]; what a session is in `session`. Here is what
 //! every request has: health, metrics, and errors that are a `metav1.Status`.
 
+mod asked;
 mod error;
 pub mod exec;
 mod health;
+pub mod sessions;
 
 use std::sync::Arc;
 
@@ -18,6 +20,7 @@ use axum::routing::get;
 
 pub use error::{Reason, Refusal};
 
+use crate::listen::Peer;
 use crate::metrics::Metrics;
 use crate::runtime::ContainerRuntime;
 use crate::shutdown::Shutdown;
@@ -45,9 +48,9 @@ impl<R> Clone for Agent<R> {
 
 impl<R> Agent<R> {
     /// A slot for one session, or why there is none.
-    pub fn admit(&self) -> Result<Slot, Refusal> {
+    pub fn admit(&self, peer: &Peer) -> Result<Slot, Refusal> {
         self.admitting()?;
-        Ok(self.slots.take()?)
+        Ok(self.slots.take(peer.caller())?)
     }
 
     fn admitting(&self) -> Result<(), Refusal> {

@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use entry::{Event, Exit};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
+use super::care::Span;
 use super::running::{KILLED, Running};
-use crate::shutdown::Shutdown;
 
 /// A supervisor that was asked to end its tool kills it after a second; three more are for a node
 /// that hardly runs.
 const END: Duration = Duration::from_secs(4);
 
 /// Why a session ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Why {
     /// The tool ended by itself.
     Tool,
@@ -23,51 +23,60 @@ pub(super) enum Why {
     KilledInside,
     /// This agent is being stopped.
     AgentStops,
+    /// Somebody who may said so.
+    EndedBy(String),
+    /// Nothing was said for this long.
+    Idle(Span),
+    /// It went on for this long.
+    TooLong(Span),
     /// Asked to end, it did not. Nothing more can be done from here.
     Stuck,
 }
 
 impl Why {
     /// For people; nothing where the exit says all.
-    pub(super) fn reason(self) -> Option<&'static str> {
-        match self {
-            Self::Tool => None,
-            Self::TargetExit => Some("the target exited"),
-            Self::KilledInside => Some("the session was killed from inside the target"),
-            Self::AgentStops => Some("the agent is stopping"),
-            Self::Stuck => Some("the session could not be ended"),
-        }
+    pub(super) fn reason(&self) -> Option<String> {
+        Some(match self {
+            Self::Tool => return None,
+            Self::TargetExit => "the target exited".to_owned(),
+            Self::KilledInside => "the session was killed from inside the target".to_owned(),
+            Self::AgentStops => "the agent is stopping".to_owned(),
+            Self::EndedBy(peer) => format!("ended by {peer}"),
+            Self::Idle(limit) => format!("idle for {limit} (--idle-limit of the agent)"),
+            Self::TooLong(limit) => format!("went on for {limit} (--session-limit of the agent)"),
+            Self::Stuck => "the session could not be ended".to_owned(),
+        })
     }
 }
 
-/// Completes when the tool is gone, or cannot be made to go.
-pub(super) async fn ending(running: &mut Running, shutdown: &Shutdown) -> (Exit, Why) {
-    let mut asked: Option<(Why, Instant)> = None;
+/// Completes when the tool is gone by itself or with its target, or cannot be made to go.
+pub(super) async fn ending(running: &mut Running) -> (Exit, Why) {
+    let mut deadline: Option<Instant> = None;
     loop {
-        let why = asked.map(|(why, _)| why);
         let (mut events, target) = running.halves();
-        let cause = tokio::select! {
+        tokio::select! {
             event = events.next() => match event {
                 Ok(Event::Started) => continue,
-                Ok(Event::Ended(exit)) => return ended(exit, why),
-                _ if running.target_has_exited().await => return (KILLED, Why::TargetExit),
-                _ => return (KILLED, why.unwrap_or(Why::KilledInside)),
+                // A tool that was made to end may say 0, as tcpdump does; that is no success.
+                Ok(Event::Ended(_)) if deadline.is_some() => return (KILLED, Why::TargetExit),
+                Ok(Event::Ended(exit)) => return (exit, Why::Tool),
+                _ if deadline.is_some() || running.target_has_exited().await => {
+                    return (KILLED, Why::TargetExit);
+                }
+                _ => return (KILLED, Why::KilledInside),
             },
-            () = target.wait(), if why.is_none() => Why::TargetExit,
-            () = shutdown.ended(), if why.is_none() => Why::AgentStops,
-            () = until(asked.map(|(_, deadline)| deadline)) => return (KILLED, Why::Stuck),
-        };
+            () = target.wait(), if deadline.is_none() => {}
+            () = until(deadline) => return (KILLED, Why::Stuck),
+        }
         running.end();
-        asked = Some((cause, Instant::now() + END));
+        deadline = Some(Instant::now() + END);
     }
 }
 
-/// A tool that was made to end may say 0, as tcpdump does; that is no success.
-fn ended(exit: Exit, asked: Option<Why>) -> (Exit, Why) {
-    match asked {
-        None => (exit, Why::Tool),
-        Some(why) => (KILLED, why),
-    }
+/// Ends the tool, and waits until it is gone.
+pub(super) async fn end(running: &mut Running) {
+    running.end();
+    let _ = timeout(END, ending(running)).await;
 }
 
 async fn until(deadline: Option<Instant>) {

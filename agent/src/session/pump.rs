@@ -3,7 +3,6 @@
 //! Two halves run side by side: output with the session's end, and input. Nothing is queued between
 //! them and the tool. While the socket takes no more, the tool's output is not read.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
@@ -17,12 +16,13 @@ use wire::Ending;
 use wire::frame::{BadFrame, Channel, FromClient};
 use wire::limits;
 
-use super::ending::{Why, ending};
+use super::care::Care;
+use super::ending::{self, Why, ending};
 use super::running::Running;
 use super::streams::{Input, Output, Streams, resize};
+use super::traffic::{Flow, Traffic};
 use super::{Ends, StartError};
 use crate::metrics::{OpenSession, Outcome, Stream};
-use crate::shutdown::Shutdown;
 
 /// A reader may be a pager that somebody forgot: longer than a coffee, shorter than a night.
 const STALLED: Duration = Duration::from_mins(10);
@@ -47,27 +47,28 @@ pub async fn pump(
     socket: WebSocket,
     running: Running,
     ends: Ends,
-    shutdown: &Shutdown,
+    care: &Care,
     open: OpenSession,
 ) -> Result<Finished, StartError> {
     let streams = Streams::watch(ends).map_err(|source| StartError::Streams { source })?;
     let Streams { stdin, stdout, stderr, terminal } = streams;
     let (sink, source) = socket.split();
-    let traffic = Traffic::default();
+    let traffic = care.traffic();
     let mut running = running;
-    let mut sender = Sender { sink, traffic: &traffic, ping: pings() };
-    let mut receiver = Receiver { source, traffic: &traffic };
+    let mut sender = Sender { sink, traffic, ping: pings() };
+    let mut receiver = Receiver { source, traffic };
     let verdict = tokio::select! {
-        verdict = sender.deliver([stdout, stderr], ending(&mut running, shutdown)) => verdict,
+        verdict = sender.deliver([stdout, stderr], ending(&mut running)) => verdict,
         verdict = receiver.accept(stdin, |size| resize(terminal.as_ref(), size)) => verdict,
+        // Not left to the sender, which may wait for a client that takes nothing.
+        why = care.cut() => Verdict::Cut(why),
     };
     if !matches!(verdict, Verdict::Ended(..)) {
-        running.end();
-        let _ = timeout(STALLED, ending(&mut running, shutdown)).await;
+        ending::end(&mut running).await;
     }
     drop(terminal);
     running.reaped().await;
-    let finished = traffic.finished(&verdict);
+    let finished = Finished::new(&verdict, traffic);
     sender.close(verdict, &finished).await;
     receiver.hear_out().await;
     open.moved(Stream::Stdin, finished.stdin_bytes);
@@ -82,6 +83,8 @@ pub async fn pump(
 enum Verdict {
     /// All output was delivered.
     Ended(Exit, Why),
+    /// The session was ended from outside of both client and target.
+    Cut(Why),
     /// The client closed, or its connection is gone.
     Gone,
     /// The client takes nothing, or says nothing.
@@ -90,45 +93,31 @@ enum Verdict {
     Offence(u16, String),
 }
 
-/// What both halves know of each other.
-#[derive(Debug, Default)]
-struct Traffic {
-    stdin: AtomicU64,
-    stdout: AtomicU64,
-    stderr: AtomicU64,
-    /// Our own writes are waiting: the peer's silence means nothing then.
-    blocked: AtomicBool,
-}
-
-impl Traffic {
-    fn finished(&self, verdict: &Verdict) -> Finished {
+impl Finished {
+    fn new(verdict: &Verdict, traffic: &Traffic) -> Self {
         let (outcome, exit, reason) = match verdict {
-            Verdict::Ended(exit, why) => {
-                let outcome = match why {
-                    Why::Tool => Outcome::Finished,
-                    Why::TargetExit => Outcome::TargetGone,
-                    Why::AgentStops => Outcome::Stopped,
-                    Why::KilledInside | Why::Stuck => Outcome::Failed,
-                };
-                (outcome, Some(spoken(*exit)), why.reason().map(str::to_owned))
-            }
+            Verdict::Ended(exit, why) => (why.outcome(), Some(spoken(*exit)), why.reason()),
+            Verdict::Cut(why) => (why.outcome(), None, why.reason()),
             Verdict::Gone => (Outcome::Abandoned, None, Some("the client went away".to_owned())),
             Verdict::Silent(how) => (Outcome::Abandoned, None, Some((*how).to_owned())),
             Verdict::Offence(_, what) => (Outcome::Failed, None, Some(what.clone())),
         };
-        Finished {
-            outcome,
-            exit,
-            stdin_bytes: self.stdin.load(Ordering::Relaxed),
-            stdout_bytes: self.stdout.load(Ordering::Relaxed),
-            stderr_bytes: self.stderr.load(Ordering::Relaxed),
-            reason,
-        }
+        let [stdin_bytes, stdout_bytes, stderr_bytes] = traffic.bytes();
+        Self { outcome, exit, stdin_bytes, stdout_bytes, stderr_bytes, reason }
     }
 }
 
-fn add(counter: &AtomicU64, bytes: usize) {
-    counter.fetch_add(bytes as u64, Ordering::Relaxed);
+impl Why {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Tool => Outcome::Finished,
+            Self::TargetExit => Outcome::TargetGone,
+            Self::AgentStops => Outcome::Stopped,
+            Self::EndedBy(_) => Outcome::Ended,
+            Self::Idle(_) | Self::TooLong(_) => Outcome::Expired,
+            Self::KilledInside | Self::Stuck => Outcome::Failed,
+        }
+    }
 }
 
 fn spoken(exit: Exit) -> wire::Exit {
@@ -162,12 +151,12 @@ impl Sender<'_> {
         let mut ended: Option<(Exit, Why)> = None;
         let mut last_read = Instant::now();
         while ended.is_none() || stdout.is_open() || stderr.is_open() {
-            let (counter, message) = tokio::select! {
+            let (flow, message) = tokio::select! {
                 message = stdout.message(Channel::Stdout), if stdout.is_open() => {
-                    (&self.traffic.stdout, message)
+                    (Flow::Stdout, message)
                 }
                 message = stderr.message(Channel::Stderr), if stderr.is_open() => {
-                    (&self.traffic.stderr, message)
+                    (Flow::Stderr, message)
                 }
                 end = &mut ending, if ended.is_none() => {
                     ended = Some(end);
@@ -187,16 +176,16 @@ impl Sender<'_> {
             if let Err(verdict) = self.send(Message::Binary(message)).await {
                 return verdict;
             }
-            add(counter, payload);
+            self.traffic.add(flow, payload);
             last_read = Instant::now();
         }
         ended.map_or(Verdict::Gone, |(exit, why)| Verdict::Ended(exit, why))
     }
 
     async fn send(&mut self, message: Message) -> Result<(), Verdict> {
-        self.traffic.blocked.store(true, Ordering::Relaxed);
+        self.traffic.block(true);
         let sent = timeout(STALLED, self.sink.send(message)).await;
-        self.traffic.blocked.store(false, Ordering::Relaxed);
+        self.traffic.block(false);
         match sent {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Verdict::Gone),
@@ -207,8 +196,8 @@ impl Sender<'_> {
     /// The last word. Only a session that was complete has a Status, and the code for a normal end.
     async fn close(&mut self, verdict: Verdict, finished: &Finished) {
         let (code, reason) = match verdict {
-            Verdict::Ended(_, why @ (Why::AgentStops | Why::Stuck)) => {
-                (close_code::ERROR, why.reason().unwrap_or_default().to_owned())
+            Verdict::Cut(why) | Verdict::Ended(_, why @ Why::Stuck) => {
+                (close_code::ERROR, why.reason().unwrap_or_default())
             }
             Verdict::Ended(..) => {
                 let message = wire::frame::encode(Channel::Status, &status(finished));
@@ -221,10 +210,18 @@ impl Sender<'_> {
             Verdict::Silent(how) => (close_code::ERROR, how.to_owned()),
             Verdict::Offence(code, what) => (code, what),
         };
+        let reason = fitting(&reason).to_owned();
         let frame = CloseFrame { code, reason: reason.into() };
         let closing = self.sink.send(Message::Close(Some(frame)));
         let _ = timeout(limits::CLOSE_WAIT, closing).await;
     }
+}
+
+/// As much of `reason` as fits a control frame beside the code (RFC 6455, 5.5).
+fn fitting(reason: &str) -> &str {
+    const LONGEST: usize = 123;
+    let end = (0..=LONGEST.min(reason.len())).rev().find(|end| reason.is_char_boundary(*end));
+    &reason[..end.unwrap_or(0)]
 }
 
 fn status(finished: &Finished) -> Vec<u8> {
@@ -247,7 +244,7 @@ impl Receiver<'_> {
     async fn accept(&mut self, mut stdin: Input, resized: impl Fn(wire::frame::Size)) -> Verdict {
         loop {
             let message = match timeout(limits::PEER_SILENCE, self.source.next()).await {
-                Err(_) if self.traffic.blocked.load(Ordering::Relaxed) => continue,
+                Err(_) if self.traffic.is_blocked() => continue,
                 Err(_) => return Verdict::Silent("the client was silent for a minute"),
                 Ok(None) => return Verdict::Gone,
                 Ok(Some(Err(error))) => return offence_of(error),
@@ -256,7 +253,7 @@ impl Receiver<'_> {
             match message {
                 Message::Binary(message) => match FromClient::decode(&message) {
                     Ok(FromClient::Stdin(bytes)) => {
-                        add(&self.traffic.stdin, bytes.len());
+                        self.traffic.add(Flow::Stdin, bytes.len());
                         stdin.write(bytes).await;
                     }
                     Ok(FromClient::Resize(size)) => resized(size),
@@ -294,5 +291,17 @@ fn offence_of(error: axum::Error) -> Verdict {
             Verdict::Offence(close_code::PROTOCOL, what.to_string())
         }
         _ => Verdict::Gone,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_that_is_too_long_for_a_close_is_cut_between_characters() {
+        assert_eq!(fitting("ended by root"), "ended by root");
+        assert_eq!(fitting(&"a".repeat(200)).len(), 123);
+        assert_eq!(fitting(&"ä".repeat(200)).len(), 122);
     }
 }

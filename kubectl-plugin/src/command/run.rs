@@ -112,6 +112,9 @@ async fn stream(wanted: Wanted) -> Result<Outcome, Failure> {
             .await
             .map_err(|_| ConnectError::TimedOut { address: address.clone(), limit })??,
     };
+    if let Some(note) = &connection.note {
+        output::note(note);
+    }
     Ok(session::run(connection, wiring, deadline).await?)
 }
 

@@ -37,6 +37,8 @@ pub(crate) type Transport = Box<dyn Duplex>;
 pub(crate) struct Connection {
     pub(crate) socket: WebSocketStream<Transport>,
     pub(crate) protocol: Protocol,
+    /// What the agent wants the person to know first.
+    pub(crate) note: Option<String>,
 }
 
 /// Whom to trust behind https, and as whom to come.

@@ -89,6 +89,7 @@ pub(super) async fn upgrade(
         return Err(refusal(response).await);
     }
     let protocol = check(response.headers(), &key)?;
+    let note = note(response.headers());
     let upgraded = hyper::upgrade::on(response).await.map_err(UpgradeError::Switch)?;
     let config = WebSocketConfig::default()
         .max_message_size(Some(limits::INBOUND_MESSAGE))
@@ -99,7 +100,7 @@ pub(super) async fn upgrade(
     };
     let socket =
         WebSocketStream::from_partially_read(stream, early, Role::Client, Some(config)).await;
-    Ok(Connection { socket, protocol })
+    Ok(Connection { socket, protocol, note })
 }
 
 fn request(host: &str, path_and_query: &str, key: &str) -> http::Result<Request<Empty<Bytes>>> {
@@ -124,6 +125,11 @@ fn check(headers: &HeaderMap, key: &str) -> Result<Protocol, UpgradeError> {
         return Err(UpgradeError::NotAWebsocket);
     }
     text(header::SEC_WEBSOCKET_PROTOCOL).and_then(Protocol::named).ok_or(UpgradeError::NoProtocol)
+}
+
+fn note(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(wire::header::NOTE)?.to_str().ok()?;
+    Some(text.to_owned())
 }
 
 async fn refusal(response: Response<Incoming>) -> UpgradeError {

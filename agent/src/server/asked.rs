@@ -1,0 +1,112 @@
+//! A session's request, from what came over the connection to what may be run.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::str::FromStr;
+
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{FromRequestParts, WebSocketUpgrade};
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
+use entry::{Kinds, Request, Tool};
+use wire::frame::Protocol;
+use wire::{ExecRequest, limits};
+
+use super::{Reason, Refusal};
+use crate::listen::Peer;
+use crate::session::audit::{AuditId, Record};
+use crate::session::{Choice, Policy, StartError, Wanted};
+
+/// Bytes read from a socket at once: a frame of ours, so that 1 GiB of input is not 64 Ki reads.
+const READ_BUFFER: usize = 64 << 10;
+
+/// Bytes waiting to be written: as much again as one message, then the tool has to wait.
+const WRITE_BUFFER: usize = 4 * limits::FRAME;
+
+/// The terminal that clients have who do not say which.
+const TERM: &str = "xterm";
+
+/// What a connection said, and nothing of it judged.
+pub(super) struct Arrival {
+    pub(super) peer: Peer,
+    headers: HeaderMap,
+    query: String,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Arrival {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let peer = parts.extensions.get::<Peer>().cloned().ok_or_else(|| {
+            Refusal::new(Reason::InternalError, "this listener does not say who its peers are")
+        })?;
+        let headers = parts.headers.clone();
+        let query = parts.uri.query().unwrap_or_default().to_owned();
+        let upgrade = WebSocketUpgrade::from_request_parts(parts, state).await;
+        Ok(Self { peer, headers, query, upgrade })
+    }
+}
+
+/// A request that is in order, apart from what it is about.
+pub(super) struct Asked {
+    pub(super) request: ExecRequest,
+    kinds: Option<Kinds>,
+    choice: Choice,
+    upgrade: WebSocketUpgrade,
+}
+
+pub(super) fn parsed<T: FromStr<Err: std::error::Error>>(text: &str) -> Result<T, Refusal> {
+    text.parse().map_err(|error: T::Err| Refusal::new(Reason::BadRequest, error.to_string()))
+}
+
+impl Asked {
+    /// Judges what arrived, and notes what it is in `record`.
+    pub(super) fn new(arrival: Arrival, record: &mut Record) -> Result<Self, Refusal> {
+        let Arrival { peer: _, headers, query, upgrade } = arrival;
+        if let Some(id) = headers.get(wire::header::AUDIT_ID) {
+            // What is not text is no ID either.
+            record.joined_by(parsed::<AuditId>(id.to_str().unwrap_or_default())?);
+        }
+        let request = ExecRequest::from_query(&query)?;
+        record.asked(&request);
+        let kinds = request.namespaces.as_deref().map(parsed).transpose()?;
+        let choice = Choice {
+            profile: request.profile.as_deref().map(parsed).transpose()?,
+            run_as: request.run_as.as_deref().map(parsed).transpose()?,
+            write: request.write,
+        };
+        let upgrade = upgrade.map_err(|rejection| {
+            let message = format!("a session is a websocket: {}", rejection.body_text());
+            Refusal::new(Reason::BadRequest, message)
+        })?;
+        let upgrade = upgrade
+            .protocols(Protocol::ALL.map(Protocol::as_str))
+            .max_message_size(limits::INBOUND_MESSAGE)
+            .max_frame_size(limits::INBOUND_MESSAGE)
+            .read_buffer_size(READ_BUFFER)
+            .max_write_buffer_size(WRITE_BUFFER);
+        if upgrade.selected_protocol().is_none() {
+            let spoken = Protocol::ALL.map(Protocol::as_str).join(" and ");
+            let message = format!("no subprotocol in common: this agent speaks {spoken}");
+            return Err(Refusal::new(Reason::BadRequest, message));
+        }
+        Ok(Self { request, kinds, choice, upgrade })
+    }
+
+    /// What to run, and how it is wired. A terminal has no stderr of its own.
+    pub(super) fn split(
+        self,
+        policy: &Policy,
+    ) -> Result<(Request, Wanted, WebSocketUpgrade), StartError> {
+        let Self { request, kinds, choice, upgrade } = self;
+        let limits = policy.limits(choice)?;
+        let ExecRequest { command, stdin, stdout, stderr, tty, term, .. } = request;
+        let term = tty.then(|| term.unwrap_or_else(|| TERM.to_owned()).into());
+        let argv = command.into_iter().map(OsString::from_vec).collect();
+        let env = policy.environment(term);
+        let tool = Tool { argv, env, directory: Some("/".into()), terminal: tty };
+        let wanted = Wanted { stdin, stdout, stderr: stderr && !tty, terminal: tty };
+        Ok((Request { kinds, join_user: false, limits, tool }, wanted, upgrade))
+    }
+}

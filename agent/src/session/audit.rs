@@ -1,0 +1,416 @@
+//! The audit log: one JSON line when a session starts or is refused, one when it ends.
+//!
+//! Who, what, where and how much; never bytes of a session, tokens or environments. A line is
+//! written at once and whole, so that several writers and a rotated file do not mix.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::{Serialize, Serializer};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use wire::ExecRequest;
+
+use super::Finished;
+use super::registry::SessionId;
+use crate::listen::Peer;
+use crate::metrics::Outcome;
+use crate::runtime::{Located, Query};
+
+/// Where lines go; clones share it.
+#[derive(Clone, Debug)]
+pub struct Audit(Arc<Sink>);
+
+#[derive(Debug)]
+enum Sink {
+    /// With the log, and as reliable.
+    Stderr,
+    /// A promise: a session that cannot be written down is not given.
+    File(File, PathBuf),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    #[error("cannot open the audit log {}", path.display())]
+    Open { path: PathBuf, source: io::Error },
+    #[error("cannot write to the audit log {}, and no session goes without", path.display())]
+    Write { path: PathBuf, source: io::Error },
+}
+
+/// What the records of everybody are joined by, as somebody before us chose it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AuditId(String);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an Audit-ID has 1 to 64 letters, digits, dots, dashes and underscores")]
+pub struct BadAuditId;
+
+impl FromStr for AuditId {
+    type Err = BadAuditId;
+
+    fn from_str(text: &str) -> Result<Self, BadAuditId> {
+        const LONGEST: usize = 64; // as Kubernetes cuts its own
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+        let fits = (1..=LONGEST).contains(&text.len()) && text.bytes().all(allowed);
+        if fits { Ok(Self(text.to_owned())) } else { Err(BadAuditId) }
+    }
+}
+
+impl Audit {
+    /// To the log's own stderr.
+    #[must_use]
+    pub fn to_stderr() -> Self {
+        Self(Arc::new(Sink::Stderr))
+    }
+
+    /// To the end of a file that only root may read.
+    pub fn to_file(path: &Path) -> Result<Self, AuditError> {
+        let path = path.to_owned();
+        match OpenOptions::new().append(true).create(true).mode(0o600).open(&path) {
+            Ok(file) => Ok(Self(Arc::new(Sink::File(file, path)))),
+            Err(source) => Err(AuditError::Open { path, source }),
+        }
+    }
+
+    /// The record of a session that `peer` asks for.
+    pub fn open(&self, session: SessionId, peer: &Peer) -> Record {
+        let subject = Subject {
+            session,
+            audit_id: None,
+            peer: peer.to_string(),
+            pod: None,
+            container: None,
+            pid: None,
+            argv: Vec::new(),
+            profile: None,
+            run_as: None,
+            tty: false,
+            reason: None,
+            note: None,
+        };
+        Record { audit: self.clone(), subject, phase: Phase::Asked, since: Instant::now() }
+    }
+
+    fn write(&self, line: &Line<'_>) -> Result<(), AuditError> {
+        // Strings and numbers always serialise; JSON has an escape for every control character.
+        let mut text = serde_json::to_vec(line).unwrap_or_default();
+        text.push(b'\n');
+        match &*self.0 {
+            Sink::Stderr => {
+                let _ = io::stderr().lock().write_all(&text);
+                Ok(())
+            }
+            Sink::File(file, path) => {
+                let mut file = file;
+                let written = file.write_all(&text);
+                written.map_err(|source| AuditError::Write { path: path.clone(), source })
+            }
+        }
+    }
+}
+
+/// What is known of a session so far.
+#[derive(Debug, Serialize)]
+struct Subject {
+    #[serde(serialize_with = "id")]
+    session: SessionId,
+    audit_id: Option<AuditId>,
+    peer: String,
+    pod: Option<Pod>,
+    container: Option<Container>,
+    pid: Option<u32>,
+    argv: Vec<String>,
+    profile: Option<String>,
+    run_as: Option<String>,
+    tty: bool,
+    /// The caller's own words.
+    reason: Option<String>,
+    /// What was entered in place of what was asked for.
+    note: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Pod {
+    namespace: String,
+    name: String,
+    uid: Option<String>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Container {
+    name: Option<String>,
+    id: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Event {
+    Start,
+    Refused,
+    End,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    time: String,
+    event: Event,
+    #[serde(flatten)]
+    subject: &'a Subject,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    refusal: Option<Refused<'a>>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    end: Option<End<'a>>,
+}
+
+#[derive(Serialize)]
+struct Refused<'a> {
+    code: u16,
+    refusal: &'a str,
+    message: &'a str,
+}
+
+#[derive(Serialize)]
+struct End<'a> {
+    outcome: String,
+    /// Why, where the outcome does not say it.
+    cause: Option<&'a str>,
+    /// As a shell shows it; none where the session was cut.
+    exit: Option<u8>,
+    seconds: f64,
+    stdin_bytes: u64,
+    stdout_bytes: u64,
+    stderr_bytes: u64,
+}
+
+fn id<S: Serializer>(id: &SessionId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(id.as_str())
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Asked,
+    Started,
+    Closed,
+}
+
+/// The lines of one session. However this is dropped, both have been written.
+#[derive(Debug)]
+#[must_use = "the session counts as over when this is dropped"]
+pub struct Record {
+    audit: Audit,
+    subject: Subject,
+    phase: Phase,
+    since: Instant,
+}
+
+impl Record {
+    pub fn joined_by(&mut self, id: AuditId) {
+        self.subject.audit_id = Some(id);
+    }
+
+    /// What is asked for.
+    pub fn asked(&mut self, request: &ExecRequest) {
+        let argv = request.command.iter();
+        let subject = &mut self.subject;
+        subject.argv = argv.map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+        subject.profile.clone_from(&request.profile);
+        subject.run_as.clone_from(&request.run_as);
+        subject.tty = request.tty;
+        subject.reason.clone_from(&request.reason);
+    }
+
+    /// Where it is asked for.
+    pub fn aimed(&mut self, query: &Query) {
+        let subject = &mut self.subject;
+        match query {
+            Query::Container { prefix, .. } => {
+                let id = Some(prefix.to_string());
+                subject.container = Some(Container { name: None, id });
+            }
+            Query::Pod { namespace, name, container, .. } => {
+                let (namespace, name) = (namespace.to_string(), name.to_string());
+                subject.pod = Some(Pod { namespace, name, uid: None });
+                let name = container.as_ref().map(ToString::to_string);
+                subject.container = Some(Container { name, id: None });
+            }
+        }
+    }
+
+    /// Where it will be.
+    pub fn located(&mut self, located: &Located) {
+        let subject = &mut self.subject;
+        let pod = located.pod.as_ref();
+        subject.pid = Some(located.pid);
+        subject.note = located.note();
+        let name = pod.map(|pod| pod.container.clone()).filter(|name| !name.is_empty());
+        subject.container = Some(Container { name, id: Some(located.id.clone()) });
+        subject.pod = pod.map(|pod| Pod {
+            namespace: pod.namespace.clone(),
+            name: pod.name.clone(),
+            uid: Some(pod.uid.clone()),
+        });
+    }
+
+    /// The profile that it gets, asked for or not.
+    pub fn given(&mut self, profile: Option<entry::Profile>) {
+        self.subject.profile = profile.map(|profile| profile.to_string());
+    }
+
+    /// The tool runs.
+    pub fn started(&mut self) -> Result<(), AuditError> {
+        self.write(Event::Start, None, None)?;
+        self.phase = Phase::Started;
+        Ok(())
+    }
+
+    pub fn refused(mut self, code: u16, refusal: &str, message: &str) {
+        self.refuse(code, refusal, message);
+    }
+
+    pub fn ended(mut self, finished: &Finished) {
+        self.end(finished);
+    }
+
+    fn refuse(&mut self, code: u16, refusal: &str, message: &str) {
+        self.phase = Phase::Closed;
+        let refused = Refused { code, refusal, message };
+        self.last(Event::Refused, Some(refused), None);
+    }
+
+    fn end(&mut self, finished: &Finished) {
+        self.phase = Phase::Closed;
+        let Finished { outcome, exit, stdin_bytes, stdout_bytes, stderr_bytes, reason } = finished;
+        let end = End {
+            outcome: format!("{outcome:?}"),
+            cause: reason.as_deref(),
+            exit: exit.map(wire::Exit::code),
+            seconds: self.since.elapsed().as_secs_f64(),
+            stdin_bytes: *stdin_bytes,
+            stdout_bytes: *stdout_bytes,
+            stderr_bytes: *stderr_bytes,
+        };
+        self.last(Event::End, None, Some(end));
+    }
+
+    /// A line after which there is nobody left to refuse.
+    fn last(&self, event: Event, refused: Option<Refused<'_>>, end: Option<End<'_>>) {
+        if let Err(error) = self.write(event, refused, end) {
+            tracing::error!(error = crate::chain(&error), "audit failed");
+        }
+    }
+
+    fn write(
+        &self,
+        event: Event,
+        refusal: Option<Refused<'_>>,
+        end: Option<End<'_>>,
+    ) -> Result<(), AuditError> {
+        // Only a year past 9999 has no such text.
+        let time = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
+        self.audit.write(&Line { time, event, subject: &self.subject, refusal, end })
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let gone = "the client went away before the session began";
+        match self.phase {
+            Phase::Closed => {}
+            // What nginx logs of such a request; nobody was answered.
+            Phase::Asked => self.refuse(499, "ClientClosed", gone),
+            Phase::Started => self.end(&Finished {
+                outcome: Outcome::Failed,
+                exit: None,
+                stdin_bytes: 0,
+                stdout_bytes: 0,
+                stderr_bytes: 0,
+                reason: Some("the session was given up".to_owned()),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn log() -> (tempfile::TempDir, PathBuf, Audit) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("audit.log");
+        let audit = Audit::to_file(&path).expect("a log");
+        (directory, path, audit)
+    }
+
+    fn lines(path: &Path) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(path).expect("a log");
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+
+    fn record(audit: &Audit) -> Record {
+        let id = SessionId::random().expect("an ID");
+        audit.open(id, &Peer::Root { pid: Some(7) })
+    }
+
+    #[test]
+    fn a_session_has_one_line_at_its_start_and_one_at_its_end() {
+        let (_directory, path, audit) = log();
+        let mut record = record(&audit);
+        record.joined_by("a-1".parse().expect("an ID"));
+        let command = vec![b"echo".to_vec(), b"a\n\"b\x1b[2J\xff".to_vec()];
+        record.asked(&ExecRequest { command, tty: true, ..ExecRequest::default() });
+        record.given(Some(entry::Profile::General));
+        record.started().expect("a line");
+        record.ended(&Finished {
+            outcome: Outcome::Finished,
+            exit: Some(wire::Exit::Signal(9)),
+            stdin_bytes: 1,
+            stdout_bytes: 2,
+            stderr_bytes: 3,
+            reason: None,
+        });
+        let raw = std::fs::read(&path).expect("a log");
+        assert!(raw.iter().all(|byte| *byte == b'\n' || !byte.is_ascii_control()));
+        let lines = lines(&path);
+        assert_eq!(lines.len(), 2);
+        assert_eq!((&lines[0]["event"], &lines[1]["event"]), (&"start".into(), &"end".into()));
+        assert_eq!(lines[0]["session"], lines[1]["session"]);
+        assert_eq!(lines[0]["argv"][1], "a\n\"b\u{1b}[2J\u{fffd}");
+        assert_eq!(lines[1]["audit_id"], "a-1");
+        assert_eq!((&lines[1]["exit"], &lines[1]["stderr_bytes"]), (&137.into(), &3.into()));
+        let mode = std::fs::metadata(&path).expect("a file").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_record_that_is_dropped_has_said_so() {
+        let (_directory, path, audit) = log();
+        drop(record(&audit));
+        let mut begun = record(&audit);
+        begun.started().expect("a line");
+        drop(begun);
+        let events: Vec<_> = lines(&path).iter().map(|line| line["event"].clone()).collect();
+        assert_eq!(events, ["refused", "start", "end"]);
+    }
+
+    #[test]
+    fn a_session_that_cannot_be_written_down_is_not_given() {
+        let full = Audit::to_file(Path::new("/dev/full")).expect("a device");
+        let mut record = record(&full);
+        let error = record.started().expect_err("no room").to_string();
+        assert!(error.contains("no session goes without"), "{error}");
+    }
+
+    #[test]
+    fn an_audit_id_is_short_and_plain() {
+        assert!("5f6e-4.a_b".parse::<AuditId>().is_ok());
+        for bad in ["", "a b", "a\u{1b}", &"a".repeat(65)] {
+            assert_eq!(bad.parse::<AuditId>(), Err(BadAuditId), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! The sessions that run, by ID: to be listed, and ended from outside.
+//!
+//! A session is in here from its start until its guard is dropped. Each caller sees its own; root of
+//! the node sees all.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use entry::Profile;
+use rustix::rand::{GetRandomFlags, getrandom};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::sync::watch;
+use wire::SessionInfo;
+
+use super::traffic::Traffic;
+use crate::listen::Peer;
+
+/// Bytes of randomness in an ID: no two of the sessions that a node ever has are the same.
+const ID_BYTES: usize = 8;
+
+/// The name of one session: random, lower-case hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SessionId(String);
+
+impl SessionId {
+    /// A new one. The kernel refuses randomness only before it has booted.
+    pub fn random() -> std::io::Result<Self> {
+        let mut bytes = [0; ID_BYTES];
+        getrandom(&mut bytes, GetRandomFlags::empty())?;
+        Ok(Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What there is to say of a session apart from its traffic.
+#[derive(Clone, Debug)]
+pub struct About {
+    pub container: String,
+    pub pod: Option<String>,
+    pub pid: u32,
+    pub command: Vec<String>,
+    pub peer: Peer,
+    pub profile: Option<Profile>,
+}
+
+/// All of them; clones share.
+#[derive(Clone, Debug, Default)]
+pub struct Registry(Arc<Mutex<BTreeMap<SessionId, Entry>>>);
+
+#[derive(Debug)]
+struct Entry {
+    about: About,
+    started: OffsetDateTime,
+    traffic: Arc<Traffic>,
+    /// Who ended it.
+    end: watch::Sender<Option<String>>,
+}
+
+/// A session's place in the registry.
+#[derive(Debug)]
+#[must_use = "the session is no longer listed when this is dropped"]
+pub struct Registered {
+    registry: Registry,
+    id: SessionId,
+    traffic: Arc<Traffic>,
+    end: watch::Receiver<Option<String>>,
+}
+
+/// A session that was told to end.
+#[derive(Debug)]
+pub struct Ended {
+    pub info: SessionInfo,
+    end: watch::Sender<Option<String>>,
+}
+
+/// Why none was told to end.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoSuchSession {
+    #[error("no session of yours here has an ID that begins with `{}`", given.escape_debug())]
+    Unknown { given: String },
+    #[error("`{given}` is the beginning of more than one session's ID, give more of it: {ids}")]
+    Ambiguous { given: String, ids: String },
+}
+
+impl Registry {
+    pub fn enter(&self, id: SessionId, about: About) -> Registered {
+        let (end, ended) = watch::channel(None);
+        let traffic = Arc::new(Traffic::begin());
+        let started = OffsetDateTime::now_utc();
+        let entry = Entry { about, started, traffic: Arc::clone(&traffic), end };
+        self.entries().insert(id.clone(), entry);
+        Registered { registry: self.clone(), id, traffic, end: ended }
+    }
+
+    /// What `peer` may see, the oldest first.
+    #[must_use]
+    pub fn list(&self, peer: &Peer) -> Vec<SessionInfo> {
+        let entries = self.entries();
+        let mut seen: Vec<_> =
+            entries.iter().filter(|(_, entry)| peer.oversees(&entry.about.peer)).collect();
+        seen.sort_by_key(|(_, entry)| entry.traffic.since());
+        seen.into_iter().map(|(id, entry)| entry.info(id)).collect()
+    }
+
+    /// Tells the session whose ID begins with `given` that `peer` ends it.
+    pub fn end(&self, given: &str, peer: &Peer) -> Result<Ended, NoSuchSession> {
+        let entries = self.entries();
+        let found: Vec<_> = entries
+            .iter()
+            .filter(|(id, entry)| {
+                !given.is_empty()
+                    && id.as_str().starts_with(given)
+                    && peer.oversees(&entry.about.peer)
+            })
+            .collect();
+        match found[..] {
+            [] => Err(NoSuchSession::Unknown { given: given.chars().take(40).collect() }),
+            [(id, entry)] => {
+                // Who was first stays the reason.
+                entry.end.send_if_modified(|by| {
+                    let first = by.is_none();
+                    by.get_or_insert_with(|| peer.to_string());
+                    first
+                });
+                Ok(Ended { info: entry.info(id), end: entry.end.clone() })
+            }
+            [..] => {
+                let ids: Vec<_> = found.iter().map(|(id, _)| id.as_str()).collect();
+                Err(NoSuchSession::Ambiguous { given: given.to_owned(), ids: ids.join(", ") })
+            }
+        }
+    }
+
+    fn entries(&self) -> MutexGuard<'_, BTreeMap<SessionId, Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    fn info(&self, id: &SessionId) -> SessionInfo {
+        let About { container, pod, pid, command, peer, profile } = &self.about;
+        let [stdin_bytes, stdout_bytes, stderr_bytes] = self.traffic.bytes();
+        SessionInfo {
+            id: id.to_string(),
+            container: container.clone(),
+            pod: pod.clone(),
+            pid: *pid,
+            command: command.clone(),
+            caller: peer.to_string(),
+            profile: profile.map(|profile| profile.to_string()),
+            // Only a year past 9999 has no such text.
+            started: self.started.format(&Rfc3339).unwrap_or_default(),
+            seconds: self.traffic.since().elapsed().as_secs(),
+            stdin_bytes,
+            stdout_bytes,
+            stderr_bytes,
+        }
+    }
+}
+
+impl Registered {
+    pub(super) fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// Completes when somebody ends this session, with who that is.
+    pub(super) async fn ended(&self) -> String {
+        let mut end = self.end.clone();
+        // The guard that comes of it must not be held across a wait.
+        let by = end.wait_for(Option::is_some).await.ok().and_then(|by| by.clone());
+        match by {
+            Some(by) => by,
+            // The entry goes with `self`, so that this cannot be.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Ended {
+    /// Completes when nothing of the session is left.
+    pub async fn gone(&self) {
+        self.end.closed().await;
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.registry.entries().remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    const ROOT: Peer = Peer::Root { pid: Some(7) };
+
+    fn named(name: &str) -> Peer {
+        let address = "127.0.0.1:1".parse().expect("an address");
+        Peer::Certificate { name: name.to_owned(), address }
+    }
+
+    fn enter(registry: &Registry, id: &str, peer: Peer) -> Registered {
+        let command = vec!["ps".to_owned()];
+        let container = "c".to_owned();
+        let about = About { container, pod: None, pid: 1, command, peer, profile: None };
+        registry.enter(SessionId(id.to_owned()), about)
+    }
+
+    fn ids(list: &[SessionInfo]) -> Vec<&str> {
+        list.iter().map(|info| info.id.as_str()).collect()
+    }
+
+    #[test]
+    fn ids_are_hexadecimal_and_differ() {
+        let (one, two) = (SessionId::random().expect("an ID"), SessionId::random().expect("an ID"));
+        assert!(one.0.len() == 16 && one.0.bytes().all(|b| b.is_ascii_hexdigit()), "{one}");
+        assert_ne!(one, two);
+    }
+
+    #[test]
+    fn each_caller_sees_its_own_and_root_sees_all() {
+        let registry = Registry::default();
+        let _all = [("a1", named("alice")), ("b1", named("bob")), ("c1", ROOT)]
+            .map(|(id, peer)| enter(&registry, id, peer));
+        assert_eq!(ids(&registry.list(&named("alice"))), ["a1"]);
+        assert_eq!(ids(&registry.list(&ROOT)), ["a1", "b1", "c1"]);
+        let others = registry.end("b1", &named("alice")).expect_err("bob's");
+        assert!(matches!(others, NoSuchSession::Unknown { .. }));
+    }
+
+    #[test]
+    fn a_session_is_ended_by_any_unique_beginning_of_its_id() {
+        let registry = Registry::default();
+        let (one, two) = (enter(&registry, "ab12", ROOT), enter(&registry, "ab34", ROOT));
+        let both = registry.end("ab", &ROOT).expect_err("two").to_string();
+        assert!(both.ends_with("ab12, ab34"), "{both}");
+        assert!(registry.end("", &ROOT).is_err() && registry.end("ff", &ROOT).is_err());
+        let ended = registry.end("ab1", &ROOT).expect("one");
+        assert_eq!(one.ended().now_or_never().as_deref(), Some("root (process 7)"));
+        assert!(two.ended().now_or_never().is_none());
+        assert!(ended.gone().now_or_never().is_none());
+        drop(one);
+        assert!(ended.gone().now_or_never().is_some());
+        assert_eq!(ids(&registry.list(&ROOT)), ["ab34"]);
+    }
+
+    #[test]
+    fn who_ended_it_first_stays_the_reason() {
+        let registry = Registry::default();
+        let one = enter(&registry, "ab12", named("alice"));
+        registry.end("ab12", &named("alice")).expect("one");
+        registry.end("ab12", &ROOT).expect("the same");
+        let by = one.ended().now_or_never().expect("ended");
+        assert!(by.starts_with("certificate alice"), "{by}");
+    }
+}
