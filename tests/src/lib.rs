@@ -30,6 +30,7 @@ mod scratch;
 mod served;
 mod socket;
 mod terminal;
+mod toolbox;
 mod wait;
 
 pub use certificates::{Certificate, CertificateFiles, Certificates};
@@ -48,4 +49,5 @@ pub use scratch::{QuietNode, Scratch};
 pub use served::{Agent, Listener, Serve, memory};
 pub use socket::{Answer, Client, Heard, Stream};
 pub use terminal::Terminal;
+pub use toolbox::toolbox_tree;
 pub use wait::{until, until_some};

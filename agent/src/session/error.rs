@@ -72,7 +72,11 @@ impl StartError {
     pub fn of(failure: &Failure, plan: &Plan) -> Self {
         let name = plan.tool().argv.first().map_or(OsStr::new(""), |name| name.as_os_str());
         let place = if plan.is_confined() { "in the toolbox" } else { "on this node" };
-        let errno = Errno::from_raw_os_error(failure.errno);
+        // A step that decided, and asked the kernel nothing, has none.
+        let errno = match failure.errno {
+            1.. => Errno::from_raw_os_error(failure.errno),
+            _ => Errno::NOTSUP,
+        };
         let path = failure.path.as_deref().map_or_else(|| printable(name), printable);
         match (failure.step, errno) {
             (Step::FindTool, _) if name.as_encoded_bytes().contains(&b'/') => {
@@ -121,7 +125,11 @@ mod tests {
     use entry::{Request, Target, Tool};
 
     fn error(step: Step, errno: Errno, path: Option<&str>, name: &str) -> StartError {
-        let failure = Failure { step, errno: errno.raw_os_error(), path: path.map(OsString::from) };
+        of_number(step, errno.raw_os_error(), path, name)
+    }
+
+    fn of_number(step: Step, errno: i32, path: Option<&str>, name: &str) -> StartError {
+        let failure = Failure { step, errno, path: path.map(OsString::from) };
         let tool =
             Tool { argv: vec![name.into()], env: Vec::new(), directory: None, terminal: false };
         let request = Request { kinds: None, join_user: false, limits: None, tool };
@@ -156,6 +164,12 @@ mod tests {
         assert_eq!((gone.exit_code(), gone.to_string().contains("exited")), (125, true));
         let denied = error(Step::UnshareMounts, Errno::PERM, None, "ps");
         assert!(denied.to_string().contains("CAP_SYS_ADMIN"));
+    }
+
+    #[test]
+    fn a_step_that_has_no_error_number_is_named_all_the_same() {
+        let error = of_number(Step::Traceable, 0, None, "ps");
+        assert!(matches!(error, StartError::Traceable));
     }
 
     #[test]
