@@ -19,6 +19,7 @@ mod kind;
 mod message;
 mod plan;
 mod privilege;
+pub mod probe;
 mod profile;
 pub mod pty;
 mod root;

@@ -12,7 +12,7 @@ use crate::capability::{Capabilities, Capability};
 /// Capabilities that give power over nothing that a container or node relies on, in the order in
 /// which they are tried: timers that wake a sleeping machine, keeping it awake, reading audit
 /// records (a multicast socket of the initial network namespace, which no session is in), leases.
-const HARMLESS: [Capability; 4] =
+pub(crate) const HARMLESS: [Capability; 4] =
     [Capability::WakeAlarm, Capability::BlockSuspend, Capability::AuditRead, Capability::Lease];
 
 /// What was found.

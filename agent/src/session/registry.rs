@@ -29,7 +29,7 @@ impl SessionId {
     pub fn random() -> std::io::Result<Self> {
         let mut bytes = [0; ID_BYTES];
         getrandom(&mut bytes, GetRandomFlags::empty())?;
-        Ok(Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
+        Ok(Self(format!("{:0width$x}", u64::from_ne_bytes(bytes), width = 2 * ID_BYTES)))
     }
 
     #[must_use]

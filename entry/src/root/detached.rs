@@ -12,18 +12,18 @@ use crate::sys::{Depth, restrict};
 
 /// A mount without a place.
 #[derive(Debug)]
-pub(super) struct Detached(OwnedFd);
+pub(crate) struct Detached(OwnedFd);
 
 /// No way to more privilege: neither by a set-id bit nor by a device.
-pub(super) const INERT: MountAttrFlags =
+pub(crate) const INERT: MountAttrFlags =
     MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NODEV);
 /// Nor by a program.
-pub(super) const DATA: MountAttrFlags = INERT.union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
-pub(super) const READ_ONLY: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY;
+pub(crate) const DATA: MountAttrFlags = INERT.union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
+pub(crate) const READ_ONLY: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY;
 
 impl Detached {
     /// A new file system of `kind`.
-    pub(super) fn new(
+    pub(crate) fn new(
         kind: &str,
         options: &[(&str, &str)],
         attributes: MountAttrFlags,
@@ -37,7 +37,7 @@ impl Detached {
     }
 
     /// What is at `path`, a second time; with everything mounted inside it where `depth` says so.
-    pub(super) fn clone_of(
+    pub(crate) fn clone_of(
         directory: BorrowedFd<'_>,
         path: &str,
         depth: Depth,
@@ -50,13 +50,13 @@ impl Detached {
     }
 
     /// The same, with less that can be done through it.
-    pub(super) fn restricted(self, attributes: MountAttrFlags, depth: Depth) -> io::Result<Self> {
+    pub(crate) fn restricted(self, attributes: MountAttrFlags, depth: Depth) -> io::Result<Self> {
         restrict(self.0.as_fd(), attributes, depth)?;
         Ok(self)
     }
 
     /// Puts it over `path`, and returns a handle of its root.
-    pub(super) fn attach(self, directory: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
+    pub(crate) fn attach(self, directory: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
         let whole = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
         move_mount(&self.0, "", directory, path, whole)?;
         Ok(self.0)

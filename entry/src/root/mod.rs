@@ -10,3 +10,18 @@ mod device;
 mod target;
 
 pub(crate) use assemble::{Assembled, assemble, enter};
+pub(crate) use detached::{Detached, READ_ONLY};
+
+/// What a tree must have to be mounted over: directories, and three files.
+pub(crate) const MOUNTED_OVER: [&str; 10] = [
+    "proc",
+    "sys",
+    "dev",
+    "tmp",
+    "run",
+    "root",
+    "target",
+    "etc/resolv.conf",
+    "etc/hosts",
+    "etc/hostname",
+];

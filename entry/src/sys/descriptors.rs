@@ -17,6 +17,14 @@ pub(crate) fn close_from(first: RawFd) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Asks whether [`close_from`] would work, by closing a descriptor that cannot be.
+pub(crate) fn close_none() -> io::Result<()> {
+    // SAFETY: close_range(2) touches no memory, and no process has a descriptor of the highest
+    // number: the kernel limits them to far less (fs.nr_open).
+    let result = unsafe { libc::close_range(libc::c_uint::MAX, libc::c_uint::MAX, 0) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Takes descriptor `number`, which this process was started with, and keeps it from the tool.
 pub(crate) fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: F_GETFD touches no memory and changes nothing.

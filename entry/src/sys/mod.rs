@@ -9,6 +9,6 @@ mod descriptors;
 mod mount;
 mod process;
 
-pub(crate) use descriptors::{close_from, inherited};
+pub(crate) use descriptors::{close_from, close_none, inherited};
 pub(crate) use mount::{Depth, restrict};
 pub(crate) use process::{Alone, Forked, default_sigpipe, fork, unshare_mounts, unshare_pids};

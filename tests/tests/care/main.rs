@@ -1,6 +1,7 @@
 //! Sessions that are looked after: listed, ended, limited and written down, and which targets they may have.
 
 mod audit;
+mod checked;
 mod limits;
 mod stage;
 mod targets;

@@ -1,0 +1,92 @@
+//! Control groups: which version, and whether a session can be limited and killed as one.
+
+use std::fs;
+use std::path::Path;
+
+use super::Finding;
+
+/// What a session is limited by.
+const WANTED: [&str; 3] = ["memory", "pids", "cpu"];
+
+/// Where the hierarchies are mounted everywhere.
+const ROOT: &str = "/sys/fs/cgroup";
+
+pub(super) fn finding() -> Finding {
+    let root = Path::new(ROOT);
+    let unified = fs::read_to_string(root.join("cgroup.controllers"));
+    let (version, missing) = if let Ok(controllers) = unified {
+        ("v2", missing(&controllers))
+    } else {
+        let enabled = fs::read_to_string("/proc/cgroups").unwrap_or_default();
+        ("v1", missing(&mounted(root, &enabled)))
+    };
+    judge(version, &missing, can_kill(root, version))
+}
+
+/// The controllers of v1 that are enabled, and mounted where they can be used.
+fn mounted(root: &Path, enabled: &str) -> String {
+    let enabled = enabled.lines().filter(|line| line.ends_with("\t1"));
+    let names = enabled.filter_map(|line| line.split('\t').next());
+    let mounted = names.filter(|name| root.join(name).join("cgroup.procs").exists());
+    mounted.collect::<Vec<_>>().join(" ")
+}
+
+fn missing(controllers: &str) -> Vec<&'static str> {
+    let has = |wanted: &&str| controllers.split_whitespace().any(|name| name == *wanted);
+    WANTED.into_iter().filter(|wanted| !has(wanted)).collect()
+}
+
+/// `cgroup.kill` is in every group but the root, since Linux 5.14; v1 freezes and kills.
+fn can_kill(root: &Path, version: &str) -> bool {
+    if version == "v1" {
+        return root.join("freezer/cgroup.procs").exists();
+    }
+    let groups = fs::read_dir(root).into_iter().flatten().flatten();
+    groups.map(|group| group.path().join("cgroup.kill")).any(|kill| kill.exists())
+}
+
+fn judge(version: &str, missing: &[&str], can_kill: bool) -> Finding {
+    let what = "control groups";
+    if !missing.is_empty() {
+        let names = missing.join(", ");
+        return Finding::warn(
+            what,
+            format!("{version} without {names}: sessions are not limited by it"),
+        );
+    }
+    if !can_kill {
+        let text = format!(
+            "{version}, and no way to kill a group as one: what outlives its supervisor stays"
+        );
+        return Finding::warn(what, text);
+    }
+    Finding::ok(what, format!("{version} with {}", WANTED.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict;
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_limited_is_named() {
+        assert_eq!(missing("cpuset cpu io memory pids\n"), [""; 0]);
+        assert_eq!(missing("cpuset memory"), ["pids", "cpu"]);
+        let found = judge("v2", &["pids"], true);
+        assert_eq!(found.verdict, Verdict::Warn);
+        assert!(found.text.contains("without pids"), "{found}");
+        assert_eq!(judge("v1", &[], true).verdict, Verdict::Ok);
+        assert_eq!(judge("v1", &[], false).verdict, Verdict::Warn);
+    }
+
+    #[test]
+    fn a_controller_of_v1_counts_where_it_is_enabled_and_mounted() {
+        let root = tempfile::tempdir().expect("a directory");
+        for name in ["memory", "cpu"] {
+            fs::create_dir(root.path().join(name)).expect("a directory");
+            fs::write(root.path().join(name).join("cgroup.procs"), "").expect("a file");
+        }
+        let enabled = "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t1\t1\t1\nmemory\t2\t1\t0\npids\t3\t1\t1\n";
+        assert_eq!(mounted(root.path(), enabled), "cpu");
+    }
+}

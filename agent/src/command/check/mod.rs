@@ -1,0 +1,252 @@
+//! `check`: whether a session could work on this node, by trying what one does, without effect.
+//!
+//! A line each: `ok`, `warn` where some sessions could not work or work worse, `MISSING` where none
+//! of a daemon could. Probes of the kernel are `entry::probe`; here is what their failures mean.
+
+mod cgroup;
+mod security;
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use entry::{Capabilities, Profile, probe};
+
+use crate::config::{CONTAINERD_SOCKET, TOOLBOX, Tools};
+use crate::runtime::{ContainerRuntime, Containerd};
+
+/// What sessions would use.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CheckArgs {
+    /// containerd's socket
+    #[arg(long, env = "NSDEBUG_CONTAINERD", value_name = "SOCKET", default_value = CONTAINERD_SOCKET)]
+    containerd: PathBuf,
+
+    /// Whose tools sessions would run
+    #[arg(long, env = "NSDEBUG_TOOLS", value_enum, default_value = "host")]
+    tools: Tools,
+
+    /// The tree of tools of --tools toolbox
+    #[arg(long, env = "NSDEBUG_TOOLBOX", value_name = "DIR", default_value = TOOLBOX)]
+    toolbox: PathBuf,
+}
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Ok,
+    Warn,
+    Missing,
+}
+
+/// One line of the answer.
+#[derive(Debug)]
+struct Finding {
+    verdict: Verdict,
+    what: String,
+    /// What was found, and what that means for a session.
+    text: String,
+}
+
+impl Finding {
+    fn ok(what: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Ok, what: what.into(), text: text.into() }
+    }
+
+    fn warn(what: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Warn, ..Self::ok(what, text) }
+    }
+
+    fn missing(what: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Missing, ..Self::ok(what, text) }
+    }
+
+    /// What no session can do without.
+    fn needed<E: fmt::Display>(what: &str, tried: Result<(), E>, without: &str) -> Self {
+        match tried {
+            Ok(()) => Self::ok(what, ""),
+            Err(why) => Self::missing(what, format!("{why}; {without}")),
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = match self.verdict {
+            Verdict::Ok => "ok",
+            Verdict::Warn => "warn",
+            Verdict::Missing => "MISSING",
+        };
+        let Self { what, text, .. } = self;
+        f.write_str(format!("{verdict:<8} {what:<22} {text}").trim_end())
+    }
+}
+
+#[must_use]
+pub fn run(args: &CheckArgs) -> ExitCode {
+    let CheckArgs { containerd, tools, toolbox } = args;
+    let mut findings = kernel();
+    findings.extend(privileges(*tools));
+    findings.push(cgroup::finding());
+    findings.extend(security::findings());
+    findings.push(ask(containerd));
+    if *tools == Tools::Toolbox {
+        findings.extend(confinement(toolbox));
+    }
+    let lines: Vec<_> = findings.iter().map(|finding| finding.to_string() + "\n").collect();
+    // Nothing to do where stdout is closed: the exit code says it too.
+    let _ = io::stdout().write_all(lines.concat().as_bytes());
+    ExitCode::from(u8::from(findings.iter().any(|found| found.verdict == Verdict::Missing)))
+}
+
+fn kernel() -> Vec<Finding> {
+    let root = rustix::process::geteuid();
+    let root = if root.is_root() { Ok(()) } else { Err(format!("this is uid {}", root.as_raw())) };
+    let mut findings = vec![
+        Finding::needed("root", root, "nothing of this works: run it as root"),
+        Finding::needed("pidfd_open", probe::pidfd(), "a target cannot be held safely"),
+        Finding::needed("join by pidfd", probe::join_by_pidfd(), "a target cannot be entered"),
+        Finding::needed("new mount of proc", probe::new_mount("proc"), "ps would show the node"),
+        Finding::needed(
+            "sealed memory",
+            probe::sealed_memory(),
+            "a target could change the helper",
+        ),
+        Finding::needed(
+            "close_range",
+            probe::close_range(),
+            "descriptors could leak to the helper",
+        ),
+    ];
+    findings.push(match probe::children() {
+        Ok(()) => Finding::ok("/proc/…/children", ""),
+        Err(why) => {
+            let means = "what a tool leaves behind is found by its parent only";
+            Finding::warn("/proc/…/children", format!("{why}; {means}"))
+        }
+    });
+    findings
+}
+
+/// What only a toolbox needs.
+fn confinement(tree: &Path) -> Vec<Finding> {
+    vec![
+        Finding::needed("new mount of tmpfs", probe::new_mount("tmpfs"), "no place to write to"),
+        Finding::needed("new mount of sysfs", probe::new_mount("sysfs"), "no /sys of the target"),
+        Finding::needed(
+            "mount_setattr",
+            probe::restricted_clone(),
+            "the tools cannot be made read-only with all that is mounted in them",
+        ),
+        Finding::needed(
+            "seccomp filter",
+            probe::filter(),
+            "system calls of a tool are not limited",
+        ),
+        toolbox(tree),
+    ]
+}
+
+fn toolbox(tree: &Path) -> Finding {
+    let what = "toolbox";
+    if !tree.join("usr/bin").is_dir() {
+        let text = format!("{} is no tree of tools: name it with --toolbox", tree.display());
+        return Finding::missing(what, text);
+    }
+    match probe::missing_in(tree)[..] {
+        [] => Finding::ok(what, tree.display().to_string()),
+        ref missing => {
+            let text = format!(
+                "{} lacks {}; a session's root mounts over them",
+                tree.display(),
+                missing.join(", ")
+            );
+            Finding::missing(what, text)
+        }
+    }
+}
+
+fn privileges(tools: Tools) -> Vec<Finding> {
+    let held = match probe::held() {
+        Ok(held) => held,
+        Err(why) => return vec![Finding::missing("capabilities", why.to_string())],
+    };
+    let mut findings = Vec::new();
+    for (capability, without) in probe::ENTERING {
+        // A toolbox session takes all of it; the node's own tools only what enters.
+        let enters = matches!(capability.as_str(), "SYS_ADMIN" | "SYS_PTRACE");
+        if (enters || tools == Tools::Toolbox) && !held.contains(capability) {
+            let what = format!("CAP_{}", capability.as_str());
+            findings.push(Finding::missing(what, format!("not held; {without}")));
+        }
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok("capabilities", "all that entering takes"));
+    }
+    if tools == Tools::Toolbox {
+        findings.extend(Profile::ALL.map(|profile| of_profile(profile, held)));
+    }
+    findings
+}
+
+fn of_profile(profile: Profile, held: Capabilities) -> Finding {
+    let what = format!("profile {profile}");
+    let lacking = probe::lacking(profile, held);
+    if !lacking.is_empty() {
+        let text = format!("not held: {lacking}; its sessions hold less than it promises");
+        return Finding::warn(what, text);
+    }
+    if !probe::has_canary(held) {
+        let text = "no capability is held that could keep a target's processes out of a tool";
+        return Finding::missing(what, text);
+    }
+    Finding::ok(what, "")
+}
+
+fn ask(socket: &Path) -> Finding {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let answer = match runtime {
+        Ok(runtime) => {
+            runtime.block_on(Containerd::new(socket).probe()).map_err(|error| crate::chain(&error))
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    match answer {
+        Ok(version) => Finding::ok("containerd", version),
+        Err(why) => Finding::missing("containerd", format!("{why}; only `exec --pid` works")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_what_a_missing_feature_means() {
+        let missing = Finding::needed("pidfd_open", Err("Function not implemented"), "no target");
+        assert_eq!(
+            missing.to_string(),
+            "MISSING  pidfd_open             Function not implemented; no target"
+        );
+        assert_eq!(Finding::needed::<&str>("root", Ok(()), "nothing").to_string(), "ok       root");
+    }
+
+    #[test]
+    fn a_profile_that_cannot_be_given_whole_is_a_warning() {
+        let nothing = of_profile(Profile::General, Capabilities::NONE);
+        assert_eq!(nothing.verdict, Verdict::Warn);
+        assert!(nothing.text.contains("NET_RAW"), "{nothing}");
+        assert_eq!(of_profile(Profile::General, Capabilities::ALL).verdict, Verdict::Ok);
+    }
+
+    #[test]
+    fn a_tree_that_is_not_there_or_not_whole_is_named() {
+        let tree = tempfile::tempdir().expect("a directory");
+        assert!(toolbox(tree.path()).to_string().contains("no tree of tools"));
+        std::fs::create_dir_all(tree.path().join("usr/bin")).expect("directories");
+        let found = toolbox(tree.path());
+        assert_eq!(found.verdict, Verdict::Missing);
+        assert!(found.text.contains("lacks proc, sys"), "{found}");
+    }
+}
