@@ -79,7 +79,8 @@ fn a_thousand_sessions_leave_the_agent_as_it_was() {
 
 #[test]
 fn two_hundred_sessions_run_at_once() {
-    on_quiet_node(&Serve::new().option("--max-sessions", "200"), |agent, web| {
+    let serve = Serve::new().option("--max-sessions", "200");
+    on_quiet_node(&serve.option("--max-sessions-per-caller", "200"), |agent, web| {
         let wave = || {
             let start = |_| {
                 let mut plugin = agent.plugin(Listener::Unix);
@@ -104,7 +105,8 @@ fn two_hundred_sessions_run_at_once() {
 
 #[test]
 fn the_session_past_the_limit_is_refused_until_one_ends() {
-    on_quiet_node(&Serve::new().with_tls(), |agent, _| {
+    let serve = Serve::new().option("--max-sessions-per-caller", "64").with_tls();
+    on_quiet_node(&serve, |agent, _| {
         let mut sessions: Vec<Client> = (0..64).map(|_| cat(agent, Listener::Unix)).collect();
         let words = "all 64 sessions of this agent are in use: end one, or raise --max-sessions";
         for listener in Listener::ALL {
