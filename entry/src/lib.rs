@@ -10,6 +10,7 @@
 //! threads, containerd, Kubernetes, and any knowledge of who may do this.
 
 mod capability;
+mod cgroup;
 mod descendants;
 mod facts;
 mod helper;
@@ -33,6 +34,9 @@ mod target;
 mod tool;
 
 pub use capability::{Capabilities, Capability};
+pub use cgroup::{
+    BadCpu, BadMemory, CgroupError, Cgroups, Closed, Cpu, Layout, Memory, Resources, SessionCgroup,
+};
 pub use facts::{Facts, IdMap, Shared};
 pub use helper::helper_main;
 pub use image::{HelperImage, ImageError};

@@ -1,0 +1,275 @@
+//! The control groups of one session: one directory in each hierarchy that is used.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use super::hierarchy::Control;
+use super::place::Version;
+use super::resources::{Memory, Resources};
+use super::{CgroupError, v1, v2};
+
+/// Killed processes are gone within milliseconds, unless the node hardly runs.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+
+/// For whoever could not call [`SessionCgroup::close`]: the next owner removes what then is left.
+const DROP_LIMIT: Duration = Duration::from_millis(100);
+
+/// How often a group is looked at again: about as long as a process takes to die.
+const AGAIN: Duration = Duration::from_millis(2);
+
+/// See the module.
+#[derive(Debug)]
+#[must_use = "the session's processes are killed when this is dropped"]
+pub struct SessionCgroup {
+    groups: Vec<Group>,
+    resources: Option<Resources>,
+    closed: bool,
+}
+
+/// One directory.
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    pub(super) version: Version,
+    pub(super) controls: Vec<Control>,
+    pub(super) path: PathBuf,
+}
+
+/// What is known of a session once its groups are gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Closed {
+    /// The limit that it ran into, where the kernel had to kill.
+    pub out_of_memory: Option<Memory>,
+}
+
+impl SessionCgroup {
+    pub(super) fn new(resources: Option<Resources>) -> Self {
+        Self { groups: Vec::new(), resources, closed: false }
+    }
+
+    /// Takes a group that exists, and limits it.
+    pub(super) fn push(&mut self, group: Group) -> Result<(), CgroupError> {
+        let limited = self.resources.map_or(Ok(()), |resources| group.limit(&resources));
+        self.adopt(group);
+        limited
+    }
+
+    pub(super) fn adopt(&mut self, group: Group) {
+        self.groups.push(group);
+    }
+
+    /// Moves a process of the caller's, which it has not waited for yet. What that starts from now
+    /// on is born here. May wait for the kernel, for as long as 20 ms.
+    pub(crate) fn add(&self, pid: Pid) -> Result<(), CgroupError> {
+        self.groups.iter().try_for_each(|Group { path, .. }| {
+            fs::write(path.join("cgroup.procs"), pid.as_raw_nonzero().to_string())
+                .map_err(|source| CgroupError::Move { path: path.clone(), source })
+        })
+    }
+
+    /// Kills whatever runs in it. [`SessionCgroup::close`] follows.
+    pub fn kill(&self) -> Result<(), CgroupError> {
+        let at_once = self.groups.iter().find(|group| group.controls.contains(&Control::Kill));
+        match at_once {
+            Some(group) => group.kill(),
+            None => self.groups.iter().try_for_each(Group::kill),
+        }
+    }
+
+    /// Kills what is left and removes the groups. Waits for the processes' end, within bounds.
+    pub fn close(mut self) -> Result<Closed, CgroupError> {
+        self.close_within(CLOSE_LIMIT)
+    }
+
+    fn close_within(&mut self, limit: Duration) -> Result<Closed, CgroupError> {
+        self.closed = true;
+        let ran_out = self.groups.iter().any(Group::ran_out_of_memory);
+        let limits = self.resources.filter(|_| ran_out);
+        let closed = Closed { out_of_memory: limits.map(|resources| resources.memory) };
+        let deadline = Instant::now() + limit;
+        loop {
+            let removed = self.remove();
+            match removed {
+                Ok(()) => return Ok(closed),
+                Err(error) if Instant::now() >= deadline => return Err(error),
+                Err(_) => self.kill()?,
+            }
+            thread::sleep(AGAIN);
+        }
+    }
+
+    /// Removes what has nobody in it; the error is about the last that has.
+    fn remove(&self) -> Result<(), CgroupError> {
+        let all = self.groups.iter().flat_map(|group| Descendants::of(&group.path));
+        all.map(|path| remove(&path)).fold(Ok(()), |before, one| one.and(before))
+    }
+}
+
+impl Drop for SessionCgroup {
+    fn drop(&mut self) {
+        if !self.closed {
+            let _ = self.close_within(DROP_LIMIT);
+        }
+    }
+}
+
+impl Group {
+    fn limit(&self, resources: &Resources) -> Result<(), CgroupError> {
+        self.controls.iter().try_for_each(|control| match self.version {
+            Version::V1 => v1::limit(&self.path, *control, resources),
+            Version::V2 => v2::limit(&self.path, *control, resources),
+        })
+    }
+
+    fn ran_out_of_memory(&self) -> bool {
+        match self.version {
+            _ if !self.controls.contains(&Control::Memory) => false,
+            Version::V1 => v1::ran_out_of_memory(&self.path),
+            Version::V2 => v2::ran_out_of_memory(&self.path),
+        }
+    }
+
+    fn kill(&self) -> Result<(), CgroupError> {
+        match self.version {
+            _ if !self.path.exists() => Ok(()),
+            Version::V1 => v1::kill(&self.path),
+            Version::V2 => v2::kill(&self.path),
+        }
+    }
+}
+
+/// A group and those below it, the deepest first: the order in which they can be removed.
+#[derive(Debug)]
+pub(super) struct Descendants(std::vec::IntoIter<PathBuf>);
+
+impl Descendants {
+    pub(super) fn of(group: &Path) -> Self {
+        let mut found = vec![group.to_owned()];
+        let mut next = 0;
+        while let Some(path) = found.get(next) {
+            let below = subdirectories(path);
+            found.extend(below);
+            next += 1;
+        }
+        found.reverse();
+        Self(found.into_iter())
+    }
+}
+
+impl Iterator for Descendants {
+    type Item = PathBuf;
+
+    fn next(&mut self) -> Option<PathBuf> {
+        self.0.next()
+    }
+}
+
+pub(super) fn subdirectories(group: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(group).into_iter().flatten().flatten();
+    let groups = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    groups.map(|entry| entry.path()).collect()
+}
+
+/// Makes the directory of a group, unless it is there.
+pub(super) fn make(path: &Path) -> Result<(), CgroupError> {
+    match DirBuilder::new().mode(0o755).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(CgroupError::Make { path: path.to_owned(), source: error })
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn remove(path: &Path) -> Result<(), CgroupError> {
+    match fs::remove_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(CgroupError::Remove { path: path.to_owned(), source: error })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes one control file.
+pub(super) fn write(
+    group: &Path,
+    name: &str,
+    value: impl std::fmt::Display,
+) -> Result<(), CgroupError> {
+    let file = group.join(name);
+    // Opened and not created: on a kernel without this file, there would be a wrong error.
+    let written = fs::File::options()
+        .write(true)
+        .open(&file)
+        .and_then(|mut open| io::Write::write_all(&mut open, value.to_string().as_bytes()));
+    written.map_err(|source| CgroupError::Limit { file, source })
+}
+
+/// Sends SIGKILL to every process of the one group.
+pub(super) fn signal_all(group: &Path) -> Result<(), CgroupError> {
+    let held: Vec<_> =
+        members(group)?.into_iter().filter_map(|pid| Some((pid, open(pid)?))).collect();
+    // Only now are the numbers held: whoever is still a member is who the descriptor means.
+    let members = members(group)?;
+    for (_, pidfd) in held.iter().filter(|(pid, _)| members.contains(pid)) {
+        match pidfd_send_signal(pidfd, Signal::KILL) {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(errno) => {
+                return Err(CgroupError::Kill { path: group.to_owned(), source: errno.into() });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn members(group: &Path) -> Result<Vec<Pid>, CgroupError> {
+    let list = match super::read(group.join("cgroup.procs")) {
+        Err(CgroupError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            return Ok(Vec::new());
+        }
+        other => other?,
+    };
+    Ok(list.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)).collect())
+}
+
+fn open(pid: Pid) -> Option<rustix::fd::OwnedFd> {
+    pidfd_open(pid, PidfdFlags::empty()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_written_to_the_files_that_are_there() {
+        let group = tempfile::tempdir().expect("a directory");
+        let file = |name: &str| group.path().join(name);
+        for name in ["memory.max", "memory.oom.group", "pids.max"] {
+            fs::write(file(name), "").expect("a file");
+        }
+        let controls = vec![Control::Memory, Control::Pids, Control::Cpu, Control::Kill];
+        let path = group.path().to_owned();
+        let group = Group { version: Version::V2, controls, path };
+        group.limit(&Resources::default()).expect("swap and cpu are not there, and need not be");
+        let content = |name: &str| fs::read_to_string(file(name)).expect("a file");
+        assert_eq!(content("memory.max"), (256 << 20).to_string());
+        assert_eq!((content("memory.oom.group"), content("pids.max")), ("1".into(), "256".into()));
+        fs::remove_file(file("pids.max")).expect("removed");
+        let error = group.limit(&Resources::default()).expect_err("no limit of processes");
+        assert!(error.to_string().ends_with("pids.max"), "{error}");
+    }
+
+    #[test]
+    fn the_deepest_comes_first() {
+        let root = tempfile::tempdir().expect("a directory");
+        let inner = root.path().join("a/b");
+        fs::create_dir_all(&inner).expect("directories");
+        let found: Vec<_> = Descendants::of(root.path()).collect();
+        assert_eq!(found, [inner, root.path().join("a"), root.path().to_owned()]);
+    }
+}
