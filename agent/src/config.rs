@@ -10,6 +10,7 @@ use clap::ValueEnum;
 use clap::builder::BoolishValueParser;
 use entry::Profile;
 
+use crate::limits::{LimitArgs, SessionLimits};
 use crate::listen::CertificateFiles;
 use crate::session::{Lifetime, Policy, Span};
 
@@ -84,6 +85,9 @@ pub struct ServeArgs {
     max_sessions: NonZeroU16,
 
     #[command(flatten)]
+    limits: LimitArgs,
+
+    #[command(flatten)]
     care: CareArgs,
 }
 
@@ -124,6 +128,7 @@ pub struct Config {
     pub containerd: PathBuf,
     pub grace: Duration,
     pub max_sessions: NonZeroU16,
+    pub limits: SessionLimits,
     pub care: CareConfig,
 }
 
@@ -202,6 +207,7 @@ impl TryFrom<ServeArgs> for Config {
             containerd,
             grace,
             max_sessions,
+            limits,
             care,
         } = args;
         let (mut unix, mut addresses) = (Vec::new(), Vec::new());
@@ -232,7 +238,9 @@ impl TryFrom<ServeArgs> for Config {
                 host_targets: allow_host_targets,
             },
         };
-        Ok(Self { unix, tls, policy, containerd, grace, max_sessions, care: care.into() })
+        let limits = limits.of(tools == Tools::Toolbox);
+        let care = care.into();
+        Ok(Self { unix, tls, policy, containerd, grace, max_sessions, limits, care })
     }
 }
 

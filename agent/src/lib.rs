@@ -7,6 +7,7 @@
 mod chain;
 pub mod command;
 pub mod config;
+pub mod limits;
 pub mod listen;
 pub mod logging;
 pub mod metrics;

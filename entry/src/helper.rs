@@ -9,20 +9,20 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout};
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior, setsid};
 use rustix::thread::{move_into_thread_name_spaces, set_name};
 
-use crate::ipc::Connection;
-use crate::message::{During, Failure, FromSession, Step};
+use crate::ipc::{Connection, Handed};
+use crate::message::{During, Failure, FromSession, Step, ToHelper};
 use crate::plan::Plan;
 use crate::root::{self, Assembled};
-use crate::spawn::{CONTROL, FIRST_FREE, HELPER_NAME, ORDER, PIDFD};
+use crate::spawn::{CONTROL, FIRST_FREE, HELPER_NAME};
 use crate::supervisor;
 use crate::sys::{self, Alone, Forked};
 
-/// What the helper is started with.
+/// What the helper is to do.
 pub(crate) struct Order {
     pub(crate) plan: Plan,
     pub(crate) target: OwnedFd,
@@ -39,11 +39,13 @@ pub fn helper_main() -> ExitCode {
     };
     let agent = Connection::from(agent);
     match enter(&agent) {
-        Ok(supervisor) => {
+        Ok(Some(supervisor)) => {
             // The supervisor's copy is the only one now: its death is seen at the other end.
             drop(agent);
             reap(supervisor)
         }
+        // A spare one that was not needed.
+        Ok(None) => ExitCode::SUCCESS,
         Err(failure) => {
             // An agent that is gone no longer wants to know.
             let _ = agent.send(&FromSession::Failed(failure));
@@ -52,28 +54,38 @@ pub fn helper_main() -> ExitCode {
     }
 }
 
-/// Does the irreversible half. The supervisor never returns from here.
-fn enter(agent: &Connection) -> Result<Pid, Failure> {
-    let (order, alone) = read_order()?;
+/// Waits to be needed and does the irreversible half. The supervisor never returns from here.
+fn enter(agent: &Connection) -> Result<Option<Pid>, Failure> {
+    let alone = sanitise()?;
+    let Some(order) = read_order(agent)? else { return Ok(None) };
     let root = join(&order, &alone)?;
     match sys::fork(&alone).during(Step::ForkSupervisor)? {
         Forked::Child => supervisor::run(&order, root, agent, &alone),
-        Forked::Parent { child } => Ok(child),
+        Forked::Parent { child } => Ok(Some(child)),
     }
 }
 
-fn read_order() -> Result<(Order, Alone), Failure> {
+fn sanitise() -> Result<Alone, Failure> {
     // Away from the caller's terminal: its Ctrl-C is passed on by the agent, to the tool.
     setsid().during(Step::Sanitise)?;
     // Executed through a descriptor, it would be called by the number of that.
     set_name(HELPER_NAME).during(Step::Sanitise)?;
-    let target = sys::inherited(PIDFD).during(Step::Sanitise)?;
-    let order = sys::inherited(ORDER).during(Step::Sanitise)?;
-    let alone = Alone::prove().during(Step::Sanitise)?;
+    Alone::prove().during(Step::Sanitise)
+}
+
+fn read_order(agent: &Connection) -> Result<Option<Order>, Failure> {
+    let Some((ToHelper::Begin, handed)) = agent.take().during(Step::ReadOrder)? else {
+        return Ok(None);
+    };
+    let Handed { stdin, stdout, stderr, target, order } = handed;
     let mut bytes = Vec::new();
     File::from(order).read_to_end(&mut bytes).during(Step::ReadOrder)?;
     let plan = postcard::from_bytes(&bytes).map_err(io::Error::other).during(Step::ReadOrder)?;
-    Ok((Order { plan, target }, alone))
+    dup2_stdin(stdin)
+        .and_then(|()| dup2_stdout(stdout))
+        .and_then(|()| dup2_stderr(stderr))
+        .during(Step::ReadOrder)?;
+    Ok(Some(Order { plan, target }))
 }
 
 /// Leaves the node's mount namespace and joins the target's others. What the node has of a confined
@@ -113,7 +125,6 @@ fn reap(supervisor: Pid) -> ExitCode {
 
 /// Lets go of the tool's descriptors, which would keep its output from ending.
 pub(crate) fn release_stdio() {
-    use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
     // Without a /dev/null the descriptors stay, and the agent's time limit ends the output.
     if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
         let _ =

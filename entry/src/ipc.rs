@@ -1,17 +1,37 @@
 //! The connection between the agent and a session.
 //!
 //! `SOCK_SEQPACKET`: a message is whole or absent, and the death of either side is seen as the end
-//! of the connection. No descriptor travels here: the helper is started with all it needs.
+//! of the connection. Descriptors travel once, to the helper and with its order: [`Handed`]. What a
+//! session might send to the agent has none taken out of it.
 
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Bytes of the longest message: a failure that names a path (`PATH_MAX` is 4096).
 const LONGEST: usize = 8 << 10;
+
+/// The descriptors that come with [`crate::message::ToHelper::Begin`].
+#[derive(Debug)]
+pub(crate) struct Handed<Fd> {
+    pub(crate) stdin: Fd,
+    pub(crate) stdout: Fd,
+    pub(crate) stderr: Fd,
+    /// The process to enter.
+    pub(crate) target: Fd,
+    /// A memfd with the plan, which may be longer than any message.
+    pub(crate) order: Fd,
+}
+
+/// How many those are.
+const HANDED: usize = 5;
 
 /// One end of it.
 #[derive(Debug)]
@@ -43,6 +63,52 @@ impl Connection {
         Ok(())
     }
 
+    /// Sends a message that descriptors come with. Never waits.
+    pub(crate) fn hand<M: Serialize>(
+        &self,
+        message: &M,
+        handed: &Handed<BorrowedFd<'_>>,
+    ) -> io::Result<()> {
+        let bytes = postcard::to_allocvec(message).map_err(io::Error::other)?;
+        let Handed { stdin, stdout, stderr, target, order } = *handed;
+        let descriptors: [_; HANDED] = [stdin, stdout, stderr, target, order];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(HANDED))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(&descriptors));
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        rustix::net::sendmsg(&self.0, &[IoSlice::new(&bytes)], &mut control, flags)?;
+        Ok(())
+    }
+
+    /// Waits for a message that descriptors come with, or for the end: `None`.
+    pub(crate) fn take<M: DeserializeOwned>(&self) -> io::Result<Option<(M, Handed<OwnedFd>)>> {
+        let mut buffer = [0; LONGEST];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(HANDED))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let received = loop {
+            let mut into = [IoSliceMut::new(&mut buffer)];
+            let flags = RecvFlags::CMSG_CLOEXEC;
+            match rustix::net::recvmsg(&self.0, &mut into, &mut control, flags) {
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::CONNRESET) => return Ok(None),
+                other => break other?,
+            }
+        };
+        if received.bytes == 0 {
+            return Ok(None);
+        }
+        let message = postcard::from_bytes(&buffer[..received.bytes]).map_err(invalid)?;
+        let descriptors = control.drain().flat_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect(),
+            _ => Vec::new(),
+        });
+        let [stdin, stdout, stderr, target, order] = descriptors
+            .collect::<Vec<_>>()
+            .try_into()
+            .map_err(|_| invalid("a message without its descriptors"))?;
+        Ok(Some((message, Handed { stdin, stdout, stderr, target, order })))
+    }
+
     /// Never waits.
     pub(crate) fn receive<M: DeserializeOwned>(&self) -> io::Result<Received<M>> {
         let mut buffer = [0; LONGEST];
@@ -54,10 +120,13 @@ impl Connection {
             }
             Err(errno) => return Err(errno.into()),
         };
-        let message = postcard::from_bytes(&buffer[..length])
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let message = postcard::from_bytes(&buffer[..length]).map_err(invalid)?;
         Ok(Received::Message(message))
     }
+}
+
+fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
 impl From<OwnedFd> for Connection {
@@ -75,7 +144,7 @@ impl AsFd for Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::ToSession;
+    use crate::message::{ToHelper, ToSession};
 
     #[test]
     fn messages_arrive_whole_and_in_order_and_then_the_end() {
@@ -88,6 +157,25 @@ mod tests {
         assert_eq!(receive(), Received::Message(ToSession::Signal(2)));
         assert_eq!(receive(), Received::Message(ToSession::End));
         assert_eq!(receive(), Received::Ended);
+    }
+
+    #[test]
+    fn descriptors_arrive_with_their_message_and_in_their_order() {
+        let (ours, theirs) = Connection::pair().expect("a pair");
+        let files = [(); HANDED].map(|()| tempfile::tempfile().expect("a file"));
+        let [stdin, stdout, stderr, target, order] = files.each_ref().map(AsFd::as_fd);
+        let handed = Handed { stdin, stdout, stderr, target, order };
+        ours.hand(&ToHelper::Begin, &handed).expect("handed");
+        let (message, taken) = theirs.take().expect("taken").expect("a message");
+        assert_eq!(message, ToHelper::Begin);
+        let inode = |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).expect("open").st_ino;
+        let taken = [taken.stdin, taken.stdout, taken.stderr, taken.target, taken.order];
+        assert_eq!(taken.map(|fd| inode(fd.as_fd())), files.map(|file| inode(file.as_fd())));
+        ours.send(&ToHelper::Begin).expect("sent");
+        let error = theirs.take::<ToHelper>().expect_err("nothing came with it");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        drop(ours);
+        assert!(theirs.take::<ToHelper>().expect("the end").is_none());
     }
 
     #[test]

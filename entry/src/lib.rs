@@ -1,7 +1,7 @@
 //! Entering the namespaces of a container with tools it does not have.
 //!
 //! In the agent: [`Target::open`] takes hold of a process, [`Target::facts`] looks at it,
-//! [`Plan::new`] decides, [`spawn`] starts a *helper*. The helper is this same program in a process
+//! [`Plan::new`] decides, [`start`] starts a *helper*. The helper is this same program in a process
 //! of one thread: it leaves the node's mount namespace, joins the target's other namespaces by one
 //! `setns(2)`, and forks the *supervisor*, which is inside. That one mounts the `/proc` of the
 //! target's pid namespace and forks the *tool*. A [`Session`] is the agent's view of all three.
@@ -45,5 +45,5 @@ pub use message::{Exit, Failure, Step};
 pub use plan::{Limits, Plan, PlanError, Request, Tool};
 pub use profile::{BadRunAs, NoSuchProfile, Profile, RunAs};
 pub use session::{Event, Session, SessionError};
-pub use spawn::{HELPER_ARG, Helper, SpawnError, Stdio, spawn};
+pub use spawn::{HELPER_ARG, Helper, SpawnError, Stdio, Waiting, start};
 pub use target::{Target, TargetError};

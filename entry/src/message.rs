@@ -19,6 +19,14 @@ pub(crate) enum FromSession {
     Ended(Exit),
 }
 
+/// From the agent to the helper, which until then waits. The end of the connection means that there
+/// is nothing to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ToHelper {
+    /// Carry out the order that comes with this.
+    Begin,
+}
+
 /// From the agent to the supervisor. The end of the connection means [`ToSession::End`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ToSession {

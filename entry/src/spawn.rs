@@ -1,6 +1,7 @@
 //! Starting a helper: the agent's last act before somebody else joins namespaces.
 //!
-//! The helper gets an empty environment and six descriptors by fixed numbers. It is started by
+//! The helper gets an empty environment and a connection. It waits there for its order, so that it
+//! can be started ahead of need, and be where it belongs before it does anything. It is started by
 //! `posix_spawn`, which shares memory until the exec, so that a large agent costs no copying.
 
 use std::ffi::CStr;
@@ -14,7 +15,8 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 
 use crate::image::HelperImage;
-use crate::ipc::Connection;
+use crate::ipc::{Connection, Handed};
+use crate::message::ToHelper;
 use crate::plan::Plan;
 use crate::session::Session;
 use crate::target::Target;
@@ -27,9 +29,7 @@ const HELPER_ARG_C: &CStr = c"__enter";
 pub(crate) const HELPER_NAME: &CStr = c"nsdebug-session";
 
 pub(crate) const CONTROL: RawFd = 3;
-pub(crate) const PIDFD: RawFd = 4;
-pub(crate) const ORDER: RawFd = 5;
-pub(crate) const FIRST_FREE: RawFd = 6;
+pub(crate) const FIRST_FREE: RawFd = 4;
 
 /// Descriptors 0, 1 and 2 of the tool.
 #[derive(Debug)]
@@ -42,7 +42,14 @@ pub struct Stdio {
 /// The helper's process. It stays until the supervisor is gone, and must be waited for.
 #[derive(Debug)]
 #[must_use = "a helper that nobody waits for becomes a zombie"]
-pub struct Helper(OwnedFd);
+pub struct Helper {
+    pid: Pid,
+    pidfd: OwnedFd,
+}
+
+/// A helper that waits for its order. It exits when this is dropped.
+#[derive(Debug)]
+pub struct Waiting(Connection);
 
 /// Why no helper was started.
 #[derive(Debug, thiserror::Error)]
@@ -53,30 +60,38 @@ pub enum SpawnError {
     Descriptors { source: io::Error },
     #[error("cannot start the helper")]
     Start { source: io::Error },
+    #[error("the helper was gone before it could be told what to do")]
+    Gone { source: io::Error },
 }
 
-/// Starts to carry out `plan` on `target`.
-///
-/// Nothing has been joined when this returns: see [`Session`] for what follows.
-pub fn spawn(
-    image: &HelperImage,
-    target: &Target,
-    plan: &Plan,
-    stdio: Stdio,
-) -> Result<(Session, Helper), SpawnError> {
-    let order = write_order(plan).map_err(|source| SpawnError::Order { source })?;
-    let (ours, theirs) = Connection::pair().map_err(|source| SpawnError::Descriptors { source })?;
-    let Stdio { stdin, stdout, stderr } = stdio;
-    let handed = [
-        (stdin.as_fd(), 0),
-        (stdout.as_fd(), 1),
-        (stderr.as_fd(), 2),
-        (theirs.as_fd(), CONTROL),
-        (target.pidfd(), PIDFD),
-        (order.as_fd(), ORDER),
-    ];
-    let helper = start(image, &handed)?;
-    Ok((Session::new(ours), helper))
+/// Starts a helper, which joins nothing before [`Waiting::begin`].
+pub fn start(image: &HelperImage) -> Result<(Waiting, Helper), SpawnError> {
+    let descriptors = |source| SpawnError::Descriptors { source };
+    let (ours, theirs) = Connection::pair().map_err(descriptors)?;
+    let null = File::options().read(true).write(true).open("/dev/null").map_err(descriptors)?;
+    let handed =
+        [(null.as_fd(), 0), (null.as_fd(), 1), (null.as_fd(), 2), (theirs.as_fd(), CONTROL)];
+    Ok((Waiting(ours), spawn(image, &handed)?))
+}
+
+impl Waiting {
+    /// Has the helper carry out `plan` on `target`.
+    ///
+    /// Nothing has been joined when this returns: see [`Session`] for what follows.
+    pub fn begin(self, target: &Target, plan: &Plan, stdio: &Stdio) -> Result<Session, SpawnError> {
+        let Self(connection) = self;
+        let order = write_order(plan).map_err(|source| SpawnError::Order { source })?;
+        let Stdio { stdin, stdout, stderr } = stdio;
+        let handed = Handed {
+            stdin: stdin.as_fd(),
+            stdout: stdout.as_fd(),
+            stderr: stderr.as_fd(),
+            target: target.pidfd(),
+            order: order.as_fd(),
+        };
+        connection.hand(&ToHelper::Begin, &handed).map_err(|source| SpawnError::Gone { source })?;
+        Ok(Session::new(connection))
+    }
 }
 
 /// A memfd: of any length, and read by nobody but the helper.
@@ -88,7 +103,7 @@ fn write_order(plan: &Plan) -> io::Result<File> {
     Ok(order)
 }
 
-fn start(image: &HelperImage, handed: &[(BorrowedFd<'_>, RawFd)]) -> Result<Helper, SpawnError> {
+fn spawn(image: &HelperImage, handed: &[(BorrowedFd<'_>, RawFd)]) -> Result<Helper, SpawnError> {
     // Clones far above the fixed numbers, so that no `dup2` below overwrites a later one's source.
     let mut clones = Vec::with_capacity(handed.len());
     let actions =
@@ -103,7 +118,7 @@ fn start(image: &HelperImage, handed: &[(BorrowedFd<'_>, RawFd)]) -> Result<Help
     let pid = Pid::from_raw(pid.as_raw()).ok_or(SpawnError::Start { source: gone() })?;
     let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK)
         .map_err(|errno| SpawnError::Start { source: errno.into() })?;
-    Ok(Helper(pidfd))
+    Ok(Helper { pid, pidfd })
 }
 
 fn descriptors(
@@ -132,13 +147,17 @@ fn gone() -> io::Error {
 }
 
 impl Helper {
+    pub(crate) fn pid(&self) -> Pid {
+        self.pid
+    }
+
     /// Waits until the helper, and with it the whole session, is gone, and reaps it.
     pub fn wait(&self) -> io::Result<()> {
         loop {
             if self.try_wait()? {
                 return Ok(());
             }
-            let mut exit = [rustix::event::PollFd::new(&self.0, rustix::event::PollFlags::IN)];
+            let mut exit = [rustix::event::PollFd::new(&self.pidfd, rustix::event::PollFlags::IN)];
             match rustix::event::poll(&mut exit, None) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
@@ -149,7 +168,7 @@ impl Helper {
     /// Reaps the helper if it is gone; its descriptor becomes readable then.
     pub fn try_wait(&self) -> io::Result<bool> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        match waitid(WaitId::PidFd(self.0.as_fd()), options) {
+        match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
             Ok(status) => Ok(status.is_some()),
             Err(rustix::io::Errno::AGAIN) => Ok(false),
             Err(rustix::io::Errno::CHILD) => Ok(true),
@@ -160,12 +179,12 @@ impl Helper {
 
 impl AsFd for Helper {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.pidfd.as_fd()
     }
 }
 
 impl AsRawFd for Helper {
     fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.pidfd.as_raw_fd()
     }
 }

@@ -7,19 +7,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use entry::HelperImage;
+use entry::{Cgroups, HelperImage, Layout};
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::{OWN_FAILURE, USAGE, complain};
+use crate::chain::chain;
 use crate::config::{CareConfig, Config, ServeArgs, TlsConfig};
+use crate::limits::SessionLimits;
 use crate::listen::{Certificates, RELOAD_EVERY, Serving, TlsListener, UnixListener};
 use crate::metrics::Metrics;
 use crate::runtime::Containerd;
 use crate::server::exec::{self, Terms};
 use crate::server::{Agent, router, sessions};
+use crate::session::Launcher;
 use crate::session::audit::Audit;
 use crate::session::registry::Registry;
 use crate::shutdown::shutdown;
@@ -53,7 +56,7 @@ pub fn run(args: ServeArgs) -> ExitCode {
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
-    let Config { unix, tls, policy, containerd, grace, max_sessions, care } = config;
+    let Config { unix, tls, policy, containerd, grace, max_sessions, limits, care } = config;
     let CareConfig { max_sessions_per_caller, lifetime, audit_log } = care;
     let audit = audit_log.map_or_else(|| Ok(Audit::to_stderr()), |path| Audit::to_file(&path))?;
     let image = HelperImage::sealed_copy(Path::new("/proc/self/exe"))?;
@@ -67,7 +70,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     };
     let registry = Registry::default();
     let terms = Terms { policy, lifetime, audit, registry: registry.clone() };
-    let routes = exec::routes(agent.clone(), image, terms).merge(sessions::routes(registry));
+    let launcher = Arc::new(Launcher::new(image, cgroups(limits)?));
+    let routes = exec::routes(agent.clone(), Arc::clone(&launcher), terms);
+    let routes = routes.merge(sessions::routes(registry));
     let serving =
         Serving { router: router(agent.clone(), routes), metrics: agent.metrics.clone(), shutdown };
     let mut listeners = JoinSet::new();
@@ -88,9 +93,29 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     if tokio::time::timeout(END_LIMIT, agent.slots.all_free()).await.is_err() {
         warn!(sessions = agent.slots.taken(), "sessions did not end in time");
     }
+    launcher.retire().await;
     listeners.join_all().await;
     info!("stopped");
     Ok(())
+}
+
+/// Control groups for sessions, once what a predecessor left in them has been ended.
+fn cgroups(limits: SessionLimits) -> anyhow::Result<Option<Cgroups>> {
+    let cgroups = match limits.cgroups(Layout::Daemon) {
+        Ok(cgroups) => cgroups,
+        // The node's own tools have no limits anyway.
+        Err(error) if limits == SessionLimits::Host => {
+            warn!(error = chain(&error), "sessions have no control groups");
+            None
+        }
+        Err(error) => return Err(error.into()),
+    };
+    match cgroups.as_ref().map(Cgroups::sweep) {
+        Some(Err(error)) => warn!(error = chain(&error), "a predecessor's sessions stay behind"),
+        Some(Ok(sessions)) if sessions > 0 => info!(sessions, "ended what a predecessor left"),
+        _ => {}
+    }
+    Ok(cgroups)
 }
 
 async fn listen_tls(

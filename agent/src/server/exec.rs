@@ -8,7 +8,7 @@ use axum::extract::{Path, State, WebSocketUpgrade};
 use axum::http::HeaderValue;
 use axum::response::Response;
 use axum::routing::get;
-use entry::{HelperImage, PlanError, Request, Tool};
+use entry::{PlanError, Request, Tool};
 use tracing::{Instrument, info, info_span};
 use wire::{ExecRequest, SessionTarget};
 
@@ -20,7 +20,7 @@ use crate::runtime::{ContainerRuntime, Located, Query};
 use crate::session::audit::{Audit, AuditError, Record};
 use crate::session::registry::{About, Registry, SessionId};
 use crate::session::{
-    self, Care, Ends, Lifetime, Policy, PolicyError, Running, StartError, Wanted,
+    self, Care, Ends, Launcher, Lifetime, Policy, PolicyError, Running, StartError, Wanted,
 };
 use crate::slots::Slot;
 
@@ -37,7 +37,7 @@ pub struct Terms {
 #[derive(Debug)]
 struct Sessions<R> {
     agent: Agent<R>,
-    image: Arc<HelperImage>,
+    launcher: Arc<Launcher>,
     terms: Arc<Terms>,
 }
 
@@ -45,18 +45,22 @@ impl<R> Clone for Sessions<R> {
     fn clone(&self) -> Self {
         Self {
             agent: self.agent.clone(),
-            image: Arc::clone(&self.image),
+            launcher: Arc::clone(&self.launcher),
             terms: Arc::clone(&self.terms),
         }
     }
 }
 
-/// The routes of sessions, which run as helpers made of `image` and under these `terms`.
-pub fn routes<R: ContainerRuntime>(agent: Agent<R>, image: HelperImage, terms: Terms) -> Router {
+/// The routes of sessions, which `launcher` begins and which run under these `terms`.
+pub fn routes<R: ContainerRuntime>(
+    agent: Agent<R>,
+    launcher: Arc<Launcher>,
+    terms: Terms,
+) -> Router {
     Router::new()
         .route(SessionTarget::CONTAINER_ROUTE, get(in_container::<R>))
         .route(SessionTarget::POD_ROUTE, get(in_pod::<R>))
-        .with_state(Sessions { agent, image: Arc::new(image), terms: Arc::new(terms) })
+        .with_state(Sessions { agent, launcher, terms: Arc::new(terms) })
 }
 
 async fn in_container<R: ContainerRuntime>(
@@ -193,7 +197,7 @@ impl<R: ContainerRuntime> Sessions<R> {
         let plan = session::plan(&target, session::within(located, request))?;
         let streams = wanted.open().map_err(|source| StartError::Streams { source });
         let (stdio, ends) = streams?;
-        let running = Running::start(&self.image, &target, &plan, stdio).await?;
+        let running = Running::start(&self.launcher, &target, &plan, stdio).await?;
         Ok((running, ends))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use entry::{Event, Exit};
+use entry::{Closed, Event, Exit, Memory};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::care::Span;
@@ -21,6 +21,8 @@ pub(super) enum Why {
     TargetExit,
     /// Somebody inside the target killed the supervisor.
     KilledInside,
+    /// The session wanted more memory than its limit.
+    OutOfMemory(Memory),
     /// This agent is being stopped.
     AgentStops,
     /// Somebody who may said so.
@@ -40,6 +42,7 @@ impl Why {
             Self::Tool => return None,
             Self::TargetExit => "the target exited".to_owned(),
             Self::KilledInside => "the session was killed from inside the target".to_owned(),
+            Self::OutOfMemory(limit) => out_of_memory(*limit),
             Self::AgentStops => "the agent is stopping".to_owned(),
             Self::EndedBy(peer) => format!("ended by {peer}"),
             Self::Idle(limit) => format!("idle for {limit} (--idle-limit of the agent)"),
@@ -49,7 +52,13 @@ impl Why {
     }
 }
 
-/// Completes when the tool is gone by itself or with its target, or cannot be made to go.
+/// Why the kernel killed, for people.
+pub(super) fn out_of_memory(limit: Memory) -> String {
+    format!("the session ran out of memory (limit {limit})")
+}
+
+/// Completes when the tool and all it left behind are gone, by themselves or with the target, or
+/// cannot be made to go.
 pub(super) async fn ending(running: &mut Running) -> (Exit, Why) {
     let mut deadline: Option<Instant> = None;
     loop {
@@ -57,16 +66,11 @@ pub(super) async fn ending(running: &mut Running) -> (Exit, Why) {
         tokio::select! {
             event = events.next() => match event {
                 Ok(Event::Started) => continue,
-                // A tool that was made to end may say 0, as tcpdump does; that is no success.
-                Ok(Event::Ended(_)) if deadline.is_some() => return (KILLED, Why::TargetExit),
-                Ok(Event::Ended(exit)) => return (exit, Why::Tool),
-                _ if deadline.is_some() || running.target_has_exited().await => {
-                    return (KILLED, Why::TargetExit);
-                }
-                _ => return (KILLED, Why::KilledInside),
+                Ok(Event::Ended(exit)) => return ended(running, exit, deadline.is_some()).await,
+                _ => return lost(running, deadline.is_some()).await,
             },
             () = target.wait(), if deadline.is_none() => {}
-            () = until(deadline) => return (KILLED, Why::Stuck),
+            () = until(deadline) => return killed(running, Why::TargetExit).await,
         }
         running.end();
         deadline = Some(Instant::now() + END);
@@ -76,7 +80,38 @@ pub(super) async fn ending(running: &mut Running) -> (Exit, Why) {
 /// Ends the tool, and waits until it is gone.
 pub(super) async fn end(running: &mut Running) {
     running.end();
-    let _ = timeout(END, ending(running)).await;
+    if timeout(END, ending(running)).await.is_err() {
+        running.kill();
+    }
+}
+
+/// A tool that was made to end may say 0, as tcpdump does; that is no success.
+async fn ended(running: &mut Running, exit: Exit, target_is_gone: bool) -> (Exit, Why) {
+    match running.gone().await {
+        _ if target_is_gone => (KILLED, Why::TargetExit),
+        Some(Closed { out_of_memory: Some(limit) }) if exit != Exit::Code(0) => {
+            (exit, Why::OutOfMemory(limit))
+        }
+        _ => (exit, Why::Tool),
+    }
+}
+
+/// The supervisor is gone without a word: whoever did that, nothing of the session outlives it.
+async fn lost(running: &mut Running, target_is_gone: bool) -> (Exit, Why) {
+    running.kill();
+    let why = match running.gone().await {
+        Some(Closed { out_of_memory: Some(limit) }) => Why::OutOfMemory(limit),
+        _ if target_is_gone || running.target_has_exited().await => Why::TargetExit,
+        _ => Why::KilledInside,
+    };
+    (KILLED, why)
+}
+
+/// Asked to end, it did not. A session without a control group cannot be made to.
+async fn killed(running: &mut Running, why: Why) -> (Exit, Why) {
+    running.kill();
+    let gone = running.gone().await;
+    (KILLED, if gone.is_some() { why } else { Why::Stuck })
 }
 
 async fn until(deadline: Option<Instant>) {

@@ -3,10 +3,15 @@
 use std::ffi::OsStr;
 use std::io;
 
-use entry::{Failure, ImageError, Plan, PlanError, SessionError, SpawnError, Step, TargetError};
+use entry::{
+    CgroupError, Failure, ImageError, Memory, Plan, PlanError, SessionError, SpawnError, Step,
+    TargetError,
+};
 use rustix::io::Errno;
 
 use super::PolicyError;
+use super::ending::out_of_memory;
+use crate::limits::NoCgroups;
 use crate::runtime::LocateError;
 
 /// One failure to start, whoever asked.
@@ -26,6 +31,12 @@ pub enum StartError {
     Spawn(#[from] SpawnError),
     #[error(transparent)]
     Session(#[from] SessionError),
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    #[error(transparent)]
+    NoCgroups(#[from] NoCgroups),
+    #[error("{} before its tool ran", out_of_memory(*limit))]
+    OutOfMemory { limit: Memory },
     #[error("cannot make the tool's standard streams")]
     Streams { source: io::Error },
     #[error("the target exited before it could be entered")]

@@ -8,14 +8,17 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use entry::pty::Pty;
-use entry::{Event, Exit, HelperImage, Plan, Session, Stdio, Target};
+use entry::{CgroupError, Cgroups, Closed, Event, Exit, HelperImage, Plan, Session, Stdio, Target};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use super::StartError;
+use super::ending::out_of_memory;
+use super::prepared::Prepared;
 use super::relay::Relay;
+use crate::chain::chain;
 
 /// What this process is told and passes on: the tool has a session and process group of its own.
 const PASSED_ON: [Signal; 6] = [
@@ -28,15 +31,16 @@ const PASSED_ON: [Signal; 6] = [
 ];
 
 /// How a session ended, for the caller's exit code and a word on stderr.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     pub exit: Exit,
-    pub reason: Option<&'static str>,
+    pub reason: Option<String>,
 }
 
 /// Carries out `plan` and stays until nothing of it is left.
 pub fn run(
     image: &HelperImage,
+    cgroups: Option<&Cgroups>,
     target: &Target,
     plan: &Plan,
     stdin: bool,
@@ -44,17 +48,27 @@ pub fn run(
     let streams = |source| StartError::Streams { source };
     let signals = watch_signals().map_err(|errno| streams(errno.into()))?;
     let (stdio, relay) = wire(plan.tool().terminal, stdin).map_err(streams)?;
-    let (mut session, helper) = entry::spawn(image, target, plan, stdio)?;
-    let started = match session.wait_event()? {
-        Event::Started => Ok(()),
-        Event::Failed(failure) => Err(StartError::of(&failure, plan)),
-        Event::Ended(_) | Event::Lost if target.has_exited() => Err(StartError::TargetExited),
-        Event::Ended(_) | Event::Lost => Err(StartError::Lost),
-    };
-    let outcome = started.and_then(|()| Watch { session, target, signals }.until_end(relay));
+    let Prepared { waiting, rest } = Prepared::new(image, cgroups)?;
+    let session = waiting.begin(target, plan, &stdio).map_err(StartError::from);
+    drop(stdio); // now the session's alone: its output ends with it
+    let ended = session.and_then(|session| {
+        let session = started(session, plan)?;
+        session.map_or(Ok(Ended::BEFORE_START), |session| {
+            Watch { session, target, signals }.until_end(relay)
+        })
+    });
     // Whatever happened: no process of ours is left when this returns.
-    let _ = helper.wait();
-    outcome
+    let closed = rest.close();
+    ended?.outcome(target, closed)
+}
+
+/// Waits until the tool runs; `None` where the session is gone instead.
+fn started(mut session: Session, plan: &Plan) -> Result<Option<Session>, StartError> {
+    match session.wait_event()? {
+        Event::Started => Ok(Some(session)),
+        Event::Failed(failure) => Err(StartError::of(&failure, plan)),
+        Event::Ended(_) | Event::Lost => Ok(None),
+    }
 }
 
 fn watch_signals() -> nix::Result<SignalFd> {
@@ -90,7 +104,7 @@ struct Watch<'a> {
 
 impl Watch<'_> {
     /// Passes signals and bytes on until the session has ended.
-    fn until_end(mut self, mut relay: Option<Relay>) -> Result<Outcome, StartError> {
+    fn until_end(mut self, mut relay: Option<Relay>) -> Result<Ended, StartError> {
         let mut target_is_gone = false;
         loop {
             match self.session.next_event()? {
@@ -99,7 +113,7 @@ impl Watch<'_> {
                     if let Some(relay) = relay {
                         relay.drain();
                     }
-                    return Ok(self.outcome(&event, target_is_gone));
+                    return Ok(Ended { started: true, event, target_is_gone });
                 }
             }
             self.pass_signals_on(relay.as_ref());
@@ -138,25 +152,51 @@ impl Watch<'_> {
             }
         }
     }
+}
 
-    fn outcome(&self, event: &Event, target_is_gone: bool) -> Outcome {
+/// How a session came to its end, before it is known why.
+struct Ended {
+    started: bool,
+    event: Event,
+    target_is_gone: bool,
+}
+
+impl Ended {
+    const BEFORE_START: Self = Self { started: false, event: Event::Lost, target_is_gone: false };
+
+    fn outcome(
+        self,
+        target: &Target,
+        closed: Result<Closed, CgroupError>,
+    ) -> Result<Outcome, StartError> {
+        let Self { started, event, target_is_gone } = self;
+        let (closed, stays) = match closed {
+            Ok(closed) => (closed, None),
+            Err(error) => (Closed::default(), Some(chain(&error))),
+        };
         let killed = Exit::Signal(Signal::SIGKILL as u8);
-        match event {
-            Event::Ended(exit) if !target_is_gone => Outcome { exit: *exit, reason: None },
-            _ if target_is_gone || self.target_goes() => {
-                Outcome { exit: killed, reason: Some("the target exited") }
+        let (exit, reason) = match (event, closed.out_of_memory) {
+            (Event::Ended(exit), _) if exit == Exit::Code(0) && !target_is_gone => (exit, None),
+            (_, Some(limit)) if !started => return Err(StartError::OutOfMemory { limit }),
+            (Event::Ended(exit), Some(limit)) => (exit, Some(out_of_memory(limit))),
+            (_, Some(limit)) => (killed, Some(out_of_memory(limit))),
+            (Event::Ended(exit), None) if !target_is_gone => (exit, None),
+            _ if target_is_gone || goes(target) => {
+                if !started {
+                    return Err(StartError::TargetExited);
+                }
+                (killed, Some("the target exited".to_owned()))
             }
-            _ => {
-                let reason = Some("the session was killed from inside the target");
-                Outcome { exit: killed, reason }
-            }
-        }
+            _ if !started => return Err(StartError::Lost),
+            _ => (killed, Some("the session was killed from inside the target".to_owned())),
+        };
+        Ok(Outcome { exit, reason: reason.or(stays) })
     }
+}
 
-    /// A pid namespace takes our processes along a moment before its own init is gone.
-    fn target_goes(&self) -> bool {
-        let moment = rustix::event::Timespec { tv_sec: 2, tv_nsec: 0 };
-        let mut exit = [PollFd::from_borrowed_fd(self.target.pidfd(), PollFlags::IN)];
-        poll(&mut exit, Some(&moment)).is_ok_and(|ready| ready > 0)
-    }
+/// A pid namespace takes our processes along a moment before its own init is gone.
+fn goes(target: &Target) -> bool {
+    let moment = rustix::event::Timespec { tv_sec: 2, tv_nsec: 0 };
+    let mut exit = [PollFd::from_borrowed_fd(target.pidfd(), PollFlags::IN)];
+    poll(&mut exit, Some(&moment)).is_ok_and(|ready| ready > 0)
 }

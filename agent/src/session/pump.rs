@@ -67,7 +67,7 @@ pub async fn pump(
         ending::end(&mut running).await;
     }
     drop(terminal);
-    running.reaped().await;
+    let _ = running.gone().await;
     let finished = Finished::new(&verdict, traffic);
     sender.close(verdict, &finished).await;
     receiver.hear_out().await;
@@ -115,7 +115,7 @@ impl Why {
             Self::AgentStops => Outcome::Stopped,
             Self::EndedBy(_) => Outcome::Ended,
             Self::Idle(_) | Self::TooLong(_) => Outcome::Expired,
-            Self::KilledInside | Self::Stuck => Outcome::Failed,
+            Self::KilledInside | Self::OutOfMemory(_) | Self::Stuck => Outcome::Failed,
         }
     }
 }

@@ -1,53 +1,57 @@
-//! A session under the runtime: its events, its target's end, and the reaping of its helper.
+//! A session under the runtime: its events, its target's end, and the end of what it started.
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use entry::{Event, Exit, Helper, HelperImage, Plan, Session, SessionError, Stdio, Target};
+use entry::{Closed, Event, Exit, Plan, Session, SessionError, Stdio, Target};
 use tokio::io::unix::AsyncFd;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::StartError;
+use super::remains::Remains;
 use super::watched::watched;
+use super::{Launcher, StartError};
 
-/// Between a supervisor's last word and its helper's exit lies only the end of both processes.
-const REAP: Duration = Duration::from_secs(5);
-
-/// A tool that runs. Dropping this ends it; its helper is reaped in any case.
+/// A tool that runs. Dropping this ends it; nothing of it stays in any case.
 #[derive(Debug)]
 #[must_use = "the session ends when this is dropped"]
 pub struct Running {
     session: AsyncFd<Session>,
     target: AsyncFd<OwnedFd>,
-    reaped: JoinHandle<()>,
+    remains: Remains,
 }
 
 impl Running {
     /// Carries out `plan` and returns when the tool runs.
     pub async fn start(
-        image: &HelperImage,
+        launcher: &Launcher,
         target: &Target,
         plan: &Plan,
         stdio: Stdio,
     ) -> Result<Self, StartError> {
         let watch = |source| StartError::Streams { source };
         let pidfd = target.pidfd().try_clone_to_owned().map_err(watch)?;
-        let (session, helper) = entry::spawn(image, target, plan, stdio)?;
+        let (session, remains) = launcher.begin(target, plan, stdio).await?;
         let mut running = Self {
             session: watched(session).map_err(watch)?,
             target: watched(pidfd).map_err(watch)?,
-            reaped: tokio::spawn(reap(helper)),
+            remains,
         };
-        let started = running.halves().0.next().await?;
-        match started {
+        let started = running.halves().0.next().await;
+        // Not before: two processors start one session faster than two.
+        launcher.restock();
+        match started? {
             Event::Started => Ok(running),
             Event::Failed(failure) => Err(StartError::of(&failure, plan)),
-            Event::Ended(_) | Event::Lost if running.target_has_exited().await => {
-                Err(StartError::TargetExited)
-            }
-            Event::Ended(_) | Event::Lost => Err(StartError::Lost),
+            Event::Ended(_) | Event::Lost => Err(running.lost_at_start().await),
+        }
+    }
+
+    async fn lost_at_start(mut self) -> StartError {
+        match self.gone().await {
+            Some(Closed { out_of_memory: Some(limit) }) => StartError::OutOfMemory { limit },
+            _ if self.target_has_exited().await => StartError::TargetExited,
+            _ => StartError::Lost,
         }
     }
 
@@ -67,11 +71,14 @@ impl Running {
         self.session.get_ref().end();
     }
 
-    /// Completes when no process of the session is left.
-    pub(super) async fn reaped(self) {
-        let Self { session, target, reaped } = self;
-        drop((session, target));
-        let _ = timeout(REAP, reaped).await;
+    /// Kills whatever is left of the session.
+    pub(super) fn kill(&self) {
+        self.remains.kill();
+    }
+
+    /// Completes when no process of the session is left; `None` where that cannot be had.
+    pub(super) async fn gone(&mut self) -> Option<Closed> {
+        self.remains.gone().await
     }
 }
 
@@ -111,15 +118,3 @@ impl TargetExit<'_> {
 
 /// The exit that a session has when it ends without a word of its own.
 pub(super) const KILLED: Exit = Exit::Signal(9);
-
-/// A task of its own, so that whatever happens to the session's, no zombie of ours stays.
-async fn reap(helper: Helper) {
-    let Ok(helper) = watched(helper) else { return };
-    loop {
-        let Ok(mut ready) = helper.readable().await else { return };
-        if helper.get_ref().try_wait().unwrap_or(true) {
-            return;
-        }
-        ready.clear_ready();
-    }
-}

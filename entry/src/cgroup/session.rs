@@ -14,6 +14,7 @@ use super::hierarchy::Control;
 use super::place::Version;
 use super::resources::{Memory, Resources};
 use super::{CgroupError, v1, v2};
+use crate::spawn::Helper;
 
 /// Killed processes are gone within milliseconds, unless the node hardly runs.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
@@ -64,11 +65,12 @@ impl SessionCgroup {
         self.groups.push(group);
     }
 
-    /// Moves a process of the caller's, which it has not waited for yet. What that starts from now
-    /// on is born here. May wait for the kernel, for as long as 20 ms.
-    pub(crate) fn add(&self, pid: Pid) -> Result<(), CgroupError> {
+    /// Moves a helper that has not been waited for; what it starts from now on is born here. The
+    /// first move after a quiet moment waits for all processors (an RCU grace period): 9 ms, or 20.
+    pub fn add(&self, helper: &Helper) -> Result<(), CgroupError> {
+        let pid = helper.pid().as_raw_nonzero();
         self.groups.iter().try_for_each(|Group { path, .. }| {
-            fs::write(path.join("cgroup.procs"), pid.as_raw_nonzero().to_string())
+            fs::write(path.join("cgroup.procs"), pid.to_string())
                 .map_err(|source| CgroupError::Move { path: path.clone(), source })
         })
     }

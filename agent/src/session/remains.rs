@@ -1,0 +1,84 @@
+//! The end of a session's processes and of its control group, in a task of its own: whatever happens
+//! to the session's, no zombie and no process of it stays.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use entry::{Closed, Helper, SessionCgroup};
+use tokio::sync::Notify;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
+use tracing::warn;
+
+use super::prepared::Rest;
+use super::watched::watched;
+use crate::chain::chain;
+
+/// Between a supervisor's last word and its helper's exit lies only the end of both processes.
+const GONE: Duration = Duration::from_secs(5);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Remains {
+    task: JoinHandle<Closed>,
+    kill: Arc<Notify>,
+    closed: Option<Closed>,
+}
+
+impl Remains {
+    pub(super) fn of(rest: Rest) -> Self {
+        let kill = Arc::new(Notify::new());
+        let task = tokio::spawn(close(rest, Arc::clone(&kill)));
+        Self { task, kill, closed: None }
+    }
+
+    /// Does not wait for the session to end by itself.
+    pub(super) fn kill(&self) {
+        self.kill.notify_one();
+    }
+
+    /// Completes when nothing of the session is left; `None` where that takes too long.
+    pub(super) async fn gone(&mut self) -> Option<Closed> {
+        if self.closed.is_none() {
+            let closed = timeout(GONE, &mut self.task).await.ok()?;
+            self.closed = Some(closed.unwrap_or_default());
+        }
+        self.closed
+    }
+}
+
+async fn close(Rest { helper, cgroup }: Rest, kill: Arc<Notify>) -> Closed {
+    let reaped = {
+        let mut reaping = std::pin::pin!(reap(helper));
+        tokio::select! {
+            () = &mut reaping => Ok(()),
+            () = kill.notified() => {
+                let killed = cgroup.as_ref().map_or(Ok(()), SessionCgroup::kill);
+                reaping.await;
+                killed
+            }
+        }
+    };
+    let Some(cgroup) = cgroup else { return Closed::default() };
+    // The kernel takes its time to tell whether the last process has gone.
+    let closed = spawn_blocking(move || cgroup.close()).await;
+    match closed.map(|closed| reaped.and(closed)) {
+        Ok(Ok(closed)) => closed,
+        Ok(Err(error)) => {
+            warn!(error = chain(&error), "a session's control group stays behind");
+            Closed::default()
+        }
+        Err(_) => Closed::default(),
+    }
+}
+
+async fn reap(helper: Helper) {
+    let Ok(helper) = watched(helper) else { return };
+    loop {
+        let Ok(mut ready) = helper.readable().await else { return };
+        if helper.get_ref().try_wait().unwrap_or(true) {
+            return;
+        }
+        ready.clear_ready();
+    }
+}
