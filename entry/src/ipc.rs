@@ -166,7 +166,7 @@ mod tests {
         let [stdin, stdout, stderr, target, order] = files.each_ref().map(AsFd::as_fd);
         let handed = Handed { stdin, stdout, stderr, target, order };
         ours.hand(&ToHelper::Begin, &handed).expect("handed");
-        let (message, taken) = theirs.take().expect("taken").expect("a message");
+        let (message, taken) = theirs.take::<ToHelper>().expect("taken").expect("a message");
         assert_eq!(message, ToHelper::Begin);
         let inode = |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).expect("open").st_ino;
         let taken = [taken.stdin, taken.stdout, taken.stderr, taken.target, taken.order];

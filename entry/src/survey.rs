@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 
 use crate::capability::{Capabilities, Capability};
+use crate::cgroup::Neighbours;
 
 /// Capabilities that give power over nothing that a container or node relies on, in the order in
 /// which they are tried: timers that wake a sleeping machine, keeping it awake, reading audit
@@ -23,10 +24,12 @@ pub(crate) struct Survey {
 }
 
 impl Survey {
-    /// Reads the `/proc` of this process's pid namespace; its own processes do not count.
+    /// Reads the `/proc` of this process's pid namespace; sessions, this one included, do not count:
+    /// what they hold was given to them here.
     pub(crate) fn take() -> io::Result<Self> {
         let own = std::process::id();
         let ours = fs::read_link("/proc/self/ns/user").ok();
+        let sessions = Neighbours::own();
         let mut around = Capabilities::NONE;
         for entry in fs::read_dir("/proc")?.flatten() {
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok())
@@ -35,11 +38,12 @@ impl Survey {
             };
             // Of another user namespace: what it holds there counts for nothing here.
             let theirs = fs::read_link(format!("/proc/{pid}/ns/user")).ok();
-            if pid == own || theirs.is_some() && theirs != ours {
+            if pid == own || theirs.is_some() && theirs != ours || sessions.contain(pid) {
                 continue;
             }
-            // Gone since it was listed: nobody any more.
-            if let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) {
+            // Gone since it was listed, or dead and not reaped: nobody any more.
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            if !is_dead(&status) {
                 around = around.union(capabilities(&status));
             }
         }
@@ -57,6 +61,11 @@ impl Survey {
             .into_iter()
             .find(|canary| available.contains(*canary) && !self.around.contains(*canary))
     }
+}
+
+fn is_dead(status: &str) -> bool {
+    let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+    state.is_some_and(|state| state.trim_start().starts_with(['Z', 'X']))
 }
 
 /// The union of a process's sets. The bounding set is what an exec could still give it.
@@ -98,6 +107,12 @@ mod tests {
         let privileged = Survey { around: Capabilities::ALL };
         assert!(privileged.can_trace());
         assert_eq!(privileged.canary(Capabilities::ALL), None);
+    }
+
+    #[test]
+    fn the_dead_trace_nobody() {
+        assert!(is_dead("Name:\tsleep\nState:\tZ (zombie)\nCapBnd:\t000001ffffffffff\n"));
+        assert!(!is_dead("Name:\tZ\nState:\tS (sleeping)\n"));
     }
 
     #[test]

@@ -32,6 +32,11 @@ pub(crate) fn deepest_first(folder: &Path) -> Vec<PathBuf> {
     all
 }
 
+/// Every control group of the node, in every hierarchy.
+pub fn control_groups() -> Vec<PathBuf> {
+    hierarchies().iter().flat_map(|hierarchy| deepest_first(hierarchy)).collect()
+}
+
 /// Kill what runs in the groups called `name`, and remove them.
 pub(crate) fn remove(name: &str) {
     let roots = hierarchies().into_iter().map(|hierarchy| hierarchy.join(name));

@@ -34,6 +34,7 @@ mod toolbox;
 mod wait;
 
 pub use certificates::{Certificate, CertificateFiles, Certificates};
+pub use cgroup::control_groups;
 pub use container::{Container, IdMap, RunSpec};
 pub use containerd::{Containerd, Version};
 pub use cri::{NamespaceMode, Pod, PodSpec, Pods};

@@ -83,11 +83,8 @@ impl StartError {
     pub fn of(failure: &Failure, plan: &Plan) -> Self {
         let name = plan.tool().argv.first().map_or(OsStr::new(""), |name| name.as_os_str());
         let place = if plan.is_confined() { "in the toolbox" } else { "on this node" };
-        // A step that decided, and asked the kernel nothing, has none.
-        let errno = match failure.errno {
-            1.. => Errno::from_raw_os_error(failure.errno),
-            _ => Errno::NOTSUP,
-        };
+        // Some steps fail of themselves, without a word of the kernel's.
+        let errno = Errno::from_io_error(&failure.error()).unwrap_or(Errno::IO);
         let path = failure.path.as_deref().map_or_else(|| printable(name), printable);
         match (failure.step, errno) {
             (Step::FindTool, _) if name.as_encoded_bytes().contains(&b'/') => {

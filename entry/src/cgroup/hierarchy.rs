@@ -11,7 +11,7 @@ use super::session::{Group, SessionCgroup, make, subdirectories};
 use super::{CgroupError, read, v2};
 
 /// The group that sessions' groups are in, and nothing else.
-const SESSIONS: &str = "nsdebug";
+pub(super) const SESSIONS: &str = "nsdebug";
 
 /// What a group does for a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! application, and cannot make the kernel kill it. Plain files; nothing here knows what a session is.
 
 mod hierarchy;
+mod neighbours;
 mod owner;
 mod place;
 mod resources;
@@ -15,6 +16,7 @@ use std::io;
 use std::path::PathBuf;
 
 pub use hierarchy::{Cgroups, Layout};
+pub(crate) use neighbours::Neighbours;
 pub use resources::{BadCpu, BadMemory, Cpu, Memory, Resources};
 pub use session::{Closed, SessionCgroup};
 

@@ -76,7 +76,7 @@ impl<'a> Membership<'a> {
 
     fn is_of(&self, mount: &Mount) -> bool {
         let has = |name: &&str| mount.options.iter().any(|option| option == name);
-        mount.version == self.version() && self.controllers.iter().all(|name| has(&name))
+        mount.version == self.version() && self.controllers.iter().all(has)
     }
 }
 
@@ -119,15 +119,12 @@ fn decoded(field: &str) -> PathBuf {
     while let [first, tail @ ..] = rest {
         let octal = tail.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
         let code = octal.and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match (first, code) {
-            (b'\\', Some(code)) => {
-                bytes.push(code);
-                rest = &tail[3..];
-            }
-            _ => {
-                bytes.push(*first);
-                rest = tail;
-            }
+        if let (b'\\', Some(code)) = (first, code) {
+            bytes.push(code);
+            rest = &tail[3..];
+        } else {
+            bytes.push(*first);
+            rest = tail;
         }
     }
     OsString::from_vec(bytes).into()

@@ -109,7 +109,7 @@ impl SessionCgroup {
     /// Removes what has nobody in it; the error is about the last that has.
     fn remove(&self) -> Result<(), CgroupError> {
         let all = self.groups.iter().flat_map(|group| Descendants::of(&group.path));
-        all.map(|path| remove(&path)).fold(Ok(()), |before, one| one.and(before))
+        all.filter_map(|path| remove(&path).err()).last().map_or(Ok(()), Err)
     }
 }
 

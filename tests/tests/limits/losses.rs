@@ -1,0 +1,97 @@
+//! Supervisors, agents and commands that are killed as nothing can be prepared for: what they started
+//! is gone within five seconds, and so are its control groups.
+
+use std::time::Duration;
+
+use harness::{QuietNode, Running, run, until};
+use rustix::process::Signal;
+
+use crate::stage::{GONE_LIMIT, Stage, groups_of, marked, with_stage};
+
+/// Leaves a grandchild behind that hears no request to end, and stays.
+const STUBBORN: &str = "\
+trap '' TERM HUP; (setsid bash -c 'exec -a stubborn-7 sleep 1000' &) ; echo ready; sleep 1000";
+
+#[test]
+fn a_supervisor_that_is_killed_from_inside_takes_everything_along() {
+    with_stage(|stage| {
+        let victim = Running::start(&mut stage.session(STUBBORN));
+        victim.wait_for_stdout("ready");
+        until("the grandchild", GONE_LIMIT, || !marked(&stage.container, "stubborn-7").is_empty());
+        // Root of the container could do the same: it is the same system call.
+        let script = "kill -9 $(ps -o ppid= -p $(pgrep -f '[s]tubborn-7 1000'))";
+        stage.run(script).expect_success();
+        until("nothing to be left", GONE_LIMIT, || {
+            marked(&stage.container, "stubborn-7").is_empty()
+        });
+        let finished = victim.finish_within(GONE_LIMIT).expect_code(137);
+        assert!(finished.err().contains("killed from inside the target"), "{finished}");
+        until("only the spare to be there", GONE_LIMIT, || {
+            groups_of(stage.agent.pid()).len() <= spare_groups()
+        });
+        stage.assert_unharmed();
+    });
+}
+
+/// How many hierarchies a session may be in: memory, pids, cpu, and one to kill by.
+fn spare_groups() -> usize {
+    4
+}
+
+#[test]
+fn a_new_agent_ends_what_the_last_one_left() {
+    with_stage(|stage| {
+        let victim = Running::start(&mut stage.session(STUBBORN));
+        victim.wait_for_stdout("ready");
+        until("the grandchild", GONE_LIMIT, || !marked(&stage.container, "stubborn-7").is_empty());
+        // A supervisor that runs ends its tool when the agent dies. One that is stopped cannot.
+        let script = "kill -STOP $(ps -o ppid= -p $(pgrep -f '[s]tubborn-7 1000'))";
+        stage.run(script).expect_success();
+        let last = stage.agent.pid();
+        stage.replace_agent();
+        until("nothing to be left", GONE_LIMIT, || {
+            marked(&stage.container, "stubborn-7").is_empty() && groups_of(last).is_empty()
+        });
+        stage.assert_unharmed();
+    });
+}
+
+#[test]
+fn a_command_that_is_killed_leaves_nothing_that_the_next_one_does_not_remove() {
+    with_stage(|stage| {
+        let victim = Running::start(&mut stage.local(STUBBORN));
+        victim.wait_for_stdout("ready");
+        let pid = victim.pid();
+        assert!(!groups_of(pid).is_empty());
+        victim.signal(Signal::KILL);
+        until("the grandchild to be gone", GONE_LIMIT, || {
+            marked(&stage.container, "stubborn-7").is_empty()
+        });
+        drop(victim);
+        run(&mut stage.local("true")).expect_success();
+        assert!(groups_of(pid).is_empty(), "{:?}", groups_of(pid));
+    });
+}
+
+#[test]
+fn nothing_is_left_when_all_is_over() {
+    if harness::may_skip(harness::Requirement::root()) {
+        return;
+    }
+    let node = QuietNode::wait();
+    for version in harness::Version::ALL {
+        if harness::may_skip(harness::Requirement::containerd(version)) {
+            continue;
+        }
+        let scratch = harness::Scratch::on(&node);
+        let containerd = harness::Containerd::start_in(scratch, version);
+        let stage = Stage::set(&containerd);
+        stage.run("echo one").expect_success();
+        run(&mut stage.local("echo two")).expect_success();
+        stage.agent.signal(Signal::TERM);
+        let ended = stage.agent.finish_within(Duration::from_secs(10)).expect_success();
+        assert!(!ended.err().contains("stays behind"), "{ended}");
+        drop(stage.container);
+    }
+    node.assert_untouched();
+}
