@@ -8,7 +8,10 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use entry::pty::Pty;
-use entry::{CgroupError, Cgroups, Closed, Event, Exit, HelperImage, Plan, Session, Stdio, Target};
+use entry::{
+    CgroupError, Cgroups, Closed, Event, Exit, HelperImage, Plan, Session, SessionCgroup, Stdio,
+    Target,
+};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -54,7 +57,7 @@ pub fn run(
     let ended = session.and_then(|session| {
         let session = started(session, plan)?;
         session.map_or(Ok(Ended::BEFORE_START), |session| {
-            Watch { session, target, signals }.until_end(relay)
+            Watch { session, target, signals, cgroup: rest.cgroup.as_ref() }.until_end(relay)
         })
     });
     // Whatever happened: no process of ours is left when this returns.
@@ -100,6 +103,7 @@ struct Watch<'a> {
     session: Session,
     target: &'a Target,
     signals: SignalFd,
+    cgroup: Option<&'a SessionCgroup>,
 }
 
 impl Watch<'_> {
@@ -110,6 +114,10 @@ impl Watch<'_> {
             match self.session.next_event()? {
                 None | Some(Event::Started) => {}
                 Some(event) => {
+                    if let (Event::Lost, Some(cgroup)) = (&event, self.cgroup) {
+                        // Whoever outlives the supervisor could write for ever.
+                        let _ = cgroup.kill();
+                    }
                     if let Some(relay) = relay {
                         relay.drain();
                     }

@@ -7,6 +7,8 @@ mod hierarchy;
 mod neighbours;
 mod owner;
 mod place;
+#[cfg(test)]
+mod real;
 mod resources;
 mod session;
 mod v1;

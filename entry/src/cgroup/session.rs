@@ -75,6 +75,11 @@ impl SessionCgroup {
         })
     }
 
+    #[cfg(test)]
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.groups.iter().map(|group| group.path.as_path())
+    }
+
     /// Kills whatever runs in it. [`SessionCgroup::close`] follows.
     pub fn kill(&self) -> Result<(), CgroupError> {
         let at_once = self.groups.iter().find(|group| group.controls.contains(&Control::Kill));

@@ -1,8 +1,6 @@
 //! Supervisors, agents and commands that are killed as nothing can be prepared for: what they started
 //! is gone within five seconds, and so are its control groups.
 
-use std::time::Duration;
-
 use harness::{QuietNode, Running, run, until};
 use rustix::process::Signal;
 
@@ -88,10 +86,7 @@ fn nothing_is_left_when_all_is_over() {
         let stage = Stage::set(&containerd);
         stage.run("echo one").expect_success();
         run(&mut stage.local("echo two")).expect_success();
-        stage.agent.signal(Signal::TERM);
-        let ended = stage.agent.finish_within(Duration::from_secs(10)).expect_success();
-        assert!(!ended.err().contains("stays behind"), "{ended}");
-        drop(stage.container);
+        stage.end();
     }
     node.assert_untouched();
 }

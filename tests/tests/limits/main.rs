@@ -5,4 +5,5 @@
 
 mod bombs;
 mod losses;
+mod pace;
 mod stage;

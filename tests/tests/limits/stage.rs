@@ -21,7 +21,9 @@ pub(crate) fn with_stage(check: impl Fn(&mut Stage<'_>)) {
         return;
     };
     let containerd = Containerd::start_in(Scratch::new(), version);
-    check(&mut Stage::set(&containerd));
+    let mut stage = Stage::set(&containerd);
+    check(&mut stage);
+    stage.end();
 }
 
 const NAME: &str = "webshop";
@@ -37,6 +39,14 @@ impl<'c> Stage<'c> {
         let container = containerd.run(&RunSpec::new(NAME));
         let agent = serve(containerd);
         Self { containerd, container, agent }
+    }
+
+    /// End the agent in order: a killed one leaves its spare group to the next.
+    pub(crate) fn end(self) {
+        let Self { agent, .. } = self;
+        agent.signal(rustix::process::Signal::TERM);
+        let ended = agent.finish_within(Duration::from_secs(10)).expect_success();
+        assert!(!ended.err().contains("stays behind"), "{ended}");
     }
 
     /// Kill the agent as nothing can be prepared for, and start another.

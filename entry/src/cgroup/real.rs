@@ -1,0 +1,136 @@
+//! Version 2 as a kernel has it: needs root, and a hierarchy named by `NSDEBUG_TEST_CGROUP2` or found
+//! among the mounts. Limits are tried where that hierarchy has the controllers.
+//!
+//! The same tests run as the first process of another kernel, where version 2 has everything.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+
+use super::hierarchy::{Cgroups, Control, Layout};
+use super::place::{Version, places};
+use super::resources::Resources;
+use super::session::SessionCgroup;
+use super::{CgroupError, read, v2};
+
+/// Names the root of a version 2 hierarchy.
+const ROOT: &str = "NSDEBUG_TEST_CGROUP2";
+
+/// A group of this test's own, below the hierarchy's root.
+struct Room(PathBuf);
+
+impl Room {
+    #[expect(clippy::print_stderr, reason = "a test that did not run has to say so")]
+    fn new(name: &str) -> Option<Self> {
+        let given = std::env::var_os(ROOT).map(PathBuf::from);
+        if let Some(root) = &given {
+            // Nobody else has seen to it there.
+            let _ = v2::hand_down(root, &[Control::Memory, Control::Pids, Control::Cpu]);
+        }
+        let room =
+            given.or_else(mounted)?.join(format!("nsdebug-test-{name}-{}", std::process::id()));
+        match std::fs::create_dir(&room) {
+            Ok(()) => Some(Self(room)),
+            Err(error) => {
+                assert!(std::env::var_os("CI").is_none(), "{}: {error}", room.display());
+                eprintln!("SKIPPED: {}: {error}", room.display());
+                None
+            }
+        }
+    }
+
+    fn has(&self, controller: &str) -> bool {
+        let controllers = read(self.0.join("cgroup.controllers")).expect("a v2 group");
+        controllers.split_whitespace().any(|name| name == controller)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+fn mounted() -> Option<PathBuf> {
+    let (own, mounts) = (read("/proc/self/cgroup".into()), read("/proc/self/mountinfo".into()));
+    let places = places(&own.ok()?, &mounts.ok()?);
+    places.into_iter().find(|place| place.version == Version::V2).map(|place| place.directory)
+}
+
+/// A shell that hears no request, with a child that does not either.
+fn stubborn(path: &Path) -> Child {
+    let script = "trap '' TERM HUP; echo $$ > \"$0/cgroup.procs\"; setsid sleep 1000 & wait";
+    Command::new("sh").args(["-c", script]).arg(path).spawn().expect("a shell")
+}
+
+fn only_path(session: &SessionCgroup) -> PathBuf {
+    session.paths().next().expect("one group").to_owned()
+}
+
+fn until(mut condition: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while !condition() {
+        assert!(std::time::Instant::now() < deadline, "it did not come about");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+fn processes(path: &Path) -> usize {
+    read(path.join("cgroup.procs")).map_or(0, |list| list.lines().count())
+}
+
+#[test]
+fn whatever_runs_is_killed_and_the_group_goes() {
+    let Some(room) = Room::new("kill") else { return };
+    let cgroups = Cgroups::at(&room.0, Layout::Command, None).expect("no controllers needed");
+    let session = cgroups.create().expect("a group");
+    let path = only_path(&session);
+    let mut shell = stubborn(&path);
+    until(|| processes(&path) == 2);
+    session.kill().expect("killed");
+    shell.wait().expect("reaped");
+    session.close().expect("closed");
+    drop(cgroups);
+    assert!(!path.exists() && !room.0.join("nsdebug").exists());
+}
+
+#[test]
+fn what_a_dead_owner_left_is_swept_and_what_a_living_one_has_is_not() {
+    let Some(room) = Room::new("sweep") else { return };
+    let cgroups = Cgroups::at(&room.0, Layout::Command, None).expect("no controllers needed");
+    let living = cgroups.create().expect("a group");
+    let dead = room.0.join("nsdebug/4194305-1-0");
+    let foreign = room.0.join("nsdebug/somebody-else");
+    for path in [&dead, &foreign] {
+        std::fs::create_dir(path).expect("a group");
+    }
+    let mut shell = stubborn(&dead);
+    until(|| processes(&dead) == 2);
+    assert_eq!(cgroups.sweep().expect("swept"), 1);
+    shell.wait().expect("reaped");
+    assert!(!dead.exists() && foreign.exists() && only_path(&living).exists());
+    std::fs::remove_dir(&foreign).expect("removed");
+    living.close().expect("closed");
+}
+
+#[test]
+fn limits_hold_where_there_are_controllers() {
+    let Some(room) = Room::new("limits") else { return };
+    let resources = Some(Resources::default());
+    if !(room.has("memory") && room.has("pids")) {
+        let error = Cgroups::at(&room.0, Layout::Daemon, resources).expect_err("no controllers");
+        assert!(matches!(error, CgroupError::NoControl { .. }), "{error}");
+        return;
+    }
+    let cgroups = Cgroups::at(&room.0, Layout::Daemon, resources).expect("controllers");
+    let session = cgroups.create().expect("a group");
+    let path = only_path(&session);
+    let mut bomb = Command::new("sh");
+    bomb.args([
+        "-c",
+        "echo $$ > \"$0/cgroup.procs\"; head -c 2000000000 /dev/zero | tail; sleep 9",
+    ]);
+    let ended = bomb.arg(&path).status().expect("a shell");
+    assert!(!ended.success(), "the whole group goes");
+    let closed = session.close().expect("closed");
+    assert_eq!(closed.out_of_memory, Some(Resources::MEMORY));
+}
