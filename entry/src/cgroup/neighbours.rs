@@ -23,7 +23,12 @@ impl Neighbours {
             let is_session = parent.ends_with(&format!("/{SESSIONS}"));
             (is_session && Owner::of_name(name).is_some()).then(|| format!("{parent}/"))
         });
-        Self(parents.collect())
+        let mut parents: Vec<_> = parents.collect();
+        // In version 1, whoever is about to exit is at the root already.
+        if let Some(unified) = parents.iter().position(|parent| parent.starts_with("0::")) {
+            parents = vec![parents.swap_remove(unified)];
+        }
+        Self(parents)
     }
 
     /// Whether the process of that number is of a session.
@@ -57,10 +62,17 @@ mod tests {
     }
 
     #[test]
+    fn who_is_about_to_exit_is_known_by_version_2() {
+        assert!(Neighbours::of(OWN).match_all("4:memory:/\n0::/a/nsdebug/77-1-9\n"));
+    }
+
+    #[test]
     fn a_container_does_not_become_one_by_the_name_of_its_group() {
         let own = Neighbours::of(OWN);
         assert!(!own.match_all("4:memory:/pod/nsdebug/77-1-9\n0::/pod/nsdebug/77-1-9\n"));
         assert!(!own.match_all("4:memory:/a/nsdebug/77-1-9\n0::/pod\n"));
+        let v1 = Neighbours::of("4:memory:/a/nsdebug/10-20-0\n8:pids:/nsdebug/10-20-0\n");
+        assert!(!v1.match_all("4:memory:/a/nsdebug/77-1-9\n8:pids:/pod\n"));
         assert!(!own.match_all(""));
     }
 
