@@ -10,7 +10,8 @@ use std::str::FromStr;
 use clap::ArgGroup;
 use clap::builder::BoolishValueParser;
 use entry::{
-    Cgroups, Exit, HelperImage, ImageError, Kinds, Layout, Profile, Request, RunAs, Target, Tool,
+    Cgroups, Exit, HelperImage, ImageError, Kinds, Layout, Limits, Plan, Profile, Request, RunAs,
+    Target, Tool,
 };
 use wire::{BadName, ContainerPrefix, Label, ObjectName};
 
@@ -163,24 +164,23 @@ fn enter(args: ExecArgs) -> Result<u8, StartError> {
     let ExecArgs { profile, run_as, write, .. } = args;
     let resources = args.limits.clone().of(matches!(policy, Policy::Toolbox { .. }));
     let limits = policy.limits(Choice { profile, run_as, write })?;
-    let (target, located) = hold(&args)?;
-    let ExecArgs { namespaces, join_user, stdin, explain, command, .. } = args;
-    let tool = tool(command, &policy, terminal);
-    let mut request = Request { kinds: namespaces, join_user, limits, tool };
-    if let Some(located) = &located {
-        if let Some(note) = located.note() {
-            warn(&note);
-        }
-        request = session::within(located, request);
-    }
-    let plan = session::plan(&target, request)?;
-    if explain {
+    if args.explain {
+        let (_, plan) = planned(args, limits, &policy, terminal)?;
         // A reader that has seen enough, such as `head`, is not worth a word.
         let _ = write!(io::stdout(), "{plan}");
         return Ok(0);
     }
     let cgroups = cgroups(resources)?;
-    let ran = local::run(&image()?, cgroups.as_ref(), &target, &plan, stdin);
+    // It starts while containerd is asked.
+    let ready = local::Ready::new(&image()?, cgroups.as_ref())?;
+    let stdin = args.stdin;
+    let ran = match planned(args, limits, &policy, terminal) {
+        Ok((target, plan)) => local::run(ready, &target, &plan, stdin),
+        Err(error) => {
+            ready.discard();
+            Err(error)
+        }
+    };
     let local::Outcome { exit, reason } = ran?;
     if let Some(reason) = reason {
         warn(&reason);
@@ -202,6 +202,27 @@ fn cgroups(limits: SessionLimits) -> Result<Option<Cgroups>, NoCgroups> {
         warn(&chain(&error));
     }
     Ok(cgroups)
+}
+
+/// Finds and holds the target, and decides what to do to it.
+fn planned(
+    args: ExecArgs,
+    limits: Option<Limits>,
+    policy: &Policy,
+    terminal: bool,
+) -> Result<(Target, Plan), StartError> {
+    let (target, located) = hold(&args)?;
+    let ExecArgs { namespaces, join_user, command, .. } = args;
+    let tool = tool(command, policy, terminal);
+    let mut request = Request { kinds: namespaces, join_user, limits, tool };
+    if let Some(located) = &located {
+        if let Some(note) = located.note() {
+            warn(&note);
+        }
+        request = session::within(located, request);
+    }
+    let plan = session::plan(&target, request)?;
+    Ok((target, plan))
 }
 
 fn policy(args: &ExecArgs) -> Policy {

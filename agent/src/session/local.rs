@@ -40,18 +40,37 @@ pub struct Outcome {
     pub reason: Option<String>,
 }
 
+/// A helper that starts while its target is still being looked for.
+#[must_use = "a helper that is neither run nor discarded becomes a zombie"]
+#[derive(Debug)]
+pub struct Ready(Prepared);
+
+impl Ready {
+    pub fn new(image: &HelperImage, cgroups: Option<&Cgroups>) -> Result<Self, StartError> {
+        Ok(Self(Prepared::new(image, cgroups)?))
+    }
+
+    /// Ends the helper, for which nothing was found to do.
+    pub fn discard(self) {
+        // What went wrong before is what its caller has to say.
+        let _ = self.0.discard();
+    }
+}
+
 /// Carries out `plan` and stays until nothing of it is left.
-pub fn run(
-    image: &HelperImage,
-    cgroups: Option<&Cgroups>,
-    target: &Target,
-    plan: &Plan,
-    stdin: bool,
-) -> Result<Outcome, StartError> {
+pub fn run(ready: Ready, target: &Target, plan: &Plan, stdin: bool) -> Result<Outcome, StartError> {
     let streams = |source| StartError::Streams { source };
-    let signals = watch_signals().map_err(|errno| streams(errno.into()))?;
-    let (stdio, relay) = wire(plan.tool().terminal, stdin).map_err(streams)?;
-    let Prepared { waiting, rest } = Prepared::new(image, cgroups)?;
+    let made = watch_signals()
+        .map_err(io::Error::from)
+        .and_then(|signals| Ok((signals, wire(plan.tool().terminal, stdin)?)));
+    let (signals, (stdio, relay)) = match made {
+        Ok(made) => made,
+        Err(source) => {
+            ready.discard();
+            return Err(streams(source));
+        }
+    };
+    let Prepared { waiting, rest } = ready.0;
     let session = waiting.begin(target, plan, &stdio).map_err(StartError::from);
     drop(stdio); // now the session's alone: its output ends with it
     let ended = session.and_then(|session| {
