@@ -1,0 +1,8 @@
+//! `nsdebug-agent exec --tools host`: the node's tools in real containers, by the command line and without a daemon.
+//!
+//! One program, so that its tests can share a containerd; a module for each thing that is shown.
+
+mod docker;
+mod seen;
+mod stage;
+mod tidiness;
