@@ -137,6 +137,7 @@ fn make_raw() -> io::Result<Termios> {
     let before = tcgetattr(io::stdin())?;
     let mut raw = before.clone();
     raw.make_raw();
-    tcsetattr(io::stdin(), OptionalActions::Flush, &raw)?;
+    // What was typed ahead is for the tool.
+    tcsetattr(io::stdin(), OptionalActions::Drain, &raw)?;
     Ok(before)
 }
