@@ -3,6 +3,9 @@
 //! One program, so that its tests can share a containerd; a module for each thing that is shown.
 
 mod docker;
+mod endings;
 mod seen;
 mod stage;
+mod targets;
+mod terminal;
 mod tidiness;
