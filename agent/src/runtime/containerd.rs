@@ -257,7 +257,7 @@ impl Containerd {
         match answer {
             Ok(answer) => Ok(answer.process.map_or(TaskState::Unknown, |p| TaskState::read(&p))),
             Err(LocateError::Answer { source, .. }) if source.code() == Code::NotFound => {
-                Ok(TaskState::Created)
+                Ok(TaskState::Absent)
             }
             Err(other) => Err(other),
         }

@@ -52,7 +52,8 @@ pub(super) struct Record {
 /// What containerd says of a container's process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskState {
-    /// There is no process: never started, or already cleaned up.
+    /// There is no process: never started, or cleaned up as the CRI plugin does at once.
+    Absent,
     Created,
     Running {
         pid: u32,
@@ -186,6 +187,7 @@ impl TaskState {
 impl fmt::Display for TaskState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Absent => f.write_str("not started yet, or has ended"),
             Self::Created => f.write_str("created and not started"),
             Self::Running { pid } => write!(f, "running as process {pid}"),
             Self::Stopped { code } => write!(f, "stopped with exit code {code}"),
