@@ -34,6 +34,10 @@ pub enum TargetError {
     Pidfd { pid: u32, source: io::Error },
     #[error("cannot read {file} of process {pid}")]
     Read { pid: u32, file: String, source: io::Error },
+    #[error(
+        "no permission to look at process {pid}: it needs root of the node, with CAP_SYS_PTRACE"
+    )]
+    Denied { pid: u32 },
     #[error("process {pid} is not in the container {container}: its control group is {found}")]
     OtherContainer { pid: u32, container: String, found: String },
 }
@@ -150,6 +154,9 @@ impl Target {
     fn unreadable(&self, file: &str, source: io::Error) -> TargetError {
         if self.has_exited() {
             return TargetError::Exited { pid: self.pid };
+        }
+        if source.kind() == io::ErrorKind::PermissionDenied {
+            return TargetError::Denied { pid: self.pid };
         }
         TargetError::Read { pid: self.pid, file: file.to_owned(), source }
     }
