@@ -4,6 +4,8 @@
 
 mod docker;
 mod endings;
+mod recycled;
+mod refusals;
 mod seen;
 mod stage;
 mod targets;
