@@ -59,22 +59,22 @@ fn ctrl_c_is_for_the_tool() {
 fn a_shell_has_job_control_and_outlives_a_ctrl_c() {
     let Some(stage) = Stage::shared() else { return };
     let container = stage.containerd.run(&RunSpec::new("term-shell"));
-    let mut terminal = at_terminal(&stage, &container, &["bash", "--norc", "-i"]);
-    // Before there is a prompt: what is typed ahead counts.
+    // Not bash: its line editor now and then swallows what is typed right after a Ctrl-C, on any terminal.
+    let mut terminal = at_terminal(&stage, &container, &["dash", "-i"]);
+    // Before there is a prompt: what is typed ahead counts. The echo is something else than the answer.
     terminal.press("echo $((40+1)); sleep 600\r");
-    terminal.wait_for("\r41\r\n");
+    terminal.wait_for("41\r\n");
     // The shell's own sleep is in a group of its own, in front of the shell.
     terminal.press("\x03");
     terminal.press("echo after:$?\r");
     terminal.wait_for("after:130");
-    // Put together by the shell, so that its echo is something else.
-    terminal.press("sh -c 'echo job-''runs; read line'\r");
-    terminal.wait_for("job-runs");
+    terminal.press("sh -c 'echo job-$((40+2)); read line'\r");
+    terminal.wait_for("job-42");
     terminal.press("\x1a");
     terminal.wait_for("Stopped");
-    terminal.press("kill -9 %1; exit 5\r");
+    terminal.press("kill -9 %1; wait; exit 5\r");
     let (code, shown) = terminal.finish();
-    assert!(!shown.contains("no job control"), "{shown}");
+    assert!(!shown.contains("job control turned off"), "{shown}");
     assert_eq!(code, 5, "{shown}");
 }
 
