@@ -112,10 +112,8 @@ fn namespaces_of_tool(pid: u32, flags: &[&str]) -> Vec<String> {
 }
 
 fn expect_joined(pid: u32, flags: &[&str], joined: impl Fn(&str) -> bool) {
-    let expected = KINDS.map(|kind| match joined(kind) {
-        true => namespace_of(pid, kind),
-        false => namespace_of_node(kind),
-    });
+    let expected = KINDS
+        .map(|kind| if joined(kind) { namespace_of(pid, kind) } else { namespace_of_node(kind) });
     assert_eq!(namespaces_of_tool(pid, flags), expected, "with {flags:?}");
 }
 
