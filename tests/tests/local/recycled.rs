@@ -96,7 +96,8 @@ fn plan(target: &Target, marker: &str) -> Plan {
     let argv = ["touch", marker].map(Into::into).to_vec();
     let env = std::env::vars_os().collect();
     let tool = Tool { argv, env, directory: None, terminal: false };
-    session::plan(target, Request { kinds: None, join_user: false, tool }).expect("a plan")
+    session::plan(target, Request { kinds: None, join_user: false, limits: None, tool })
+        .expect("a plan")
 }
 
 /// Carry `plan` out: what was heard of it first, and at last.
@@ -105,7 +106,8 @@ fn carry_out(target: &Target, plan: &Plan) -> (Event, Event) {
     let image = HelperImage::sealed_copy(Path::new(&program)).expect("the agent's program");
     let null = || File::options().read(true).write(true).open("/dev/null").expect("opens").into();
     let stdio = Stdio { stdin: null(), stdout: null(), stderr: null() };
-    let (mut session, helper) = entry::spawn(&image, target, plan, stdio).expect("a helper");
+    let (waiting, helper) = entry::start(&image).expect("a helper");
+    let mut session = waiting.begin(target, plan, &stdio).expect("a session");
     let first = session.wait_event().expect("an event");
     let last = last_of(&mut session, first.clone());
     helper.wait().expect("the helper ends");
@@ -174,7 +176,7 @@ fn a_target_that_dies_once_it_is_held_is_not_entered_by_its_number() {
     let (first, _) = carry_out(&target, &plan);
     let Event::Failed(failure) = &first else { panic!("it was entered: {first:?}") };
     assert_eq!(failure.step, Step::Join, "{failure:?}");
-    let error = StartError::of(failure, "touch".as_ref());
+    let error = StartError::of(failure, &plan);
     assert_eq!(error.to_string(), "the target exited before it could be entered");
     assert_eq!(error.exit_code(), 125);
     assert!(!Path::new(&marker).exists(), "the tool ran");
@@ -189,9 +191,10 @@ fn an_argument_that_the_kernel_does_not_take_is_named_as_such() {
     let container = stage.containerd.run(&RunSpec::new("recycled-long"));
     // From a shell, the kernel would refuse the agent itself; over a wire it gets this far.
     let target = Target::open(container.pid()).expect("the container runs");
-    let (first, _) = carry_out(&target, &plan(&target, &"x".repeat(200 << 10)));
+    let plan = plan(&target, &"x".repeat(200 << 10));
+    let (first, _) = carry_out(&target, &plan);
     let Event::Failed(failure) = &first else { panic!("{first:?}") };
-    let error = StartError::of(failure, "touch".as_ref());
+    let error = StartError::of(failure, &plan);
     assert_eq!(error.exit_code(), 126);
     assert!(error.to_string().contains("one argument may have 128 KiB"), "{error}");
 }
