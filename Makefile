@@ -16,7 +16,7 @@ RELEASED := $(ALL) --release --target $(HOST)
 export CARGO_TARGET_$(shell echo $(HOST) | tr a-z- A-Z_)_RUSTFLAGS := -C target-feature=+crt-static -C relocation-model=static
 
 .DEFAULT_GOAL := help
-.PHONY: help prerequisites build demo test check bench lint clean
+.PHONY: help prerequisites build demo test check bench image lint clean
 
 help: ## list these tasks
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,7 @@ demo: prerequisites build ## show it: tools a container does not have, inside a 
 	@target/release/demo
 
 test: prerequisites build ## run all tests, with the programs as they are released
+	image/test.py
 	$(CARGO) test $(RELEASED) -- --test-threads $(TEST_THREADS)
 
 check: ## format, lints, unit tests; no root and nothing installed
@@ -41,6 +42,9 @@ check: ## format, lints, unit tests; no root and nothing installed
 
 bench: prerequisites build ## how fast it is, against what one would do without it
 	$(CARGO) bench $(ALL) --target $(HOST)
+
+image: build ## make the tool tree in target/toolbox and OCI archives in target/image
+	image/build --program target/release/nsdebug-agent
 
 lint: check $(DENY) ## check, and the licences, sources and versions of all dependencies
 	$(DENY) --workspace check bans licenses sources
