@@ -47,6 +47,11 @@ impl Shared {
 }
 
 impl Facts {
+    /// The inode number of the target's pid namespace.
+    pub(crate) fn pids(&self) -> Option<u64> {
+        self.namespaces.iter().find(|(kind, ..)| *kind == Kind::Pid).map(|(.., theirs)| *theirs)
+    }
+
     /// The kinds of which the target has a namespace that is not ours.
     #[must_use]
     pub fn own(&self) -> Kinds {

@@ -60,6 +60,7 @@ pub struct Plan {
     /// Kinds that were asked for and are the node's own.
     pub(crate) shared: Kinds,
     pub(crate) target: String,
+    pub(crate) pids: Option<u64>,
 }
 
 /// What keeps a tool in its session.
@@ -117,6 +118,7 @@ impl Plan {
             tool,
             shared: wanted.iter().filter(|kind| !own.contains(*kind)).collect(),
             target: format!("process {} ({})", facts.pid, facts.name),
+            pids: facts.pids().filter(|_| wanted.contains(Kind::Pid) && own.contains(Kind::Pid)),
         })
     }
 
@@ -124,6 +126,12 @@ impl Plan {
     #[must_use]
     pub fn joins(&self) -> Kinds {
         self.join
+    }
+
+    /// The pid namespace of others that the tool will be in, by its inode number.
+    #[must_use]
+    pub fn pids(&self) -> Option<u64> {
+        self.pids
     }
 
     /// Whether the tool's files are a toolbox's, and not the node's.

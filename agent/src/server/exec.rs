@@ -18,7 +18,7 @@ use crate::chain::chain;
 use crate::listen::Peer;
 use crate::runtime::{ContainerRuntime, Located, Query};
 use crate::session::audit::{Audit, AuditError, Record};
-use crate::session::registry::{About, Registry, SessionId};
+use crate::session::registry::{About, Neighbour, Registered, Registry, SessionId};
 use crate::session::{
     self, Care, Ends, Launcher, Lifetime, Policy, PolicyError, Running, StartError, Wanted,
 };
@@ -97,7 +97,7 @@ struct Opened {
     running: Running,
     ends: Ends,
     upgrade: WebSocketUpgrade,
-    about: About,
+    registered: Registered,
     note: Option<HeaderValue>,
     span: tracing::Span,
 }
@@ -118,7 +118,7 @@ impl<R: ContainerRuntime> Sessions<R> {
             refused => refused,
         };
         match opened {
-            Ok(opened) => Ok(self.stream(opened, id, record)),
+            Ok(opened) => Ok(self.stream(opened, record)),
             Err(refusal) => {
                 let reason = refusal.reason();
                 record.refused(reason.code().as_u16(), reason.as_str(), refusal.message());
@@ -146,20 +146,21 @@ impl<R: ContainerRuntime> Sessions<R> {
         record.located(&located);
         let span = span(id, &located, &request.tool, &peer);
         let about = about(&located, &request.tool, peer, profile);
-        let started = self.start(&located, request, wanted).instrument(span.clone()).await;
-        let (running, ends) = started.map_err(|error| {
+        let enter = |pids| self.terms.registry.enter(id.clone(), About { pids, ..about });
+        let started = self.start(&located, request, wanted, enter).instrument(span.clone()).await;
+        let (running, ends, registered) = started.map_err(|error| {
             info!(parent: &span, error = chain(&error), "refused");
             Refusal::from(error)
         })?;
         // Names are escaped where they are read, so that the text is a header's.
         let note = located.note().and_then(|note| HeaderValue::try_from(note).ok());
-        Ok(Opened { slot, running, ends, upgrade, about, note, span })
+        Ok(Opened { slot, running, ends, upgrade, registered, note, span })
     }
 
-    fn stream(self, opened: Opened, id: SessionId, record: Record) -> Response {
-        let Opened { slot, running, ends, upgrade, about, note, span } = opened;
+    fn stream(self, opened: Opened, record: Record) -> Response {
+        let Opened { slot, running, ends, upgrade, registered, note, span } = opened;
         let care = Care {
-            registered: self.terms.registry.enter(id, about),
+            registered,
             shutdown: self.agent.shutdown.clone(),
             lifetime: self.terms.lifetime,
         };
@@ -192,13 +193,16 @@ impl<R: ContainerRuntime> Sessions<R> {
         located: &Located,
         request: Request,
         wanted: Wanted,
-    ) -> Result<(Running, Ends), StartError> {
+        enter: impl FnOnce(Option<u64>) -> Result<Registered, Neighbour>,
+    ) -> Result<(Running, Ends, Registered), StartError> {
         let target = session::hold(&*self.agent.runtime, located).await?;
         let plan = session::plan(&target, session::within(located, request))?;
         let streams = wanted.open().map_err(|source| StartError::Streams { source });
         let (stdio, ends) = streams?;
+        // From before the tool runs: of two that come at once, the second sees the first.
+        let registered = enter(plan.pids())?;
         let running = Running::start(&self.launcher, &target, &plan, stdio).await?;
-        Ok((running, ends))
+        Ok((running, ends, registered))
     }
 }
 
@@ -215,6 +219,7 @@ fn about(located: &Located, tool: &Tool, peer: Peer, profile: Option<entry::Prof
         command: words(tool),
         peer,
         profile,
+        pids: None,
     }
 }
 
@@ -231,9 +236,10 @@ impl From<StartError> for Refusal {
             StartError::Locate(error) => error.into(),
             error => {
                 let reason = match &error {
-                    StartError::Target(_) | StartError::TargetExited | StartError::Lost => {
-                        Reason::Conflict
-                    }
+                    StartError::Target(_)
+                    | StartError::TargetExited
+                    | StartError::Neighbour(_)
+                    | StartError::Lost => Reason::Conflict,
                     StartError::Permission { .. }
                     | StartError::Traceable
                     | StartError::NoCanary

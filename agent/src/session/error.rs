@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::PolicyError;
 use super::ending::out_of_memory;
+use super::registry::Neighbour;
 use crate::limits::NoCgroups;
 use crate::runtime::LocateError;
 
@@ -25,6 +26,8 @@ pub enum StartError {
     Plan(#[from] PlanError),
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    #[error(transparent)]
+    Neighbour(#[from] Neighbour),
     #[error(transparent)]
     Image(#[from] ImageError),
     #[error(transparent)]

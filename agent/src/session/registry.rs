@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use entry::Profile;
+use entry::{Capability, Profile};
 use rustix::rand::{GetRandomFlags, getrandom};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -53,6 +53,31 @@ pub struct About {
     pub command: Vec<String>,
     pub peer: Peer,
     pub profile: Option<Profile>,
+    /// The pid namespace of others that the tool is in.
+    pub pids: Option<u64>,
+}
+
+impl About {
+    /// Whether one of the two could trace the other's tool, and they are not one person's.
+    fn endangers(&self, other: &Self) -> bool {
+        let traces = |about: &Self| {
+            about.profile.is_none_or(|p| p.capabilities().contains(Capability::SysPtrace))
+        };
+        self.pids.is_some()
+            && self.pids == other.pids
+            && self.peer.caller() != other.peer.caller()
+            && (traces(self) || traces(other))
+    }
+}
+
+/// Somebody else's session is where this one would be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "session {id} of {caller} is in the same pid namespace, and one of the two could trace the other: wait for its end, or both use the profile `baseline`"
+)]
+pub struct Neighbour {
+    id: String,
+    caller: String,
 }
 
 /// All of them; clones share.
@@ -95,13 +120,21 @@ pub enum NoSuchSession {
 }
 
 impl Registry {
-    pub fn enter(&self, id: SessionId, about: About) -> Registered {
+    /// Takes `about` in, from before its tool starts until the result is dropped.
+    pub fn enter(&self, id: SessionId, about: About) -> Result<Registered, Neighbour> {
+        let mut entries = self.entries();
+        let neighbour = entries.iter().find(|(_, entry)| entry.about.endangers(&about));
+        if let Some((id, entry)) = neighbour {
+            let caller = entry.about.peer.caller();
+            return Err(Neighbour { id: id.to_string(), caller });
+        }
         let (end, ended) = watch::channel(None);
         let traffic = Arc::new(Traffic::begin());
         let started = OffsetDateTime::now_utc();
         let entry = Entry { about, started, traffic: Arc::clone(&traffic), end };
-        self.entries().insert(id.clone(), entry);
-        Registered { registry: self.clone(), id, traffic, end: ended }
+        entries.insert(id.clone(), entry);
+        drop(entries);
+        Ok(Registered { registry: self.clone(), id, traffic, end: ended })
     }
 
     /// What `peer` may see, the oldest first.
@@ -150,7 +183,7 @@ impl Registry {
 
 impl Entry {
     fn info(&self, id: &SessionId) -> SessionInfo {
-        let About { container, pod, pid, command, peer, profile } = &self.about;
+        let About { container, pod, pid, command, peer, profile, pids: _ } = &self.about;
         let [stdin_bytes, stdout_bytes, stderr_bytes] = self.traffic.bytes();
         SessionInfo {
             id: id.to_string(),
@@ -216,8 +249,9 @@ mod tests {
     fn enter(registry: &Registry, id: &str, peer: Peer) -> Registered {
         let command = vec!["ps".to_owned()];
         let container = "c".to_owned();
-        let about = About { container, pod: None, pid: 1, command, peer, profile: None };
-        registry.enter(SessionId(id.to_owned()), about)
+        let about =
+            About { container, pod: None, pid: 1, command, peer, profile: None, pids: None };
+        registry.enter(SessionId(id.to_owned()), about).expect("no neighbour")
     }
 
     fn ids(list: &[SessionInfo]) -> Vec<&str> {
@@ -266,5 +300,32 @@ mod tests {
         registry.end("ab12", &ROOT).expect("the same");
         let by = one.ended().now_or_never().expect("ended");
         assert!(by.starts_with("certificate alice"), "{by}");
+    }
+
+    #[test]
+    fn nobody_is_beside_a_stranger_who_could_trace_them() {
+        let holder = |name: &str| Peer::Certificate {
+            name: name.to_owned(),
+            address: std::net::SocketAddr::from(([127, 0, 0, 1], 1)),
+        };
+        let about = |name: &str, profile, pids| About {
+            container: "web".to_owned(),
+            pod: None,
+            pid: 1,
+            command: vec!["ps".to_owned()],
+            peer: holder(name),
+            profile: Some(profile),
+            pids: Some(pids),
+        };
+        let registry = Registry::default();
+        let enter = |id: &str, about| registry.enter(SessionId(id.to_owned()), about);
+        let _first = enter("aa", about("alice", Profile::General, 7)).expect("the first");
+        let refused = enter("bb", about("bob", Profile::Baseline, 7)).expect_err("a stranger");
+        assert!(refused.to_string().contains("session aa of certificate alice"), "{refused}");
+        let _own = enter("cc", about("alice", Profile::Netadmin, 7)).expect("her own");
+        let _else = enter("dd", about("bob", Profile::General, 8)).expect("elsewhere");
+        let harmless = about("carol", Profile::Baseline, 9);
+        let _one = enter("ee", harmless.clone()).expect("harmless");
+        let _two = enter("ff", About { peer: holder("dave"), ..harmless }).expect("as harmless");
     }
 }
