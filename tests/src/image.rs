@@ -21,19 +21,23 @@ pub(crate) const APP_PATH: &str = "/target-app";
 /// The binary, built if its source is newer: it needs `rustc` and nothing else.
 pub fn app_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(build)
+    BINARY.get_or_init(|| built("target_app"))
 }
 
-fn build() -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("apps/target_app.rs");
-    let code = std::fs::read(&source).expect("the source of the application");
+/// A static binary of `apps/NAME.rs` and the modules beside it.
+pub fn built(name: &str) -> PathBuf {
+    let apps = Path::new(env!("CARGO_MANIFEST_DIR")).join("apps");
+    let source = apps.join(name).with_extension("rs");
+    let read = |path: &Path| std::fs::read(path).expect("the source of the application");
+    let code = [read(&source), read(&apps.join("kernel.rs"))].concat();
     let folder = cargo_target().join("test-apps");
     // The name says which source it was built from, so a build is either the right one or not there.
-    let binary = folder.join(format!("target-app-{}", &digest(&code)[..16]));
+    let binary = folder.join(format!("{}-{}", name.replace('_', "-"), &digest(&code)[..16]));
     if !binary.is_file() {
         std::fs::create_dir_all(&folder).expect("a folder below target");
-        // Made elsewhere and moved: tests of other processes may be doing the same.
-        let fresh = folder.join(format!("fresh-{}", std::process::id()));
+        // Made elsewhere and moved: other tests, of this process or not, may be doing the same.
+        let elsewhere = tempfile::tempdir_in(&folder).expect("a folder below target");
+        let fresh = elsewhere.path().join(name);
         let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
         rustc.args(["--edition=2024", "-Copt-level=1", "-Ctarget-feature=+crt-static"]);
         rustc.args(["-Cstrip=symbols", "-o"]).arg(&fresh).arg(&source);

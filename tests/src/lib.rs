@@ -39,7 +39,7 @@ pub use container::{Container, IdMap, RunSpec};
 pub use containerd::{Containerd, Version};
 pub use cri::{NamespaceMode, Pod, PodSpec, Pods};
 pub use docker::{Docker, DockerContainer};
-pub use image::{APP_IMAGE, PAUSE_IMAGE, app_binary};
+pub use image::{APP_IMAGE, PAUSE_IMAGE, app_binary, built};
 pub use network::{Neighbour, inside, request};
 pub use node::NodeSnapshot;
 pub use process::{Process, recycle};

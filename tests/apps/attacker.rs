@@ -1,0 +1,269 @@
+//! A hostile process of a container: tries everything on every process that was not there when it began.
+//!
+//! `ready` says that it is who it wants to be, `looking` that it knows who was there before; it goes on until there
+//! is a file `stop`. Each success is a line `HOLE`, and the last line says how much was tried.
+
+mod kernel;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::Duration;
+
+use kernel::{call, errno, name};
+
+const USAGE: &str = "usage: attacker FOLDER (root | user | keep=UID | hidden)...
+       attacker reach COMM
+       attacker hold COMM FILE
+       attacker kill FOLDER COMM";
+
+const PTRACE_DETACH: usize = 17;
+const PTRACE_ATTACH: usize = 16;
+const PTRACE_SEIZE: usize = 0x4206;
+const PR_SET_KEEPCAPS: usize = 8;
+const PR_CAPBSET_DROP: usize = 24;
+const CAP_SYS_PTRACE: usize = 19;
+const SIGKILL: usize = 9;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["as", folder, identity] => attack(Path::new(folder), identity),
+        ["reach", comm] => reach(comm),
+        ["hold", comm, file] => hold(comm, Path::new(file)),
+        ["kill", folder, comm] => kill(Path::new(folder), comm),
+        [folder, identities @ ..] if !identities.is_empty() => start(folder, identities),
+        _ => eprintln!("{USAGE}"),
+    }
+}
+
+/// One process for each identity.
+fn start(folder: &str, identities: &[&str]) {
+    let start = |identity: &&str| {
+        let mut command = std::process::Command::new("/proc/self/exe");
+        command.args(["as", folder, identity]).spawn().expect("this program can start itself")
+    };
+    let children: Vec<_> = identities.iter().map(start).collect();
+    for mut child in children {
+        child.wait().expect("an own child");
+    }
+}
+
+fn attack(folder: &Path, identity: &str) {
+    // What a container would hide: the first thread shows nothing, another holds the power to trace.
+    if identity == "hidden" {
+        let folder = folder.to_owned();
+        let holder = std::thread::spawn(move || hammer(&folder, "hidden"));
+        drop_everything();
+        holder.join().expect("the other thread");
+        return;
+    }
+    become_identity(identity);
+    hammer(folder, identity);
+}
+
+fn hammer(folder: &Path, identity: &str) {
+    println!("ready {identity}");
+    wait_for(&folder.join("go"));
+    let before = pids();
+    println!("looking {identity}");
+    let (mut tried, mut seen, mut holes) = (0_usize, BTreeMap::new(), BTreeSet::new());
+    while !folder.join("stop").exists() {
+        for pid in pids().difference(&before) {
+            let Ok(comm) = fs::read_to_string(format!("/proc/{pid}/comm")) else { continue };
+            let comm = comm.trim().to_owned();
+            for (probe, result) in probes(*pid) {
+                tried += 1;
+                if result.is_ok() && holes.insert((comm.clone(), probe.clone())) {
+                    println!("HOLE {identity} {pid} {comm} {probe}{}", held(*pid));
+                }
+            }
+            let times = seen.entry(comm.clone()).or_insert(0);
+            *times += 1;
+            if *times == 1 {
+                println!("met {identity} {comm}.");
+            }
+        }
+    }
+    println!("done {identity} tried={tried} seen={seen:?}");
+}
+
+fn held(pid: u32) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status.lines().find(|line| line.starts_with("CapPrm")).map_or(String::new(), |l| format!(" {l}"))
+}
+
+fn pids() -> BTreeSet<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+fn wait_for(file: &Path) {
+    while !file.exists() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Every way into a process, with what the kernel said.
+fn probes(pid: u32) -> Vec<(String, Result<usize, i32>)> {
+    let mut found = Vec::new();
+    for file in ["root", "cwd", "exe", "fd/0", "fd/1", "fd/2", "fd/3", "fd/4", "ns/net", "ns/mnt", "ns/pid"] {
+        let path = format!("/proc/{pid}/{file}");
+        let opened = File::open(&path).map(|_| 0).map_err(|error| errno(&error));
+        found.push((format!("open {file}"), opened));
+        let read = fs::read_link(&path).map(|_| 0).map_err(|error| errno(&error));
+        found.push((format!("readlink {file}"), read));
+    }
+    for file in ["maps", "mem", "environ", "auxv"] {
+        found.push((format!("read {file}"), read_memory(&format!("/proc/{pid}/{file}"))));
+    }
+    let written = OpenOptions::new().write(true).open(format!("/proc/{pid}/mem"));
+    let written = written.map_err(|error| errno(&error)).and_then(|file| any(file.write_at(b"x", 0)));
+    found.push(("write mem".into(), written));
+    let p = pid as usize;
+    for (request, name) in [(PTRACE_SEIZE, "seize"), (PTRACE_ATTACH, "attach")] {
+        let traced = call(kernel::PTRACE, &[request, p, 0, 0]);
+        if traced.is_ok() {
+            let _ = call(kernel::PTRACE, &[PTRACE_DETACH, p, 0, 0]);
+        }
+        found.push((name.into(), traced));
+    }
+    found.push(("pidfd_getfd".into(), getfd(pid)));
+    let (local, remote) = ([0_u8; 8], [0x40_0000_usize, 8]);
+    let here = [local.as_ptr() as usize, 8];
+    let vectors = [p, here.as_ptr() as usize, 1, remote.as_ptr() as usize, 1, 0];
+    // An address that is not mapped is the answer of a kernel that let it try.
+    let read = call(kernel::PROCESS_VM_READV, &vectors);
+    found.push(("process_vm_readv".into(), if read == Err(14) { Ok(0) } else { read }));
+    let own = std::process::id() as usize;
+    found.push(("kcmp".into(), call(kernel::KCMP, &[own, p, 1, 0, 0])));
+    found
+}
+
+/// Of a process that is just ending these open, and there is nothing behind them.
+fn read_memory(path: &str) -> Result<usize, i32> {
+    let file = File::open(path).map_err(|error| errno(&error))?;
+    any(file.read_at(&mut [0; 64], 0))
+}
+
+/// What reaches memory but finds no page there is as good as bytes.
+fn any(result: std::io::Result<usize>) -> Result<usize, i32> {
+    const NO_MEMORY_ANY_MORE: Result<usize, i32> = Err(3);
+    match result {
+        Ok(0) => NO_MEMORY_ANY_MORE,
+        Err(error) if errno(&error) == 5 => Ok(1),
+        other => other.map_err(|error| errno(&error)),
+    }
+}
+
+fn getfd(pid: u32) -> Result<usize, i32> {
+    let pidfd = call(kernel::PIDFD_OPEN, &[pid as usize, 0])?;
+    let stolen = call(kernel::PIDFD_GETFD, &[pidfd, 1, 0]);
+    let close = |fd: usize| drop(fs::read_link(format!("/proc/self/fd/{fd}")).map(|_| take(fd)));
+    close(pidfd);
+    stolen.inspect(|fd| close(*fd))
+}
+
+fn take(fd: usize) {
+    use std::os::fd::{FromRawFd, OwnedFd};
+    // SAFETY: the kernel just gave this number to the caller, and nobody else owns it.
+    drop(unsafe { OwnedFd::from_raw_fd(fd as i32) });
+}
+
+/// `root` stays what it is; `user` has nothing; `keep=UID` has the tool's ids and all that it held.
+fn become_identity(identity: &str) {
+    let (id, keep) = match identity.strip_prefix("keep=") {
+        Some(id) => (id.parse().expect("a number"), true),
+        None if identity == "user" => (1000, false),
+        None => return,
+    };
+    call(kernel::PRCTL, &[PR_SET_KEEPCAPS, usize::from(keep)]).expect("keepcaps");
+    let held = permitted();
+    call(kernel::SETGROUPS, &[0, 0]).expect("setgroups");
+    call(kernel::SETRESGID, &[id; 3]).expect("setresgid");
+    call(kernel::SETRESUID, &[id; 3]).expect("setresuid");
+    if keep {
+        capset(held);
+    }
+}
+
+fn permitted() -> u64 {
+    let status = fs::read_to_string("/proc/thread-self/status").expect("an own status");
+    let line = status.lines().find_map(|line| line.strip_prefix("CapPrm:")).expect("CapPrm");
+    u64::from_str_radix(line.trim(), 16).expect("a mask")
+}
+
+/// Effective and permitted `held`, inheritable nothing.
+fn capset(held: u64) {
+    let header = [0x2008_0522_u32, 0];
+    let (low, high) = (held as u32, (held >> 32) as u32);
+    let data = [low, low, 0, high, high, 0];
+    call(kernel::CAPSET, &[header.as_ptr() as usize, data.as_ptr() as usize]).expect("capset");
+}
+
+/// Of this thread: the power to trace, out of every set there is.
+fn drop_everything() {
+    call(kernel::PRCTL, &[PR_CAPBSET_DROP, CAP_SYS_PTRACE]).expect("the bounding set");
+    capset(permitted() & !(1 << CAP_SYS_PTRACE));
+}
+
+/// The first process of that name.
+fn find(comm: &str) -> u32 {
+    loop {
+        let is_it = |pid: &u32| {
+            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == comm)
+        };
+        if let Some(pid) = pids().into_iter().find(is_it) {
+            return pid;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// What is behind `/proc/PID/root` of somebody's tool.
+fn reach(comm: &str) {
+    let pid = find(comm);
+    let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).expect("its mounts");
+    for line in mounts.lines() {
+        println!("mount {line}");
+    }
+    let root = format!("/proc/{pid}/root");
+    for entry in fs::read_dir(&root).expect("its root").flatten() {
+        println!("root {}", entry.file_name().to_string_lossy());
+    }
+    for fd in fs::read_dir(format!("/proc/{pid}/fd")).expect("its descriptors").flatten() {
+        println!("fd {}", fd.file_name().to_string_lossy());
+    }
+    let environment = fs::read(format!("/proc/{pid}/environ")).expect("its environment");
+    println!("environ {}", String::from_utf8_lossy(&environment).replace('\0', " "));
+}
+
+/// Holds the programs of a process, and tries to write to them until `file` appears and the process is gone.
+fn hold(comm: &str, file: &Path) {
+    let pid = find(comm);
+    let held = File::open(format!("/proc/{pid}/exe")).expect("its program");
+    println!("held {comm}");
+    wait_for(file);
+    while Path::new(&format!("/proc/{pid}")).exists() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let again = OpenOptions::new().write(true).open(format!("/proc/self/fd/{}", held.as_raw_fd()));
+    println!("rewrite {comm} {}", again.map_or_else(|e| name(errno(&e)), |_| "done".to_owned()));
+}
+
+/// Ends every process of that name as soon as it is there.
+fn kill(folder: &Path, comm: &str) {
+    println!("ready kill");
+    let mut killed = 0;
+    while !folder.join("stop").exists() {
+        for pid in pids() {
+            let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            let hit = name.trim() == comm && call(kernel::KILL, &[pid as usize, SIGKILL]).is_ok();
+            killed += usize::from(hit);
+        }
+    }
+    println!("done kill killed={killed}");
+}
