@@ -14,10 +14,11 @@ use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior, setsid};
 use rustix::thread::{move_into_thread_name_spaces, set_name};
 
+use crate::confine::confine;
 use crate::ipc::{Connection, Handed};
 use crate::message::{During, Failure, FromSession, Step, ToHelper};
 use crate::plan::Plan;
-use crate::root::{self, Assembled};
+use crate::root::{self, Assembled, Processes};
 use crate::spawn::{CONTROL, FIRST_FREE, HELPER_NAME};
 use crate::supervisor;
 use crate::sys::{self, Alone, Forked};
@@ -58,7 +59,11 @@ pub fn helper_main() -> ExitCode {
 fn enter(agent: &Connection) -> Result<Option<Pid>, Failure> {
     let alone = sanitise()?;
     let Some(order) = read_order(agent)? else { return Ok(None) };
-    let root = join(&order, &alone)?;
+    let mut root = join(&order, &alone)?;
+    if let (Some(limits), false) = (&order.plan.confinement, order.plan.needs_own_pids()) {
+        // From the fork on, others can see us.
+        root.take().map(|root| confine(limits, root, Processes::Joined)).transpose()?;
+    }
     match sys::fork(&alone).during(Step::ForkSupervisor)? {
         Forked::Child => supervisor::run(&order, root, agent, &alone),
         Forked::Parent { child } => Ok(Some(child)),
@@ -89,23 +94,20 @@ fn read_order(agent: &Connection) -> Result<Option<Order>, Failure> {
 }
 
 /// Leaves the node's mount namespace and joins the target's others. What the node has of a confined
-/// session's root is mounted before, what the joined namespaces decide of it after.
+/// session's root is mounted before.
 fn join(order: &Order, alone: &Alone) -> Result<Option<Assembled>, Failure> {
     let Order { plan, target } = order;
     sys::unshare_mounts(alone).during(Step::UnshareMounts)?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).during(Step::MakePrivate)?;
     let confinement = plan.confinement.as_ref();
-    let mut root = confinement.map(|limits| root::assemble(limits, target.as_fd())).transpose()?;
+    let root = confinement.map(|limits| root::assemble(limits, target.as_fd())).transpose()?;
     let flags = plan.joins().flags();
     if !flags.is_empty() {
         move_into_thread_name_spaces(target.as_fd(), flags).during(Step::Join)?;
     }
     if plan.needs_own_pids() {
         sys::unshare_pids(alone).during(Step::UnsharePids)?;
-    }
-    if let Some(root) = &mut root {
-        root.join()?;
     }
     Ok(root)
 }

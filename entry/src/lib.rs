@@ -3,14 +3,15 @@
 //! In the agent: [`Target::open`] takes hold of a process, [`Target::facts`] looks at it,
 //! [`Plan::new`] decides, [`start`] starts a *helper*. The helper is this same program in a process
 //! of one thread: it leaves the node's mount namespace, joins the target's other namespaces by one
-//! `setns(2)`, and forks the *supervisor*, which is inside. That one mounts the `/proc` of the
-//! target's pid namespace and forks the *tool*. A [`Session`] is the agent's view of all three.
+//! `setns(2)`, gives up whatever a confined session may not hold, and only then forks the
+//! *supervisor*, which is inside of the target's pid namespace and forks the *tool*. A [`Session`] is the agent's view of all three.
 //!
 //! Order is the design; ARCHITECTURE.md gives the reason for each place in it. Deliberately absent:
 //! threads, containerd, Kubernetes, and any knowledge of who may do this.
 
 mod capability;
 mod cgroup;
+mod confine;
 mod descendants;
 mod facts;
 mod helper;

@@ -190,10 +190,13 @@ impl fmt::Display for Plan {
         if self.needs_own_pids() {
             writeln!(f, "            unshare the pid namespace: the tool sees only itself")?;
         }
+        if let Some(confinement) = &self.confinement {
+            confinement.explain(f)?;
+        }
         writeln!(f, "supervisor  adopt orphans of the session (subreaper)")?;
         match (&self.confinement, self.mounts_proc()) {
             (Some(_), _) => {
-                writeln!(f, "            mount /proc read-only, leave the node's root")?;
+                writeln!(f, "            keep no capability, once the tool is forked")?;
             }
             (None, true) => {
                 writeln!(f, "            mount the /proc of the target's pid namespace")?;
@@ -202,11 +205,8 @@ impl fmt::Display for Plan {
                 writeln!(f, "            keep the node's /proc: no pid namespace is joined")?;
             }
         }
-        match &self.confinement {
-            Some(confinement) => confinement.explain(f)?,
-            None => {
-                writeln!(f, "            keep no capability but KILL, once the tool is forked")?;
-            }
+        if self.confinement.is_none() {
+            writeln!(f, "            keep no capability but KILL, once the tool is forked")?;
         }
         if let Some(JoinUser { become_root }) = self.user {
             let root = if become_root { ", become its root" } else { "" };
@@ -215,6 +215,9 @@ impl fmt::Display for Plan {
         let terminal =
             if self.tool.terminal { "with a terminal of its own" } else { "no terminal" };
         writeln!(f, "tool        session leader, {terminal}")?;
+        if self.confinement.is_some() {
+            writeln!(f, "            no core dumps, system-call filter")?;
+        }
         write!(f, "            exec")?;
         for argument in &self.tool.argv {
             write!(f, " {}", argument.to_string_lossy().escape_debug())?;
@@ -226,17 +229,14 @@ impl fmt::Display for Plan {
 impl Confinement {
     fn explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { profile, who: Identity { uid, gid }, .. } = self;
+        writeln!(f, "            mount /proc read-only, leave the node's root")?;
         writeln!(f, "            choose a canary capability that nobody there can hold")?;
-        writeln!(f, "            become uid {uid}, gid {gid} without any capability")?;
-        writeln!(
-            f,
-            "tool        profile {profile}: uid {uid}, gid {gid}, no groups, no core dumps"
-        )?;
+        writeln!(f, "            profile {profile}: become uid {uid}, gid {gid}, no groups")?;
         writeln!(f, "            capabilities: the canary, and {}", profile.capabilities())?;
         for (capability, why) in profile.reasons() {
             writeln!(f, "              {}: {why}", capability.as_str())?;
         }
-        writeln!(f, "            no_new_privs, system-call filter")
+        writeln!(f, "            no_new_privs; only then fork into what the target can see")
     }
 }
 

@@ -25,9 +25,8 @@ pub(crate) fn own_capabilities() -> io::Result<Capabilities> {
     Ok(Capabilities::from_kernel(rustix::thread::capabilities(None)?.permitted))
 }
 
-/// Makes this process, which is about to execute a tool, `who`, with `held` and nothing else.
-pub(crate) fn become_tool(who: Identity, held: Capabilities) -> io::Result<()> {
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+/// Makes this process `who`, with `held` and nothing else, ever again.
+pub(crate) fn become_session(who: Identity, held: Capabilities) -> io::Result<()> {
     limit_bounding_set(held)?;
     change_user(who)?;
     let kernel = held.to_kernel();
@@ -42,17 +41,22 @@ pub(crate) fn become_tool(who: Identity, held: Capabilities) -> io::Result<()> {
         configure_capability_in_ambient_set(capability.to_kernel(), true)?;
     }
     set_no_new_privs(true)?;
+    Ok(())
+}
+
+/// Readies this process of a session for executing a tool.
+pub(crate) fn become_tool() -> io::Result<()> {
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     seccomp::apply()
 }
 
-/// Makes this process, which executes nothing more, `who` without any capability.
-pub(crate) fn become_nobody_special(who: Identity) -> io::Result<()> {
-    change_user(who)?;
+/// Leaves this process of a session, which executes nothing more, without any capability.
+pub(crate) fn hold_nothing() -> io::Result<()> {
     let none = Capabilities::NONE.to_kernel();
     let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
     rustix::thread::set_capabilities(None, sets)?;
-    set_no_new_privs(true)?;
-    Ok(())
+    // A tool that may trace can make this process call whatever it likes.
+    seccomp::apply()
 }
 
 fn limit_bounding_set(held: Capabilities) -> io::Result<()> {

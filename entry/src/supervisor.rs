@@ -1,6 +1,6 @@
 //! The supervisor: a subreaper inside the target's pid namespace.
 //!
-//! It mounts `/proc`, forks the tool, drops what it held, and then only waits: for the tool, for
+//! It forks the tool, drops what it held, and then only waits: for the tool, for
 //! orphans of the tool, for the agent's word. When the tool ends, everything it left behind ends.
 
 use std::os::fd::AsFd;
@@ -17,16 +17,14 @@ use rustix::process::{
 };
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
-use crate::capability::Capabilities;
+use crate::confine::confine;
 use crate::descendants;
 use crate::helper::{Order, release_stdio};
 use crate::ipc::{Connection, Received};
 use crate::message::{During, Exit, Failure, FromSession, Step, ToSession};
-use crate::plan::Confinement;
-use crate::privilege::{become_nobody_special, own_capabilities};
+use crate::privilege::hold_nothing;
 use crate::profile::Profile;
-use crate::root::{self, Assembled};
-use crate::survey::Survey;
+use crate::root::{Assembled, Processes};
 use crate::sys::{self, Alone, Forked};
 use crate::tool;
 
@@ -37,6 +35,8 @@ const GRACE: Duration = Duration::from_secs(1);
 const KILL_AGAIN: Duration = Duration::from_millis(10);
 
 /// Carries the session through. Never returns: this process is not the helper's caller.
+///
+/// A confined session that has a pid namespace of its own still has its `root` to enter.
 pub(crate) fn run(order: &Order, root: Option<Assembled>, agent: &Connection, alone: &Alone) -> ! {
     let code = match start(order, root, alone) {
         Ok((tool, signals)) => {
@@ -60,28 +60,30 @@ fn start(
     root: Option<Assembled>,
     alone: &Alone,
 ) -> Result<(Pid, SignalFd), Failure> {
-    // If the helper dies, this is the end of the session: the agent has lost it.
-    set_parent_process_death_signal(Some(DeathSignal::TERM)).during(Step::AdoptOrphans)?;
     set_child_subreaper(Some(rustix::process::getpid())).during(Step::AdoptOrphans)?;
-    match root {
-        Some(root) => root::enter(root)?,
-        None if order.plan.mounts_proc() => {
+    match (root, &order.plan.confinement) {
+        // Nobody else is in this pid namespace.
+        (Some(root), Some(limits)) => confine(limits, root, Processes::Own)?,
+        (None, None) if order.plan.mounts_proc() => {
             let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
             mount("proc", "/proc", "proc", flags, None).during(Step::MountProc)?;
         }
-        None => {}
+        _ => {}
     }
-    let held = order.plan.confinement.as_ref().map(choose_capabilities).transpose()?;
+    // If the helper dies, this is the end of the session: the agent has lost it. After the change of
+    // user, which clears it.
+    set_parent_process_death_signal(Some(DeathSignal::TERM)).during(Step::AdoptOrphans)?;
     let signals = watch_signals().during(Step::WatchSignals)?;
     let (mut report, gate) = (tool::Report::new()?, tool::Gate::new()?);
+    let supervisor = nix::unistd::getpid();
     let tool = match sys::fork(alone).during(Step::ForkTool)? {
-        Forked::Child => tool::run(order, held, alone, gate, &mut report),
+        Forked::Child => tool::run(order, alone, supervisor, gate, &mut report),
         Forked::Parent { child } => child,
     };
     release_stdio();
     match &order.plan.confinement {
         Some(limits) if limits.profile != Profile::Sysadmin => {
-            become_nobody_special(limits.who).during(Step::DropCapabilities)?;
+            hold_nothing().during(Step::DropCapabilities)?;
         }
         _ => keep_kill().during(Step::DropCapabilities)?,
     }
@@ -93,23 +95,6 @@ fn start(
             Err(failure)
         }
         None => Ok((tool, signals)),
-    }
-}
-
-/// What the tool is to hold: its profile, and something that keeps its neighbours out.
-fn choose_capabilities(limits: &Confinement) -> Result<Capabilities, Failure> {
-    let Confinement { profile, host_targets, .. } = limits;
-    let own = own_capabilities().during(Step::Survey)?;
-    let survey = Survey::take().during(Step::Survey)?;
-    if survey.can_trace() && !host_targets {
-        return Err(Failure { step: Step::Traceable, errno: 0, path: None });
-    }
-    let held = profile.capabilities().intersection(own);
-    match survey.canary(own) {
-        Some(canary) => Ok(held.with(canary)),
-        // Somebody there holds everything. Who may enter that has been told what it means.
-        None if *host_targets => Ok(held),
-        None => Err(Failure { step: Step::NoCanary, errno: 0, path: None }),
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 
 use crate::capability::{Capabilities, Capability};
 use crate::cgroup::Neighbours;
@@ -24,27 +25,31 @@ pub(crate) struct Survey {
 }
 
 impl Survey {
-    /// Reads the `/proc` of this process's pid namespace; sessions, this one included, do not count:
-    /// what they hold was given to them here.
-    pub(crate) fn take() -> io::Result<Self> {
-        let own = std::process::id();
-        let ours = fs::read_link("/proc/self/ns/user").ok();
-        let sessions = Neighbours::own();
+    /// Reads `/proc`; this process, which is in the user namespace `users`, does not count. Nor do
+    /// `sessions`: what they hold was given to them here.
+    pub(crate) fn take(users: &Path, sessions: &Neighbours) -> io::Result<Self> {
+        let own = std::fs::read_link("/proc/self").ok();
         let mut around = Capabilities::NONE;
         for entry in fs::read_dir("/proc")?.flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok())
-            else {
+            let name = entry.file_name();
+            let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
                 continue;
             };
-            // Of another user namespace: what it holds there counts for nothing here.
-            let theirs = fs::read_link(format!("/proc/{pid}/ns/user")).ok();
-            if pid == own || theirs.is_some() && theirs != ours || sessions.contain(pid) {
+            if own.as_deref() == Some(Path::new(&name)) || sessions.contain(pid) {
                 continue;
             }
-            // Gone since it was listed, or dead and not reaped: nobody any more.
-            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-            if !is_dead(&status) {
-                around = around.union(capabilities(&status));
+            // Each thread by itself: what the first one gave up another may have kept.
+            for thread in fs::read_dir(entry.path().join("task")).into_iter().flatten().flatten() {
+                // Of another user namespace: what it holds there counts for nothing here.
+                let theirs = fs::read_link(thread.path().join("ns/user")).ok();
+                if theirs.is_some_and(|theirs| theirs != users) {
+                    continue;
+                }
+                // Gone since it was listed, or dead and not reaped: nobody any more.
+                let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+                if !is_dead(&status) {
+                    around = around.union(capabilities(&status));
+                }
             }
         }
         Ok(Self { around })
@@ -117,6 +122,7 @@ mod tests {
 
     #[test]
     fn this_machine_can_be_surveyed() {
-        Survey::take().expect("a /proc");
+        let users = fs::read_link("/proc/self/ns/user").expect("a user namespace");
+        Survey::take(&users, &Neighbours::own()).expect("a /proc");
     }
 }

@@ -10,16 +10,15 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
-use nix::unistd::execve;
+use nix::unistd::{Pid, execve, getppid};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Signal, ioctl_tiocsctty, set_parent_process_death_signal, setsid};
 use rustix::thread::{Gid, ThreadNameSpaceType, Uid, move_into_thread_name_spaces};
 
-use crate::capability::Capabilities;
 use crate::helper::Order;
 use crate::message::{During, Failure, Step};
 use crate::plan::{JoinUser, Plan, Tool};
-use crate::privilege::become_tool as become_tool_of;
+use crate::privilege::become_tool as prepare;
 use crate::sys::{self, Alone};
 
 /// Where a tool is looked for when its environment says nothing: as `execvp(3)` does.
@@ -74,22 +73,29 @@ impl Gate {
         drop(self);
     }
 
-    fn wait(self) {
+    fn wait(self) -> rustix::io::Result<()> {
         let Self { supervisors, tools } = self;
         drop(supervisors);
-        let _ = rustix::io::read(&tools, &mut [0; 1][..]);
+        loop {
+            match rustix::io::read(&tools, &mut [0; 1][..]) {
+                Ok(0) => return Ok(()),
+                // Whoever is root in the target can interrupt this with a signal.
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
     }
 }
 
 /// Becomes the tool, or says through `report` why not.
 pub(crate) fn run(
     order: &Order,
-    held: Option<Capabilities>,
     alone: &Alone,
+    supervisor: Pid,
     gate: Gate,
     report: &mut Report,
 ) -> ! {
-    let Err(failure) = become_tool(order, held, alone, gate);
+    let Err(failure) = become_tool(order, alone, supervisor, gate);
     report.send(&failure);
     #[expect(clippy::exit, reason = "a forked process has no caller to return to")]
     std::process::exit(1)
@@ -97,8 +103,8 @@ pub(crate) fn run(
 
 fn become_tool(
     order: &Order,
-    held: Option<Capabilities>,
     alone: &Alone,
+    supervisor: Pid,
     gate: Gate,
 ) -> Result<Infallible, Failure> {
     let Plan { tool, confinement, user, .. } = &order.plan;
@@ -114,12 +120,15 @@ fn become_tool(
     }
     sys::default_sigpipe(alone).during(Step::Exec)?;
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).during(Step::Exec)?;
-    gate.wait();
-    if let (Some(limits), Some(held)) = (confinement, held) {
-        become_tool_of(limits.who, held).during(Step::Confine)?;
+    gate.wait().during(Step::Confine)?;
+    if confinement.is_some() {
+        prepare().during(Step::Confine)?;
     }
-    // After the change of user, which clears it.
     set_parent_process_death_signal(Some(Signal::KILL)).during(Step::NewSession)?;
+    // One that died before that line has sent nothing, and its session is over.
+    if getppid() != supervisor {
+        return Err(Failure { step: Step::NewSession, errno: Errno::ESRCH as i32, path: None });
+    }
     Err(execute(tool))
 }
 

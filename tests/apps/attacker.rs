@@ -17,6 +17,8 @@ use kernel::{call, errno, name};
 const USAGE: &str = "usage: attacker FOLDER (root | user | keep=UID | hidden)...
        attacker reach COMM
        attacker hold COMM FILE
+       attacker try COMM
+       attacker gate FOLDER
        attacker kill FOLDER COMM";
 
 const PTRACE_DETACH: usize = 17;
@@ -34,6 +36,8 @@ fn main() {
         ["as", folder, identity] => attack(Path::new(folder), identity),
         ["reach", comm] => reach(comm),
         ["hold", comm, file] => hold(comm, Path::new(file)),
+        ["try", comm] => try_once(comm),
+        ["gate", folder] => gate(Path::new(folder)),
         ["kill", folder, comm] => kill(Path::new(folder), comm),
         [folder, identities @ ..] if !identities.is_empty() => start(folder, identities),
         _ => eprintln!("{USAGE}"),
@@ -127,7 +131,7 @@ fn probes(pid: u32) -> Vec<(String, Result<usize, i32>)> {
     for (request, name) in [(PTRACE_SEIZE, "seize"), (PTRACE_ATTACH, "attach")] {
         let traced = call(kernel::PTRACE, &[request, p, 0, 0]);
         if traced.is_ok() {
-            let _ = call(kernel::PTRACE, &[PTRACE_DETACH, p, 0, 0]);
+            let_go(p);
         }
         found.push((name.into(), traced));
     }
@@ -141,6 +145,16 @@ fn probes(pid: u32) -> Vec<(String, Result<usize, i32>)> {
     let own = std::process::id() as usize;
     found.push(("kcmp".into(), call(kernel::KCMP, &[own, p, 1, 0, 0])));
     found
+}
+
+/// A process that is traced can be left alone only once it has stopped.
+fn let_go(pid: usize) {
+    const PTRACE_INTERRUPT: usize = 0x4207;
+    const ALL_KINDS: usize = 0x4000_0000;
+    // Of one that was attached to this is refused: it stops by itself.
+    let _ = call(kernel::PTRACE, &[PTRACE_INTERRUPT, pid, 0, 0]);
+    let _ = call(kernel::WAIT4, &[pid, 0, ALL_KINDS, 0]);
+    let _ = call(kernel::PTRACE, &[PTRACE_DETACH, pid, 0, 0]);
 }
 
 /// Of a process that is just ending these open, and there is nothing behind them.
@@ -223,6 +237,17 @@ fn find(comm: &str) -> u32 {
     }
 }
 
+/// Everything, once, on the first process of that name.
+fn try_once(comm: &str) {
+    let pid = find(comm);
+    for (probe, result) in probes(pid) {
+        println!("tried {probe}");
+        if result.is_ok() {
+            println!("HOLE {comm} {probe}{}", held(pid));
+        }
+    }
+}
+
 /// What is behind `/proc/PID/root` of somebody's tool.
 fn reach(comm: &str) {
     let pid = find(comm);
@@ -266,4 +291,58 @@ fn kill(folder: &Path, comm: &str) {
         }
     }
     println!("done kill killed={killed}");
+}
+
+/// Lets a supervisor go on in small steps until it has forked its tool-to-be, and has that one not wait for it.
+fn gate(folder: &Path) {
+    const STOP: usize = 19;
+    const CONTINUE: usize = 18;
+    println!("ready gate");
+    let (mut stopped, mut done) = (0, BTreeSet::new());
+    while !folder.join("stop").exists() {
+        for pid in pids() {
+            let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            if comm.trim() != "nsdebug-session" || !done.insert(pid) {
+                continue;
+            }
+            loop {
+                signal(pid, STOP);
+                let Ok(children) = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))
+                else {
+                    break;
+                };
+                if let Some(child) = children.split_whitespace().find_map(|pid| pid.parse().ok()) {
+                    stopped += 1;
+                    done.insert(child);
+                    judge(child, pid);
+                    break;
+                }
+                signal(pid, CONTINUE);
+            }
+            signal(pid, CONTINUE);
+        }
+    }
+    println!("done gate stopped={stopped}");
+}
+
+fn signal(pid: u32, number: usize) {
+    let _ = call(kernel::KILL, &[pid as usize, number]);
+}
+
+/// Whether `child` became a tool while its supervisor, stopped, still holds something.
+fn judge(child: u32, parent: u32) {
+    // What the start-up code of our processes catches; a second one of the same kind would end it.
+    for caught in [11, 7] {
+        signal(child, caught);
+        std::thread::sleep(Duration::from_micros(500));
+    }
+    for _ in 0..20 {
+        let comm = fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
+        let held = held(parent);
+        if !comm.is_empty() && comm.trim() != "nsdebug-session" && !held.ends_with("0000000000000000") {
+            println!("HOLE gate {} runs beside a supervisor that holds{held}", comm.trim());
+            return;
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
 }

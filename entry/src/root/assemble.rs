@@ -1,4 +1,4 @@
-//! Putting a session's root together: in the helper what the node has, in the supervisor the rest.
+//! Putting a session's root together: first what the node has, after joining the rest.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,6 +9,7 @@ use rustix::mount::{MountAttrFlags, UnmountFlags, unmount};
 use rustix::process::{fchdir, pivot_root};
 
 use super::detached::{DATA, Detached, INERT, READ_ONLY};
+use super::target::Visit;
 use super::{device, target};
 use crate::message::{During, Failure, Step};
 use crate::plan::Confinement;
@@ -33,11 +34,19 @@ const MASKED: [&str; 11] = [
     "sys/firmware",
 ];
 
-/// A root that lacks what only the other side of a fork can mount.
-#[derive(Debug)]
+/// Whose processes a session shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Processes {
+    /// Those of the pid namespace that has been joined, and that this process is not in.
+    Joined,
+    /// Those of the pid namespace that this process is the first of.
+    Own,
+}
+
+/// A root that lacks what the joined namespaces decide.
 pub(crate) struct Assembled {
     root: OwnedFd,
-    target: Option<Detached>,
+    visit: Option<Visit>,
 }
 
 /// In the helper, **before** it joins anything: what comes from the node and from the target's own
@@ -48,7 +57,7 @@ pub(crate) fn assemble(
 ) -> Result<Assembled, Failure> {
     let Confinement { tree, who, write, .. } = confinement;
     let tree = tree.to_string_lossy();
-    let files = target::tree(target, *write).during(Step::CloneTarget)?;
+    let visit = target::visit(target, *write).during(Step::CloneTarget)?;
     let root = Detached::clone_of(CWD, &tree, Depth::One)
         .and_then(|root| root.restricted(INERT | READ_ONLY, Depth::One))
         .and_then(|root| root.attach(CWD, &tree))
@@ -66,22 +75,22 @@ pub(crate) fn assemble(
     device::mount(root.as_fd())
         .during(Step::MountToolbox)
         .map_err(|failure| failure.about("dev"))?;
-    Ok(Assembled { root, target: Some(files) })
+    Ok(Assembled { root, visit: Some(visit) })
 }
 
 impl Assembled {
-    /// In the helper, **after** it has joined: what the joined namespaces decide.
-    pub(crate) fn join(&mut self) -> Result<(), Failure> {
+    /// What the joined namespaces decide, but for their processes. Returns the target's `/proc`.
+    fn join(&mut self) -> Result<Option<Detached>, Failure> {
         let about = |place: &'static str| move |failure: Failure| failure.about(place);
         let root = self.root.as_fd();
         Detached::new("sysfs", &[], DATA | READ_ONLY)
             .and_then(|sys| sys.attach(root, "sys"))
             .during(Step::MountToolbox)
             .map_err(about("sys"))?;
-        let Some(files) = self.target.take() else { return Ok(()) };
+        let Some(Visit { files, proc }) = self.visit.take() else { return Ok(None) };
         self.names(&files).during(Step::MountToolbox).map_err(about("etc"))?;
         files.attach(root, "target").during(Step::MountToolbox).map_err(about("target"))?;
-        Ok(())
+        Ok(proc)
     }
 
     /// The names that the target goes by and looks up.
@@ -103,13 +112,11 @@ impl Assembled {
     }
 }
 
-/// In the supervisor, inside of the target's pid namespace: `/proc`, and then there is no way back.
-pub(crate) fn enter(assembled: Assembled) -> Result<(), Failure> {
-    let Assembled { root, target: _ } = assembled;
-    let root = root.as_fd();
-    Detached::new("proc", &[], DATA | READ_ONLY)
-        .and_then(|proc| proc.attach(root, "proc"))
-        .during(Step::MountProc)?;
+/// **After** the helper has joined: the rest, `/proc` last, and then there is no way back.
+pub(crate) fn enter(mut assembled: Assembled, processes: Processes) -> Result<(), Failure> {
+    let targets = assembled.join()?;
+    let root = assembled.root.as_fd();
+    proc(targets, processes).and_then(|proc| proc.attach(root, "proc")).during(Step::MountProc)?;
     for path in MASKED {
         mask(root, path).during(Step::MountProc).map_err(|failure| failure.about(path))?;
     }
@@ -118,6 +125,23 @@ pub(crate) fn enter(assembled: Assembled) -> Result<(), Failure> {
     pivot_root(".", ".").during(Step::Pivot)?;
     unmount(".", UnmountFlags::DETACH).during(Step::Pivot)?;
     rustix::process::chdir("/").during(Step::Pivot)
+}
+
+/// The `/proc` of a session, without a process of ours in the target's pid namespace: one with the
+/// privilege to mount would be there for whoever may trace. The target has one already; where it
+/// is not what it should be, Linux 6.17 makes one of any pid namespace.
+fn proc(targets: Option<Detached>, processes: Processes) -> io::Result<Detached> {
+    const JOINED: &str = "/proc/self/ns/pid_for_children";
+    match processes {
+        Processes::Own => Detached::new("proc", &[], DATA | READ_ONLY),
+        Processes::Joined => {
+            let pids = rustix::fs::stat(JOINED)?.st_ino;
+            match targets.filter(|mount| target::is_proc_of(mount, pids)) {
+                Some(mount) => Ok(mount),
+                None => Detached::new("proc", &[("pidns", JOINED)], DATA | READ_ONLY),
+            }
+        }
+    }
 }
 
 /// Covers a file with `/dev/null`, a directory with an empty one. What is not there needs no cover.

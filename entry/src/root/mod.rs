@@ -9,7 +9,7 @@ mod detached;
 mod device;
 mod target;
 
-pub(crate) use assemble::{Assembled, assemble, enter};
+pub(crate) use assemble::{Assembled, Processes, assemble, enter};
 pub(crate) use detached::{Detached, READ_ONLY};
 
 /// What a tree must have to be mounted over: directories, and three files.

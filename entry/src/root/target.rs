@@ -7,7 +7,8 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags};
+use rustix::fs::{fstat, fstatfs, openat, openat2, statat};
 use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType};
 use rustix::thread::{move_into_link_name_space, move_into_thread_name_spaces};
 
@@ -17,18 +18,40 @@ use crate::sys::Depth;
 /// Bytes of a file that is copied: `MAXRESOLVSORT` and friends fit many times.
 const LONGEST: u64 = 64 << 10;
 
-/// The root of the mount namespace of the process that `target` holds, with all mounts inside it.
+/// What is cloned of the mount namespace of a target.
+pub(super) struct Visit {
+    /// Its root, with all mounts inside it.
+    pub(super) files: Detached,
+    /// What is at `/proc` there, if anything: to be looked at before it is believed.
+    pub(super) proc: Option<Detached>,
+}
+
+/// Clones what a session needs of the mount namespace of the process that `target` holds.
 ///
 /// A tree can only be cloned from inside of its mount namespace, so this process goes there and
 /// comes back. Nothing in the target sees it: a clone is in nobody's tree.
-pub(super) fn tree(target: BorrowedFd<'_>, write: bool) -> io::Result<Detached> {
+pub(super) fn visit(target: BorrowedFd<'_>, write: bool) -> io::Result<Visit> {
     let home = openat(CWD, "/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     move_into_thread_name_spaces(target, ThreadNameSpaceType::MOUNT)?;
     let tree = Detached::clone_of(CWD, "/", Depth::All);
+    let proc = Detached::clone_of(CWD, "/proc", Depth::One);
     // Whatever the clone was: this process must not stay there.
     move_into_link_name_space(home.as_fd(), Some(LinkNameSpaceType::Mount))?;
     let attributes = if write { DATA } else { DATA | READ_ONLY };
-    tree?.restricted(attributes, Depth::All)
+    let files = tree?.restricted(attributes, Depth::All)?;
+    let proc = proc.and_then(|proc| proc.restricted(DATA | READ_ONLY, Depth::One)).ok();
+    Ok(Visit { files, proc })
+}
+
+/// Whether `mount` is the whole `/proc` of the pid namespace with this inode number.
+pub(super) fn is_proc_of(mount: &Detached, pids: u64) -> bool {
+    // The inode number that only the root of a procfs has.
+    const PROC_ROOT: u64 = 1;
+    let is_proc = fstatfs(mount).is_ok_and(|stat| stat.f_type == PROC_SUPER_MAGIC);
+    let is_whole = fstat(mount).is_ok_and(|stat| stat.st_ino == PROC_ROOT);
+    // The first process of a pid namespace is in it, and is number 1 in no other.
+    let init = || statat(mount, "1/ns/pid", AtFlags::empty());
+    is_proc && is_whole && init().is_ok_and(|stat| stat.st_ino == pids)
 }
 
 /// Copies `name` of the target's `/etc` over the one of the session. The target's may be missing, or

@@ -4,4 +4,5 @@
 //! program (`apps/attacker.rs`, `apps/probe.rs`), not a shell, so that a refusal is the kernel's and has its errno.
 
 mod attackers;
+mod races;
 mod stage;

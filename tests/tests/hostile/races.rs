@@ -1,0 +1,110 @@
+//! What our processes can be made to do while they start: between entering the container and the tool's first
+//! instruction there is somebody with all the privileges of the node.
+
+use std::time::Duration;
+
+use harness::{Container, Running, may_skip, until};
+
+use crate::stage::{Stage, bind};
+
+/// Sessions of a race that has a window of some microseconds.
+const ATTEMPTS: usize = 40;
+/// A killed process is gone at once.
+const MOMENT: Duration = Duration::from_secs(5);
+
+/// Starts the attacker in `mode`, once it says so.
+fn attacker(stage: &Stage, container: &Container<'_>, words: &[&str]) -> Running {
+    let mut all = vec!["/probe/attacker"];
+    all.extend(words);
+    let running = Running::start(&mut stage.inside(container, &all));
+    running.wait_for_stdout("ready");
+    running
+}
+
+fn is_alive(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status.contains("State:") && !status.contains("State:\tZ")
+}
+
+#[test]
+fn a_tool_never_runs_before_its_supervisor_holds_nothing() {
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    let web = stage.containerd.run(&stage.spec("site"));
+    let attack = attacker(&stage, &web, &["gate", "/probe"]);
+    for _ in 0..ATTEMPTS {
+        // Killed or not: the attacker owns the process's signals.
+        drop(stage.session(&web, "general", &["sleep", "0.01"]));
+    }
+    stage.signal("stop");
+    let said = attack.finish();
+    assert!(!said.out().contains("HOLE"), "{said}");
+    assert!(said.out().contains("done gate") && !said.out().contains("stopped=0"), "{said}");
+}
+
+#[test]
+fn no_tool_outlives_a_supervisor_that_is_killed_at_its_start() {
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    let web = stage.containerd.run(&stage.spec("site"));
+    let attack = attacker(&stage, &web, &["kill", "/probe", "nsdebug-session"]);
+    let before = web.processes();
+    for _ in 0..ATTEMPTS {
+        drop(stage.session(&web, "general", &["sleep", "60"]));
+        // A zombie of its own making stays with a container that reaps nobody.
+        until("the session to be gone", MOMENT, || {
+            web.processes().difference(&before).all(|pid| !is_alive(*pid))
+        });
+    }
+    stage.signal("stop");
+    let said = attack.finish();
+    assert!(said.out().contains("done kill") && !said.out().contains("killed=0"), "{said}");
+}
+
+/// A session that traces beside one that starts: for a moment the second holds everything there is.
+#[test]
+fn a_session_that_may_trace_meets_no_other_that_starts() {
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    let web = stage.containerd.run(&stage.spec("site"));
+    let mut command = stage.exec(&web, &["--profile", "general", "--"]);
+    let attack = Running::start(command.args(["attacker", "/target/probe", "root"]));
+    attack.wait_for_stdout("ready");
+    stage.signal("go");
+    attack.wait_for_stdout("looking");
+    for profile in ["general", "baseline"].repeat(ATTEMPTS / 2) {
+        let refused = stage.session(&web, profile, &["true"]).expect_code(125);
+        assert!(refused.err().contains("SYS_PTRACE"), "{refused}");
+    }
+    stage.signal("stop");
+    let said = attack.finish();
+    assert!(said.out().contains("seen={}"), "somebody was met: {said}");
+}
+
+/// Its first thread shows no power to trace, to be taken for an ordinary container; another has kept it.
+#[test]
+fn a_container_that_hides_its_power_to_trace_is_seen_through() {
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    let program = bind(&stage.folder().join("attacker"), "/target-app", "ro");
+    let spec = stage.spec("slyboots").arguments(&["as", "/probe", "hidden"]);
+    let spec = spec.option(&["--cap-add", "CAP_SYS_PTRACE", "--mount", &program]);
+    let sly = stage.containerd.run(&spec);
+    let comm = || std::fs::read_to_string(format!("/proc/{}/task/{0}/status", sly.pid()));
+    until("the first thread to show nothing", MOMENT, || {
+        comm().is_ok_and(|status| status.contains("CapBnd:\t00000000a80425fb"))
+    });
+    stage.signal("go");
+    for _ in 0..ATTEMPTS {
+        let refused = stage.session(&sly, "baseline", &["true"]).expect_code(125);
+        assert!(refused.err().contains("SYS_PTRACE"), "{refused}");
+    }
+}
