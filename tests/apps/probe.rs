@@ -141,11 +141,13 @@ fn typing() {
     const READ_WRITE_NO_CONTROL: usize = 0o402;
     const TIOCSTI: usize = 0x5412;
     const TIOCLINUX: usize = 0x541c;
-    let ours = OpenOptions::new().read(true).write(true).open("/dev/ptmx").expect("a terminal");
-    let (ours, zero) = (ours.as_raw_fd() as usize, 0_i32);
+    let terminal = OpenOptions::new().read(true).write(true).open("/dev/ptmx").expect("a terminal");
+    let (ours, zero) = (terminal.as_raw_fd() as usize, 0_i32);
     call(kernel::IOCTL, &[ours, UNLOCK, &raw const zero as usize]).expect("unlocked");
     let theirs = call(kernel::IOCTL, &[ours, OTHER_END, READ_WRITE_NO_CONTROL]).expect("its end");
     call(kernel::IOCTL, &[theirs, CONTROL, 0]).expect("controlled by this session leader");
+    // Its end would hang this process up.
+    std::mem::forget(terminal);
     let letter = b'x';
     say("tiocsti", call(kernel::IOCTL, &[theirs, TIOCSTI, &raw const letter as usize]));
     let high = 1 << 32 | TIOCSTI;

@@ -4,5 +4,9 @@
 //! program (`apps/attacker.rs`, `apps/probe.rs`), not a shell, so that a refusal is the kernel's and has its errno.
 
 mod attackers;
+mod inside;
+mod nodewide;
 mod races;
+mod replays;
 mod stage;
+mod work;

@@ -1,0 +1,192 @@
+//! Attacks that worked elsewhere, against us: each test is called after what it replays.
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+
+use harness::{Container, Running, may_skip, run};
+
+use crate::stage::{PROFILES, Stage, bind};
+
+const TRACER: [&str; 2] = ["--cap-add", "CAP_SYS_PTRACE"];
+
+/// The digest of a file, as `sha256sum` prints it.
+fn digest(path: &Path) -> String {
+    let sum = run(Command::new("sha256sum").arg(path)).expect_success().out();
+    sum.split_whitespace().next().expect("a digest").to_owned()
+}
+
+fn agent_program() -> std::path::PathBuf {
+    harness::agent().get_program().into()
+}
+
+#[test]
+fn a_target_that_may_trace_is_refused_and_reaches_the_toolbox_only() {
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    let site = stage.containerd.run(&stage.spec("site").option(&TRACER));
+    for profile in PROFILES {
+        let refused = stage.session(&site, profile, &["true"]).expect_code(125);
+        assert!(refused.err().contains("CAP_SYS_PTRACE"), "{refused}");
+        let session = stage.waiting(&site, &["--profile", profile, "--allow-host-targets"]);
+        for comm in ["probe", "nsdebug-session"] {
+            let said = run(&mut stage.inside(&site, &["/probe/attacker", "reach", comm]));
+            let lines = said.expect_success();
+            let text = lines.out();
+            let all = |word: &str| {
+                let start = format!("{word} ");
+                let found = text.lines().filter_map(|line| line.strip_prefix(&start));
+                let mut found: Vec<_> = found.map(str::to_owned).collect();
+                found.sort();
+                found
+            };
+            let root = "bin dev etc lib lib64 proc root run sbin sys target tmp usr var";
+            assert_eq!(all("root").join(" "), root, "{lines}");
+            let place = |line: &String| line.split(' ').nth(4).unwrap_or_default().to_owned();
+            let known = ["/dev", "/etc/", "/proc", "/root", "/run", "/sys", "/target", "/tmp"];
+            let foreign: Vec<_> = all("mount")
+                .iter()
+                .map(place)
+                .filter(|place| place != "/" && !known.iter().any(|known| place.starts_with(known)))
+                .collect();
+            assert!(foreign.is_empty(), "{foreign:?}: {lines}");
+            for secret in ["containerd.sock", "token", "nsdebug-test-"] {
+                let own = |line: &&str| line.contains(" / /") || line.contains("/target");
+                let told = text.lines().filter(|line| line.contains(secret));
+                assert!(told.filter(|line| !own(line)).all(is_toolbox), "{secret}: {lines}");
+            }
+        }
+        session.finish().expect_success();
+    }
+}
+
+/// Where on the node the tree of tools lies is told by every mount table.
+fn is_toolbox(line: &str) -> bool {
+    line.split(' ').nth(4).is_some_and(|root| root.ends_with("/tools"))
+}
+
+/// The whole start under the eyes of one who may trace: never more than the profile to take.
+#[test]
+fn a_target_that_may_trace_meets_nothing_but_profiles() {
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    let site = stage.containerd.run(&stage.spec("site").option(&TRACER));
+    let attack = Running::start(&mut stage.inside(&site, &["/probe/attacker", "/probe", "root"]));
+    attack.wait_for_stdout("ready");
+    stage.signal("go");
+    attack.wait_for_stdout("looking");
+    for profile in PROFILES.repeat(10) {
+        let mut command = stage.exec(&site, &["--profile", profile, "--allow-host-targets", "--"]);
+        // Traced and let go, or killed: it is the target's.
+        drop(run(command.arg("true")));
+    }
+    stage.signal("stop");
+    let said = attack.finish();
+    assert!(said.out().contains("HOLE"), "it may trace: {said}");
+    let most = 0x0000_0008_0008_3020_u64;
+    for mask in said.out().lines().filter_map(|line| line.split("CapPrm:").nth(1)) {
+        let held = u64::from_str_radix(mask.trim(), 16).expect("a mask");
+        assert_eq!(held & !most, 0, "{said}");
+    }
+}
+
+#[test]
+fn cve_2019_5736_a_program_that_is_held_cannot_be_written_to() {
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    let site = stage.containerd.run(&stage.spec("site").option(&TRACER));
+    let programs = [agent_program(), stage.tree().join("usr/bin/probe")];
+    let before = programs.each_ref().map(|program| digest(program));
+    let session = stage.waiting(&site, &["--profile", "general", "--allow-host-targets"]);
+    let hold = |comm: &str| {
+        let words = ["/probe/attacker", "hold", comm, "/probe/over"];
+        let running = Running::start(&mut stage.inside(&site, &words));
+        running.wait_for_stdout("held");
+        running
+    };
+    let held = ["nsdebug-session", "probe"].map(hold);
+    session.finish().expect_success();
+    stage.signal("over");
+    for held in held {
+        let said = held.finish();
+        let answers = ["EROFS", "ETXTBSY", "EACCES", "EPERM"];
+        assert!(answers.iter().any(|answer| said.out().trim().ends_with(answer)), "{said}");
+    }
+    assert_eq!(before, programs.each_ref().map(|program| digest(program)));
+}
+
+/// What there is to see of an empty file.
+const NOTHING: &str = "/etc/resolv.conf 0 \n";
+
+/// What the session has of a name that the target made `make` of.
+fn resolver(stage: &Stage, id: &str, make: impl FnOnce(&Path)) -> String {
+    let etc = stage.path().join(format!("etc-{id}"));
+    std::fs::create_dir(&etc).expect("a folder in an own folder");
+    make(&etc.join("resolv.conf"));
+    let spec = stage.spec(id).option(&["--mount", &bind(&etc, "/etc", "rw")]);
+    let container = stage.containerd.run(&spec);
+    let said = stage.session(&container, "general", &["probe", "show", "/etc/resolv.conf"]);
+    said.expect_success().out()
+}
+
+#[test]
+fn a_resolv_conf_that_is_something_else_gives_nothing() {
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    let link = |to: &'static str| move |file: &Path| symlink(to, file).expect("a link");
+    assert_eq!(resolver(&stage, "shadow", link("/etc/shadow")), NOTHING);
+    assert_eq!(resolver(&stage, "climber", link("../../../../../etc/shadow")), NOTHING);
+    assert_eq!(resolver(&stage, "magic", link("/proc/self/root/etc/shadow")), NOTHING);
+    assert_eq!(resolver(&stage, "round", link("resolv.conf")), NOTHING);
+    assert_eq!(resolver(&stage, "missing", |_| ()), NOTHING);
+    let folder = |file: &Path| std::fs::create_dir(file).expect("a folder");
+    assert_eq!(resolver(&stage, "folder", folder), NOTHING);
+    let fifo = |file: &Path| drop(run(Command::new("mkfifo").arg(file)).expect_success());
+    assert_eq!(resolver(&stage, "fifo", fifo), NOTHING);
+    let write = |text: String| move |file: &Path| std::fs::write(file, text).expect("a file");
+    let plain = resolver(&stage, "plain", write("nameserver 10.0.0.1\n".to_owned()));
+    assert_eq!(plain, "/etc/resolv.conf 20 nameserver 10.0.0.1\n\n");
+    let long = resolver(&stage, "long", write("#".repeat(10 << 20)));
+    assert!(long.starts_with("/etc/resolv.conf 65536 #"), "{}", &long[..60]);
+}
+
+/// CVE-2025-31133, CVE-2025-52565: a runtime that mounts what it finds under `/dev`.
+#[test]
+fn links_for_null_and_terminals_of_the_target_lead_nowhere() {
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    let dev = stage.path().join("dev");
+    std::fs::create_dir(&dev).expect("a folder in an own folder");
+    for name in ["null", "pts", "ptmx", "tty", "console"] {
+        symlink("/proc/sys/kernel/core_pattern", dev.join(name)).expect("a link");
+    }
+    let spec = stage.spec("links").option(&["--mount", &bind(&dev, "/fake", "rw")]);
+    let links = stage.containerd.run(&spec);
+    cover_dev(&links);
+    let words = ["sh", "-c", "test -c /dev/null && echo gone > /dev/null && ls /dev/pts && tty"];
+    let said = stage.session(&links, "general", &words);
+    assert_eq!(said.out(), "ptmx\nnot a tty\n", "{said}");
+    // What hides parts of /proc is a /dev/null as well.
+    let hidden = stage.session(&links, "general", &["probe", "show", "/proc/kcore", "/proc/keys"]);
+    let nothing = |line: &str| line.ends_with(" 0 ") || line.ends_with("ENOENT");
+    assert!(hidden.out().lines().all(nothing), "{hidden}");
+}
+
+/// Puts `/fake` over `/dev` of a container, as its root could if it were allowed to mount.
+fn cover_dev(container: &Container<'_>) {
+    let pid = container.pid().to_string();
+    let mut command = Command::new("nsenter");
+    command.args(["--target", &pid, "--mount", "--root=/", "--wd=/", "mount", "-c", "--rbind"]);
+    command.args([format!("/proc/{pid}/root/fake"), format!("/proc/{pid}/root/dev")]);
+    run(&mut command).expect_success();
+}
