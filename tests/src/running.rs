@@ -121,8 +121,18 @@ impl Running {
     }
 }
 
+/// What a program may take to end by itself when its test is over: longer than its tool's grace.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 impl Drop for Running {
     fn drop(&mut self) {
+        // Asked first: a program of ours that is killed cannot clear away what it has.
+        if let Ok(None) = self.child.try_wait()
+            && let Some(process) = Process::open(self.child.id())
+        {
+            process.signal(Signal::TERM);
+            process.wait(LAST_WORDS);
+        }
         // Both fail only when the program was waited for already.
         let _ = self.child.kill();
         let _ = self.child.wait();

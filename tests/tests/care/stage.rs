@@ -26,7 +26,8 @@ impl Serving {
         command.args(["serve", "--containerd"]).arg(containerd.socket());
         command.arg("--toolbox").arg(toolbox_tree());
         command.arg("--listen").arg(format!("unix:{}", folder.path().join("a.sock").display()));
-        let program = Running::start(command.args(options));
+        // Sessions that are left when a test ends are nobody's: the guard of the program waits.
+        let program = Running::start(command.args(["--grace", "0"]).args(options));
         let serving = Self { program, folder };
         until("the agent to serve", LIMIT, || serving.socket().exists());
         serving
