@@ -19,6 +19,8 @@ pub(super) enum Control {
     Memory,
     Pids,
     Cpu,
+    /// Which may be opened: a controller of v1, a program on any group of v2.
+    Devices,
     /// Ends all processes at once: any group of v2, or the freezer of v1.
     Kill,
 }
@@ -30,8 +32,14 @@ impl Control {
             Self::Memory => "memory",
             Self::Pids => "pids",
             Self::Cpu => "cpu",
+            Self::Devices => "devices",
             Self::Kill => "freezer",
         }
+    }
+
+    /// Whether a group of v2 has it only once the one above has handed it down.
+    pub(super) fn is_handed_down(self) -> bool {
+        matches!(self, Self::Memory | Self::Pids | Self::Cpu)
     }
 }
 
@@ -180,7 +188,7 @@ impl Hierarchy {
 }
 
 fn offered(place: &Place) -> Vec<Control> {
-    let all = [Control::Memory, Control::Pids, Control::Cpu, Control::Kill];
+    let all = [Control::Memory, Control::Pids, Control::Cpu, Control::Devices, Control::Kill];
     let listed = |control: &Control| place.controllers.iter().any(|name| name == control.as_str());
     match place.version {
         Version::V1 => all.into_iter().filter(listed).collect(),
@@ -188,7 +196,7 @@ fn offered(place: &Place) -> Vec<Control> {
     }
 }
 
-/// For each control one place, of version 2 where that has it; then what each place is used for.
+/// For each control one place, of version 2 where that has it, but for devices; then what each place is used for.
 fn choose<'a>(
     offers: &[(&'a Place, Vec<Control>)],
     limited: bool,
@@ -204,13 +212,18 @@ fn choose<'a>(
         (Control::Pids, limited),
         // Without it a session takes its share as any process does.
         (Control::Cpu, false),
+        // Without it a node of any disk in an image is that disk.
+        (Control::Devices, limited),
         // Without it processes are killed one by one.
         (Control::Kill, false),
     ] {
         if !limited && control != Control::Kill {
             continue;
         }
-        let Some((place, _)) = offers.iter().find(|(_, has)| has.contains(&control)) else {
+        let mut having = offers.iter().filter(|(_, has)| has.contains(&control));
+        // What a container's runtime has to say of devices is in version 1, where that has it.
+        let found = if control == Control::Devices { having.next_back() } else { having.next() };
+        let Some((place, _)) = found else {
             if required {
                 return Err(CgroupError::NoControl { what: control.as_str() });
             }
@@ -240,10 +253,10 @@ mod tests {
 
     #[test]
     fn a_hybrid_node_limits_by_version_1_and_kills_by_version_2() {
-        let places = ["memory", "pids", "cpu", "freezer"].map(v1);
+        let places = ["memory", "pids", "cpu", "devices", "freezer"].map(v1);
         let unified = unified();
         let mut offers: Vec<_> = places.iter().map(|place| (place, offered(place))).collect();
-        offers.push((&unified, vec![Control::Kill]));
+        offers.push((&unified, vec![Control::Devices, Control::Kill]));
         let chosen = choose(&offers, true).expect("enough");
         let names: Vec<_> = chosen
             .iter()
@@ -256,6 +269,7 @@ mod tests {
                 (name("memory"), &[Control::Memory][..]),
                 (name("pids"), &[Control::Pids][..]),
                 (name("cpu"), &[Control::Cpu][..]),
+                (name("devices"), &[Control::Devices][..]),
                 (name("unified"), &[Control::Kill][..]),
             ]
         );
@@ -264,7 +278,8 @@ mod tests {
     #[test]
     fn version_2_is_enough_where_it_has_everything() {
         let (unified, freezer) = (unified(), v1("freezer"));
-        let all = vec![Control::Memory, Control::Pids, Control::Cpu, Control::Kill];
+        let all =
+            vec![Control::Memory, Control::Pids, Control::Cpu, Control::Devices, Control::Kill];
         let offers = [(&freezer, vec![Control::Kill]), (&unified, all.clone())];
         assert_eq!(choose(&offers, true).expect("enough"), [(&unified, all)]);
         assert_eq!(choose(&offers, false).expect("enough"), [(&unified, vec![Control::Kill])]);
@@ -272,9 +287,14 @@ mod tests {
 
     #[test]
     fn what_cannot_be_limited_is_named() {
-        let memory = v1("memory");
-        let error = choose(&[(&memory, offered(&memory))], true).expect_err("no pids");
+        let (memory, pids) = (v1("memory"), v1("pids"));
+        let mut offers = vec![(&memory, offered(&memory))];
+        let error = choose(&offers, true).expect_err("no pids");
         assert_eq!(error.to_string(), "no writable control group here can limit pids");
+        offers.push((&pids, offered(&pids)));
+        let error = choose(&offers, true).expect_err("no devices");
+        assert_eq!(error.to_string(), "no writable control group here can limit devices");
+        assert!(choose(&offers, false).expect("nothing to limit").is_empty());
         assert!(choose(&[], false).is_err());
     }
 }

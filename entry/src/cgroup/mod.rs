@@ -3,6 +3,7 @@
 //! Below the agent's own groups, never the target's: what a session uses is not charged to the
 //! application, and cannot make the kernel kill it. Plain files; nothing here knows what a session is.
 
+mod devices;
 mod hierarchy;
 mod neighbours;
 mod owner;
@@ -37,6 +38,8 @@ pub enum CgroupError {
     Make { path: PathBuf, source: io::Error },
     #[error("cannot set {}", file.display())]
     Limit { file: PathBuf, source: io::Error },
+    #[error("cannot keep devices from the processes in {}", path.display())]
+    Devices { path: PathBuf, source: io::Error },
     #[error("cannot move a process into {}", path.display())]
     Move { path: PathBuf, source: io::Error },
     #[error("cannot end the processes in {}", path.display())]

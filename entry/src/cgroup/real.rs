@@ -134,3 +134,29 @@ fn limits_hold_where_there_are_controllers() {
     let closed = session.close().expect("closed");
     assert_eq!(closed.out_of_memory, Some(Resources::MEMORY));
 }
+
+/// Opens devices before it is in the group, to see that it could, and in it.
+const OPENS: &str = "\
+opens() { for node; do (: < \"$node\") 2>/dev/null && echo \"$node\"; done; }
+cd \"$1\" && mknod null c 1 3 && mknod kmsg c 1 11 && mknod block b 1 3
+opens null kmsg /dev/kmsg; echo --
+echo $$ > \"$0/cgroup.procs\" || exit
+opens null /dev/null /dev/zero /dev/full /dev/random /dev/urandom kmsg /dev/kmsg
+for order in ': < block' 'mknod another c 1 3'; do
+    LC_ALL=C sh -c \"$order\" 2>&1 | grep -o 'not permitted'
+done";
+
+#[test]
+fn no_device_but_those_of_a_session_opens_in_its_group() {
+    let Some(room) = Room::new("devices") else { return };
+    v2::limit(&room.0, Control::Devices, &Resources::default()).expect("a kernel with it");
+    // Where a test may make devices that are some.
+    let nodes = tempfile::tempdir_in("/dev").expect("a folder");
+    let mut shell = Command::new("sh");
+    let said = shell.args(["-c", OPENS]).arg(&room.0).arg(nodes.path()).output().expect("a shell");
+    let said = String::from_utf8_lossy(&said.stdout).replace('\n', " ");
+    let (before, inside) = said.split_once(" -- ").expect("two lists");
+    assert_eq!(before, "null kmsg /dev/kmsg");
+    let own = "null /dev/null /dev/zero /dev/full /dev/random /dev/urandom";
+    assert_eq!(inside, format!("{own} not permitted not permitted "));
+}

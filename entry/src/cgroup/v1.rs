@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use super::devices::ALLOWED;
 use super::hierarchy::Control;
 use super::resources::Resources;
 use super::session::{Descendants, signal_all, write};
@@ -31,6 +32,13 @@ pub(super) fn limit(
             // More than a group above allows, whose limit then is this one's too.
             let quota = optional(quota, io::ErrorKind::InvalidInput);
             optional(quota, io::ErrorKind::NotFound)
+        }
+        Control::Devices => {
+            write(path, "devices.deny", "a")?;
+            // What a group above has not is not given either; then nobody here could open it before.
+            let allow = |device| write(path, "devices.allow", device);
+            let allow = |device| optional(allow(device), io::ErrorKind::PermissionDenied);
+            ALLOWED.iter().try_for_each(allow)
         }
         Control::Kill => Ok(()),
     }

@@ -3,14 +3,18 @@
 //! A group that hands controllers down has no processes of its own (the root is the exception). So
 //! a daemon moves into a leaf beside its sessions, where their end is not its own.
 
+use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
+use super::devices;
 use super::hierarchy::{Control, Layout};
 use super::place::Place;
 use super::resources::Resources;
 use super::session::{Descendants, make, signal_all, write};
 use super::{CgroupError, counter, read};
+use crate::sys;
 
 /// Where a daemon itself goes.
 const LEAF: &str = "nsdebug-agent";
@@ -30,7 +34,9 @@ pub(super) fn offered(place: &Place) -> Vec<Control> {
     let has = read(place.directory.join("cgroup.controllers")).unwrap_or_default();
     let resources = [Control::Memory, Control::Pids, Control::Cpu];
     let listed = |control: &Control| has.split_whitespace().any(|name| name == control.as_str());
-    resources.into_iter().filter(listed).chain([Control::Kill]).collect()
+    // No controller: a program, that not every kernel takes, and not from everybody.
+    let devices = sys::load_device_filter(&devices::program()).is_ok().then_some(Control::Devices);
+    resources.into_iter().filter(listed).chain(devices).chain([Control::Kill]).collect()
 }
 
 /// Finds where sessions can be given `controls`, moving this process where `layout` allows it.
@@ -97,7 +103,7 @@ const SUBTREE: &str = "cgroup.subtree_control";
 
 /// Has the group at `path` give `controls` to those below it.
 pub(super) fn hand_down(path: &Path, controls: &[Control]) -> io::Result<()> {
-    for control in controls.iter().filter(|control| **control != Control::Kill) {
+    for control in controls.iter().filter(|control| control.is_handed_down()) {
         let handed = std::fs::write(path.join(SUBTREE), format!("+{}", control.as_str()));
         // Real-time processes anywhere keep the processor's controller from being used.
         if *control != Control::Cpu {
@@ -111,7 +117,7 @@ fn hands_down(path: &Path, controls: &[Control]) -> bool {
     let handed = read(path.join(SUBTREE)).unwrap_or_default();
     controls
         .iter()
-        .filter(|control| !matches!(control, Control::Kill | Control::Cpu))
+        .filter(|control| control.is_handed_down() && **control != Control::Cpu)
         .all(|control| handed.split_whitespace().any(|name| name == control.as_str()))
 }
 
@@ -133,8 +139,15 @@ pub(super) fn limit(
             let quota = resources.cpu.quota(PERIOD);
             optional(write(path, "cpu.max", format!("{quota} {PERIOD}")))
         }
+        Control::Devices => limit_devices(path)
+            .map_err(|source| CgroupError::Devices { path: path.to_owned(), source }),
         Control::Kill => Ok(()),
     }
+}
+
+fn limit_devices(path: &Path) -> io::Result<()> {
+    let filter = sys::load_device_filter(&devices::program())?;
+    sys::attach_device_filter(File::open(path)?.as_fd(), &filter)
 }
 
 /// A file that some kernels do not have.

@@ -6,9 +6,11 @@
 #![expect(unsafe_code, reason = "this module exists so that no other needs it")]
 
 mod descriptors;
+mod device_filter;
 mod mount;
 mod process;
 
 pub(crate) use descriptors::{close_from, close_none, inherited};
+pub(crate) use device_filter::{Instruction, attach_device_filter, load_device_filter};
 pub(crate) use mount::{Depth, restrict};
 pub(crate) use process::{Alone, Forked, default_sigpipe, fork, unshare_mounts, unshare_pids};

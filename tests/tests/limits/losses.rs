@@ -31,9 +31,9 @@ fn a_supervisor_that_is_killed_from_inside_takes_everything_along() {
     });
 }
 
-/// How many hierarchies a session may be in: memory, pids, cpu, and one to kill by.
+/// How many hierarchies a session may be in: memory, pids, cpu, devices, and one to kill by.
 fn spare_groups() -> usize {
-    4
+    5
 }
 
 #[test]
