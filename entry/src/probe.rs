@@ -15,7 +15,7 @@ use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces, set_no_n
 use crate::capability::{Capabilities, Capability};
 use crate::profile::Profile;
 use crate::sys::Depth;
-use crate::{privilege, root, seccomp, sys};
+use crate::{cgroup, privilege, root, seccomp, sys};
 
 /// What it takes to enter a target and to leave everything else behind, each with its reason.
 pub const ENTERING: [(Capability, &str); 6] = [
@@ -65,6 +65,11 @@ pub fn sealed_memory() -> io::Result<()> {
 /// All descriptors from one on can be closed, whoever opened them.
 pub fn close_range() -> io::Result<()> {
     sys::close_none()
+}
+
+/// A control group of version 2 can be kept from devices.
+pub fn device_filter() -> io::Result<()> {
+    cgroup::device_filter().map(drop)
 }
 
 /// The filter of a tool can be installed.

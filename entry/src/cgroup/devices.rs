@@ -4,8 +4,10 @@
 //! option of ours. Version 1 takes the list as text; version 2 a program, which is assembled here.
 
 use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
 
-use crate::sys::Instruction;
+use crate::sys::{Instruction, load_device_filter};
 
 /// A character device; with no minor number all of the major one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,8 +73,13 @@ const CHARACTER: i32 = 2;
 /// `BPF_DEVCG_ACC_MKNOD`, in the upper half.
 const MAKE: i32 = 1 << 16;
 
-/// The program that allows to open what is [`ALLOWED`], and nothing else.
-pub(super) fn program() -> Vec<Instruction> {
+/// The program in the kernel, for version 2.
+pub(crate) fn device_filter() -> io::Result<OwnedFd> {
+    load_device_filter(&program())
+}
+
+/// One that allows to open what is [`ALLOWED`], and nothing else.
+fn program() -> Vec<Instruction> {
     let word = |register, offset| Instruction::new(LOAD, (register, QUESTION), offset, 0);
     let mut program = vec![word(ACCESS, 0), word(MAJOR, 4), word(MINOR, 8)];
     for (mask, fine) in [(TYPE, CHARACTER), (MAKE, 0)] {

@@ -18,6 +18,7 @@ mod v2;
 use std::io;
 use std::path::PathBuf;
 
+pub(crate) use devices::device_filter;
 pub use hierarchy::{Cgroups, Layout};
 pub(crate) use neighbours::Neighbours;
 pub use resources::{BadCpu, BadMemory, Cpu, Memory, Resources};

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use super::devices;
+use super::devices::device_filter;
 use super::hierarchy::{Control, Layout};
 use super::place::Place;
 use super::resources::Resources;
@@ -35,7 +35,7 @@ pub(super) fn offered(place: &Place) -> Vec<Control> {
     let resources = [Control::Memory, Control::Pids, Control::Cpu];
     let listed = |control: &Control| has.split_whitespace().any(|name| name == control.as_str());
     // No controller: a program, that not every kernel takes, and not from everybody.
-    let devices = sys::load_device_filter(&devices::program()).is_ok().then_some(Control::Devices);
+    let devices = device_filter().is_ok().then_some(Control::Devices);
     resources.into_iter().filter(listed).chain(devices).chain([Control::Kill]).collect()
 }
 
@@ -146,7 +146,7 @@ pub(super) fn limit(
 }
 
 fn limit_devices(path: &Path) -> io::Result<()> {
-    let filter = sys::load_device_filter(&devices::program())?;
+    let filter = device_filter()?;
     sys::attach_device_filter(File::open(path)?.as_fd(), &filter)
 }
 

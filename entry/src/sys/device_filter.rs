@@ -45,10 +45,10 @@ const _: () = assert!(size_of::<Load>() == 48 && size_of::<Instruction>() == 8);
 /// What `BPF_PROG_ATTACH` reads.
 #[repr(C)]
 struct Attach {
-    target_fd: RawFd,
-    attach_bpf_fd: RawFd,
-    attach_type: u32,
-    attach_flags: u32,
+    target: RawFd,
+    program: RawFd,
+    kind: u32,
+    flags: u32,
 }
 
 const PROG_LOAD: libc::c_int = 5;
@@ -89,10 +89,10 @@ pub(crate) fn load_device_filter(program: &[Instruction]) -> io::Result<OwnedFd>
 /// there is that group.
 pub(crate) fn attach_device_filter(group: BorrowedFd<'_>, filter: &OwnedFd) -> io::Result<()> {
     let attach = Attach {
-        target_fd: group.as_raw_fd(),
-        attach_bpf_fd: filter.as_raw_fd(),
-        attach_type: CGROUP_DEVICE,
-        attach_flags: ALLOW_MULTI,
+        target: group.as_raw_fd(),
+        program: filter.as_raw_fd(),
+        kind: CGROUP_DEVICE,
+        flags: ALLOW_MULTI,
     };
     // SAFETY: the kernel reads as many bytes at the second argument as the third says, the size of
     // the struct there, which holds no pointers. Both descriptors are borrowed, so they are open.

@@ -170,3 +170,26 @@ fn a_tool_never_sees_the_processes_of_the_node() {
     let said = run(allowed.args(words)).expect_success();
     assert_eq!(said.out(), "nsdebug-session\nps\n", "{said}");
 }
+
+#[test]
+fn the_devices_of_a_session_open_and_do_what_they_do() {
+    on_site(|stage, site| {
+        let nodes = ["null", "zero", "full", "random", "urandom", "ptmx", "pts/ptmx"];
+        let nodes = nodes.map(|node| format!("/dev/{node}"));
+        let nodes: Vec<_> = nodes.iter().map(String::as_str).collect();
+        for profile in ["restricted", "baseline", "general", "netadmin"] {
+            for way in ["read", "write"] {
+                let said = stage.session(site, profile, &[&["probe", way], &nodes[..]].concat());
+                assert_eq!(said.out().matches(" done\n").count(), nodes.len(), "{profile}: {said}");
+            }
+            // The session's own terminal; and one more, whose other end is there and locked (EIO).
+            let mut command = stage.exec(site, &["--profile", profile, "-t", "-i"]);
+            let script = "echo a-terminal > /dev/tty; exec 3<> /dev/ptmx; probe read /dev/pts/0";
+            command.args(["--", "bash", "-c", script]);
+            let (code, shown) = Terminal::start(&command, 24, 80).finish();
+            assert_eq!(code, 0, "{profile}: {shown}");
+            assert!(shown.contains("a-terminal"), "{profile}: {shown}");
+            assert!(shown.contains("/dev/pts/0 errno-5"), "{profile}: {shown}");
+        }
+    });
+}

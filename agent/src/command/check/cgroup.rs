@@ -3,10 +3,15 @@
 use std::fs;
 use std::path::Path;
 
+use entry::probe;
+
 use super::Finding;
 
 /// What a session is limited by.
-const WANTED: [&str; 3] = ["memory", "pids", "cpu"];
+const WANTED: [&str; 4] = ["memory", "pids", "cpu", "devices"];
+
+/// Of version 2 a program, and no controller.
+const DEVICES: &str = "devices";
 
 /// Where the hierarchies are mounted everywhere.
 const ROOT: &str = "/sys/fs/cgroup";
@@ -14,12 +19,18 @@ const ROOT: &str = "/sys/fs/cgroup";
 pub(super) fn finding() -> Finding {
     let root = Path::new(ROOT);
     let unified = fs::read_to_string(root.join("cgroup.controllers"));
-    let (version, missing) = if let Ok(controllers) = unified {
-        ("v2", missing(&controllers))
+    let (version, mut has) = if let Ok(controllers) = unified {
+        ("v2", controllers)
     } else {
         let enabled = fs::read_to_string("/proc/cgroups").unwrap_or_default();
-        ("v1", missing(&mounted(root, &enabled)))
+        ("v1", mounted(root, &enabled))
     };
+    let beside = root.join("unified/cgroup.procs").exists();
+    if (version == "v2" || beside) && probe::device_filter().is_ok() {
+        has.push(' ');
+        has.push_str(DEVICES);
+    }
+    let missing = missing(&has);
     judge(version, &missing, can_kill(root, version))
 }
 
@@ -49,10 +60,12 @@ fn judge(version: &str, missing: &[&str], can_kill: bool) -> Finding {
     let what = "control groups";
     if !missing.is_empty() {
         let names = missing.join(", ");
-        return Finding::warn(
-            what,
-            format!("{version} without {names}: sessions are not limited by it"),
-        );
+        let means = if *missing == ["cpu"] {
+            "sessions are not limited by it"
+        } else {
+            "a toolbox needs --no-session-cgroup, and then no session is limited in anything, nor kept from devices that an image has nodes of"
+        };
+        return Finding::warn(what, format!("{version} without {names}: {means}"));
     }
     if !can_kill {
         let text = format!(
@@ -70,11 +83,12 @@ mod tests {
 
     #[test]
     fn what_cannot_be_limited_is_named() {
-        assert_eq!(missing("cpuset cpu io memory pids\n"), [""; 0]);
-        assert_eq!(missing("cpuset memory"), ["pids", "cpu"]);
+        assert_eq!(missing("cpuset cpu io memory pids\n devices"), [""; 0]);
+        assert_eq!(missing("cpuset memory"), ["pids", "cpu", "devices"]);
         let found = judge("v2", &["pids"], true);
         assert_eq!(found.verdict, Verdict::Warn);
-        assert!(found.text.contains("without pids"), "{found}");
+        assert!(found.text.contains("without pids: a toolbox needs --no-"), "{found}");
+        assert!(judge("v2", &["cpu"], true).text.contains("not limited by it"));
         assert_eq!(judge("v1", &[], true).verdict, Verdict::Ok);
         assert_eq!(judge("v1", &[], false).verdict, Verdict::Warn);
     }
