@@ -150,6 +150,10 @@ pub fn run(args: ExecArgs) -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             complain(&error);
+            if let Some(hint) = error.hint() {
+                // Nothing to do where stderr is closed.
+                let _ = writeln!(io::stderr(), "hint: {hint}");
+            }
             ExitCode::from(error.exit_code())
         }
     }

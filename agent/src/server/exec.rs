@@ -249,7 +249,8 @@ impl From<StartError> for Refusal {
                     ours if ours.exit_code() != 125 => Reason::BadRequest,
                     _ => Reason::InternalError,
                 };
-                Self::new(reason, chain(&error)).with_exit_code(error.exit_code())
+                let hint = error.hint().map_or_else(String::new, |hint| format!("; {hint}"));
+                Self::new(reason, chain(&error) + &hint).with_exit_code(error.exit_code())
             }
         }
     }

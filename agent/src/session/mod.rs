@@ -5,6 +5,7 @@
 
 pub mod audit;
 mod care;
+mod confined;
 mod ending;
 mod error;
 mod launcher;
