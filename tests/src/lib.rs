@@ -20,6 +20,7 @@ mod containerd;
 mod cri;
 mod docker;
 mod image;
+pub mod kernel;
 mod network;
 mod node;
 mod process;

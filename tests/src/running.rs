@@ -87,6 +87,12 @@ impl Running {
         Process::open(self.child.id()).is_none_or(|process| process.wait(Duration::ZERO))
     }
 
+    /// Wait for the end; false when the time was up.
+    pub(crate) fn wait_until_ended(&self, limit: Duration) -> bool {
+        let in_time = Process::open(self.child.id()).is_none_or(|process| process.wait(limit));
+        in_time && self.stdout.wait_for_end(DRAIN_LIMIT) && self.stderr.wait_for_end(DRAIN_LIMIT)
+    }
+
     /// Ask the program to end, and insist once `patience` is over.
     pub(crate) fn end(&self, patience: Duration) {
         if let Some(process) = Process::open(self.child.id()) {
