@@ -16,24 +16,36 @@ RELEASED := $(ALL) --release --target $(HOST)
 build test bench: export CARGO_TARGET_$(shell echo $(HOST) | tr a-z- A-Z_)_RUSTFLAGS := -C target-feature=+crt-static -C relocation-model=static
 
 .DEFAULT_GOAL := help
-.PHONY: help prerequisites build demo test check bench image lint clean
+.PHONY: help prerequisites cluster-prerequisites build demo cluster cluster-down test e2e check bench image lint clean
 
 help: ## list these tasks
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 prerequisites: ## install what tests and demo need and this machine lacks
 	@tests/prerequisites
 
+cluster-prerequisites: prerequisites ## build the programs of a one-node Kubernetes, once, into a cache
+	@tests/prerequisites --cluster
+
 build: ## build the programs into target/release
 	$(CARGO) build $(RELEASED)
-	@mkdir -p target/release && cp -f $(addprefix target/$(HOST)/release/,nsdebug-agent kubectl-nsdebug demo) target/release/
+	@mkdir -p target/release && cp -f $(addprefix target/$(HOST)/release/,nsdebug-agent kubectl-nsdebug cluster demo) target/release/
 
 demo: prerequisites build ## show it: tools a container does not have, inside a real container
 	@target/release/demo
 
+cluster: cluster-prerequisites build ## start a one-node Kubernetes on this machine, apart from it, and say how to use it
+	@target/release/cluster up target/cluster
+
+cluster-down: ## end that Kubernetes and leave nothing of it
+	@target/release/cluster down target/cluster
+
 test: prerequisites build ## run all tests, with the programs as they are released
 	image/test.py
 	$(CARGO) test $(RELEASED) -- --test-threads $(TEST_THREADS)
+
+e2e: cluster-prerequisites build ## run the tests on a real Kubernetes, on both containerds
+	CI=$${CI:-e2e} $(CARGO) test $(RELEASED) --test cluster --test cluster_end -- --test-threads $(TEST_THREADS)
 
 check: ## format, lints, unit tests; no root and nothing installed
 	$(CARGO) fmt --all --check

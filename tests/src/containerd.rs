@@ -13,7 +13,7 @@ use crate::wait::patiently;
 use crate::{PAUSE_IMAGE, image};
 
 /// Chooses the version for tests that do not care: `1.6` or `2.2`.
-const VERSION_VARIABLE: &str = "NSDEBUG_TEST_CONTAINERD";
+pub(crate) const VERSION_VARIABLE: &str = "NSDEBUG_TEST_CONTAINERD";
 /// It takes half a second on an idle machine.
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// As long as containerd itself gives its plugins to close.
@@ -42,6 +42,14 @@ impl Version {
         }
     }
 
+    /// As the environment spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::V1_6 => "1.6",
+            Self::V2_2 => "2.2",
+        }
+    }
+
     pub(crate) fn program(self, name: &str) -> PathBuf {
         match self {
             Self::V1_6 => find_program(name).unwrap_or_else(|| Path::new("/usr/bin").join(name)),
@@ -49,17 +57,18 @@ impl Version {
         }
     }
 
-    fn config(self, folder: &str) -> String {
-        let (template, name) = match self {
-            Self::V1_6 => (include_str!("containerd-1.6.toml"), "1.6"),
-            Self::V2_2 => (include_str!("containerd-2.2.toml"), "2.2"),
+    pub(crate) fn config(self, folder: &str) -> String {
+        let template = match self {
+            Self::V1_6 => include_str!("containerd-1.6.toml"),
+            Self::V2_2 => include_str!("containerd-2.2.toml"),
         };
-        assert!(!folder.contains('"'), "a folder that TOML {name} would misread: {folder}");
+        assert!(!folder.contains('"'), "a folder that TOML would misread: {folder}");
         template.replace("@FOLDER@", folder).replace("@PAUSE@", PAUSE_IMAGE)
     }
 }
 
-fn cache() -> PathBuf {
+/// Where what is built once for all checkouts lies.
+pub(crate) fn cache() -> PathBuf {
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
     std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home).unwrap_or_default()
 }
@@ -199,7 +208,7 @@ impl Drop for Containerd {
 }
 
 /// `PATH` with `folder` before all others.
-fn path_with(folder: &Path) -> std::ffi::OsString {
+pub(crate) fn path_with(folder: &Path) -> std::ffi::OsString {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/sbin", "/sbin"].map(PathBuf::from);
     let folders = [folder.to_owned()].into_iter().chain(std::env::split_paths(&path)).chain(system);

@@ -81,6 +81,35 @@ pub(crate) fn archive(folder: &Path) -> PathBuf {
     archive
 }
 
+/// What an image is beside its files.
+pub(crate) struct Recipe<'r> {
+    pub(crate) tag: &'r str,
+    pub(crate) entrypoint: &'r [&'r str],
+    pub(crate) user: &'r str,
+}
+
+/// An archive of one image, whose files are those called `names` in `FOLDER/NAME`.
+pub(crate) fn pack_image(folder: &Path, name: &str, names: &[&str], recipe: &Recipe) -> PathBuf {
+    let file = |ending: &str| format!("{name}.{ending}");
+    let layer = folder.join(file("layer"));
+    pack(&layer, &folder.join(name), names);
+    let layer_digest = digest(&std::fs::read(&layer).expect("the layer was just written"));
+    let Recipe { tag, entrypoint, user } = recipe;
+    let config = json!({
+        "architecture": architecture(),
+        "os": "linux",
+        "config": { "Entrypoint": entrypoint, "Env": ["PATH=/"], "User": user },
+        "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{layer_digest}")] },
+    });
+    write_json(&folder.join(file("json")), &config);
+    let manifest =
+        json!([{ "Config": file("json"), "RepoTags": [tag], "Layers": [file("layer")] }]);
+    write_json(&folder.join("manifest.json"), &manifest);
+    let archive = folder.join(file("tar"));
+    pack(&archive, folder, &["manifest.json", &file("json"), &file("layer")]);
+    archive
+}
+
 fn write_json(path: &Path, value: &serde_json::Value) {
     std::fs::write(path, value.to_string()).expect("a file in an own folder");
 }
@@ -92,7 +121,7 @@ fn pack(archive: &Path, folder: &Path, names: &[&str]) {
     run(tar.arg("-C").arg(folder).args(names)).expect_success();
 }
 
-fn digest(bytes: &[u8]) -> String {
+pub(crate) fn digest(bytes: &[u8]) -> String {
     let mut text = String::new();
     for byte in Sha256::digest(bytes) {
         write!(text, "{byte:02x}").expect("a string takes everything");

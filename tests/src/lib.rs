@@ -15,6 +15,7 @@
 mod captured;
 mod certificates;
 mod cgroup;
+mod cluster;
 mod container;
 mod containerd;
 mod cri;
@@ -36,6 +37,7 @@ mod wait;
 
 pub use certificates::{Certificate, CertificateFiles, Certificates};
 pub use cgroup::control_groups;
+pub use cluster::{Cluster, DISTROLESS_IMAGE, Daemon, SharedCluster};
 pub use container::{Container, IdMap, RunSpec};
 pub use containerd::{Containerd, Version};
 pub use cri::{NamespaceMode, Pod, PodSpec, Pods};

@@ -3,8 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use rustix::mount::{UnmountFlags, unmount};
 
 use crate::cgroup;
 use crate::container::namespace_link;
@@ -111,10 +113,17 @@ fn mount_table() -> String {
 }
 
 /// Every place where something is mounted, in the order of mounting.
-pub(crate) fn mount_points() -> Vec<PathBuf> {
+fn mount_points() -> Vec<PathBuf> {
     let table = mount_table();
     let points = table.lines().filter_map(|line| line.split(' ').nth(4));
     points.map(|point| PathBuf::from(point.replace("\\040", " "))).collect()
+}
+
+pub(crate) fn unmount_below(folder: &Path) {
+    // The last mount is on top.
+    for mount in mount_points().iter().rev().filter(|mount| mount.starts_with(folder)) {
+        let _ = unmount(mount, UnmountFlags::DETACH);
+    }
 }
 
 /// Which file system `/proc` is, and which process is its first: another mount on top would change either.

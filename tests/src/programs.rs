@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::containerd::VERSION_VARIABLE;
+
 /// Names a folder to take the programs from instead: the tests can run against a released build.
 const PROGRAMS_VARIABLE: &str = "NSDEBUG_PROGRAMS";
 
@@ -14,6 +16,14 @@ pub fn agent() -> Command {
 /// `kubectl-nsdebug`, to be given arguments.
 pub fn plugin() -> Command {
     program("kubectl-nsdebug")
+}
+
+/// `cluster`, which keeps a Kubernetes for the tests.
+pub(crate) fn cluster() -> Command {
+    let mut command = program("cluster");
+    // It chooses as this process would.
+    command.envs(std::env::vars_os().filter(|(name, _)| name == VERSION_VARIABLE));
+    command
 }
 
 fn program(name: &str) -> Command {
@@ -33,7 +43,8 @@ fn program(name: &str) -> Command {
     command
 }
 
-fn folder() -> PathBuf {
+/// Where our programs are.
+pub(crate) fn folder() -> PathBuf {
     std::env::var_os(PROGRAMS_VARIABLE).map_or_else(profile_folder, PathBuf::from)
 }
 

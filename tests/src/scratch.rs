@@ -10,15 +10,14 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::node::NodeSnapshot;
 use crate::process::{Process, all_pids, arguments};
-use crate::{cgroup, node};
+use crate::{cgroup, cluster, node};
 
-const PREFIX: &str = "nsdebug-test-";
+pub(crate) const PREFIX: &str = "nsdebug-test-";
 /// Held with a lock for as long as the owner lives; the kernel lets go when it dies, however it dies.
 const OWNER_LOCK: &str = "owner.lock";
 /// Taken shared by every test that starts something, exclusively by one that compares the node.
@@ -139,10 +138,11 @@ fn sweep() {
 
 fn clear(folder: &Path) {
     let Some(name) = folder.file_name().and_then(|name| name.to_str()) else { return };
+    cluster::take_down(folder);
     let sockets = shim_sockets(folder);
     kill_marked(folder);
     cgroup::remove(name);
-    unmount_below(folder);
+    node::unmount_below(folder);
     for socket in sockets {
         // Gone already where its shim ended in peace.
         let _ = std::fs::remove_file(socket);
@@ -171,12 +171,5 @@ fn kill_marked(folder: &Path) {
             process.signal(Signal::KILL);
             process.wait(DEATH_LIMIT);
         }
-    }
-}
-
-fn unmount_below(folder: &Path) {
-    // The last mount is on top.
-    for mount in node::mount_points().iter().rev().filter(|mount| mount.starts_with(folder)) {
-        let _ = unmount(mount, UnmountFlags::DETACH);
     }
 }
