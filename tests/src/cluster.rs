@@ -106,6 +106,10 @@ impl Cluster {
 
     /// End the cluster of a folder, or what is left of it, and remove the folder.
     pub fn end(folder: &Path) {
+        if start::version_of(folder).is_none() {
+            // Nothing of ours: what else may be in there is not for us to remove.
+            return;
+        }
         take_down(folder);
         // What cannot be removed is said by whoever looks for it.
         let _ = std::fs::remove_dir_all(folder);

@@ -16,7 +16,7 @@ pub const DISTROLESS_IMAGE: &str = "localhost/nsdebug/distroless-like:1";
 const DNS_IMAGE: &str = "localhost/nsdebug/coredns:1";
 /// Distroless' own `nonroot`.
 const NONROOT: &str = "65532";
-const USERS: &str = "root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n";
+const USERS: &str = "root:x:0:0::/:/sbin/nologin\nnonroot:x:65532:65532::/:/sbin/nologin\n";
 
 /// Put every image that a cluster starts with into its containerd.
 pub(super) fn load_all(layout: &Layout, load: impl Fn(&Path)) {

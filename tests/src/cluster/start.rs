@@ -55,8 +55,9 @@ pub(super) fn start(cluster: &Cluster, say: &dyn Fn(&str)) {
 
 /// Make everything that is there before the first process.
 pub(super) fn prepare(layout: &Layout, version: Version) -> Holder {
-    layout.make_folders();
+    // Whatever happens next, this marks the folder as a cluster's.
     layout.write("version", version.name());
+    layout.make_folders();
     make_cgroups(&layout.name());
     authority::make(&layout.path("certificates"));
     for (user, ..) in authority::MEMBERS {
@@ -130,11 +131,8 @@ fn api_answers(cluster: &Cluster) {
 /// Wait for a server; one that has ended is not waited for.
 fn answers(cluster: &Cluster, daemon: Daemon, limit: Duration, mut asked: impl FnMut() -> bool) {
     let ended = || cluster.process_of(daemon).is_none();
-    let answers = patiently(limit, || match asked() {
-        true => Some(true),
-        false => ended().then_some(false),
-    });
-    assert_eq!(answers, Some(true), "{} says:\n{}", daemon.name(), cluster.log(daemon));
+    let over = patiently(limit, || if asked() { Some(true) } else { ended().then_some(false) });
+    assert_eq!(over, Some(true), "{} says:\n{}", daemon.name(), cluster.log(daemon));
 }
 
 /// A pod can be made only once its namespace has a service account, so this is repeated.
@@ -163,7 +161,7 @@ fn described(cluster: &Cluster) -> String {
     format!("{pods}\n{events}\n{}", cluster.log(Daemon::Kubelet))
 }
 
-/// Where a folder holds a cluster that runs: which containerd it has.
+/// Where a folder is a cluster's: which containerd it has.
 pub(super) fn version_of(folder: &Path) -> Option<Version> {
     let name = std::fs::read_to_string(folder.join("version")).ok()?;
     Version::ALL.into_iter().find(|version| version.name() == name.trim())
