@@ -6,6 +6,8 @@
 //! protocol `v5.channel.k8s.io`, and the server ends with one `Status` and a close with code 1000.
 //! Nothing here reads a socket or a clock: see `agent` and `kubectl-plugin` for both ends.
 
+pub mod api;
+pub mod forward;
 pub mod frame;
 pub mod header;
 pub mod limits;
@@ -15,6 +17,8 @@ mod request;
 mod session;
 mod status;
 
+pub use api::ApiTarget;
+pub use forward::Forwarded;
 pub use name::{BadName, ContainerPrefix, Label, ObjectName};
 pub use path::SessionTarget;
 pub use request::{BadRequest, ExecRequest};

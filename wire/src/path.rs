@@ -9,6 +9,8 @@ pub enum SessionTarget {
     Container(ContainerPrefix),
     /// A container of a pod on this node; which one is said in the query.
     Pod { namespace: Label, name: ObjectName },
+    /// The node that the agent is on.
+    Node,
 }
 
 impl SessionTarget {
@@ -17,12 +19,16 @@ impl SessionTarget {
     /// The route of [`Self::Pod`], in the spelling of axum.
     pub const POD_ROUTE: &str = "/v1/namespaces/{namespace}/pods/{name}/exec";
 
+    /// The route of [`Self::Node`].
+    pub const NODE_ROUTE: &str = "/v1/node/exec";
+
     /// The path to `GET`. No name can hold a character that needs encoding.
     #[must_use]
     pub fn path(&self) -> String {
         match self {
             Self::Container(id) => format!("/v1/containers/{id}/exec"),
             Self::Pod { namespace, name } => format!("/v1/namespaces/{namespace}/pods/{name}/exec"),
+            Self::Node => Self::NODE_ROUTE.to_owned(),
         }
     }
 }

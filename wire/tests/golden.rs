@@ -1,7 +1,7 @@
 //! The bytes on the wire, written down: a change here breaks every client that is out there.
 
 use wire::frame::{self, Channel, FromClient, FromServer, Protocol, Size};
-use wire::{Ending, ExecRequest, Exit, SessionTarget, Status};
+use wire::{ApiTarget, Ending, ExecRequest, Exit, Forwarded, SessionTarget, Status, forward};
 
 #[test]
 fn frames() {
@@ -25,6 +25,42 @@ fn paths() {
         name: "api-0".parse().expect("a name"),
     };
     assert_eq!(pod.path(), "/v1/namespaces/shop/pods/api-0/exec");
+    assert_eq!(SessionTarget::Node.path(), "/v1/node/exec");
+}
+
+#[test]
+fn paths_of_the_api() {
+    let pod = ApiTarget::Pod {
+        namespace: "shop".parse().expect("a label"),
+        name: "api-0".parse().expect("a name"),
+    };
+    assert_eq!(pod.path(), "/apis/nsdebug.dev/v1alpha1/namespaces/shop/pods/api-0/exec");
+    let node = ApiTarget::Node { name: "n1".parse().expect("a name") };
+    assert_eq!(node.path(), "/apis/nsdebug.dev/v1alpha1/nodes/n1/exec");
+}
+
+#[test]
+fn what_a_gateway_vouches_for() {
+    assert_eq!(forward::CONNECT_PATH, "/connect");
+    assert_eq!(forward::CONNECT_PROTOCOL, "nsdebug-agent");
+    assert_eq!(forward::AUDIENCE, "nsdebug-gateway");
+    let forwarded = Forwarded {
+        user: "jos\u{e9} 1%".to_owned(),
+        audit_id: "a-1".to_owned(),
+        pod_uid: Some("u-1".to_owned()),
+        container_id: Some("0123abcd".parse().expect("an ID")),
+        host_target: true,
+        max_profile: "general".to_owned(),
+    };
+    let fields = [
+        ("nsdebug-user", "jos%C3%A9%201%25"),
+        ("audit-id", "a-1"),
+        ("nsdebug-max-profile", "general"),
+        ("nsdebug-pod-uid", "u-1"),
+        ("nsdebug-container-id", "0123abcd"),
+        ("nsdebug-host-target", "allowed"),
+    ];
+    assert_eq!(forwarded.fields(), fields.map(|(name, value)| (name, value.to_owned())));
 }
 
 #[test]

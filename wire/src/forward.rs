@@ -1,0 +1,160 @@
+//! Between a gateway and an agent: how the agent comes in, and what the gateway vouches for.
+//!
+//! The agent dials and asks for [`CONNECT_PATH`] with its token; after `101` the roles turn, and the
+//! gateway asks over that connection. The fields of [`Forwarded`] mean something there and nowhere
+//! else: on any other connection they are a stranger's words.
+
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+
+use crate::name::ContainerPrefix;
+
+/// Where an agent offers its connection, by `POST`.
+pub const CONNECT_PATH: &str = "/connect";
+
+/// The protocol in `Upgrade:` of that request and of its answer.
+pub const CONNECT_PROTOCOL: &str = "nsdebug-agent";
+
+/// Whom the token of an agent is meant for; a token for the API server opens nothing here.
+pub const AUDIENCE: &str = "nsdebug-gateway";
+
+/// On `POST /connect`: which node the agent believes to be on. Only compared with its token.
+pub const NODE: &str = "nsdebug-node";
+
+/// Who asks, percent-encoded.
+pub const USER: &str = "nsdebug-user";
+
+/// What joins the records of everybody a request passed, as Kubernetes names it.
+pub const AUDIT_ID: &str = "audit-id";
+
+const POD_UID: &str = "nsdebug-pod-uid";
+const CONTAINER_ID: &str = "nsdebug-container-id";
+const HOST_TARGET: &str = "nsdebug-host-target";
+const MAX_PROFILE: &str = "nsdebug-max-profile";
+
+/// The only value of [`HOST_TARGET`].
+const ALLOWED: &str = "allowed";
+
+/// What a header field cannot carry; `%` so that decoding is exact.
+const ENCODED: &AsciiSet = &CONTROLS.add(b'%').add(b' ');
+
+/// What the gateway found out and the agent relies on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forwarded {
+    pub user: String,
+    pub audit_id: String,
+    /// The pod that was meant, where it is one: another of the same name may have taken its place.
+    pub pod_uid: Option<String>,
+    /// Where the container ran when the API server was asked.
+    pub container_id: Option<ContainerPrefix>,
+    /// The user may enter what is worth as much as the node.
+    pub host_target: bool,
+    /// The profile that was reviewed; the session gets no more.
+    pub max_profile: String,
+}
+
+/// Why a request over a gateway's connection is not one of a gateway.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadForward {
+    #[error("the gateway did not say `{field}`")]
+    Missing { field: &'static str },
+    #[error("the gateway's `{field}` cannot be read")]
+    Unreadable { field: &'static str },
+}
+
+impl Forwarded {
+    /// The header fields, whose values are ASCII without controls.
+    #[must_use]
+    pub fn fields(&self) -> Vec<(&'static str, String)> {
+        let Self { user, audit_id, pod_uid, container_id, host_target, max_profile } = self;
+        let encoded = |text: &str| utf8_percent_encode(text, ENCODED).to_string();
+        let mut fields = vec![
+            (USER, encoded(user)),
+            (AUDIT_ID, encoded(audit_id)),
+            (MAX_PROFILE, encoded(max_profile)),
+        ];
+        fields.extend(pod_uid.as_ref().map(|uid| (POD_UID, encoded(uid))));
+        fields.extend(container_id.as_ref().map(|id| (CONTAINER_ID, id.to_string())));
+        if *host_target {
+            fields.push((HOST_TARGET, ALLOWED.to_owned()));
+        }
+        fields
+    }
+
+    /// Reads the fields; `field` gives the only value of a name.
+    pub fn read<'a>(field: impl Fn(&str) -> Option<&'a [u8]>) -> Result<Self, BadForward> {
+        let optional = |name: &'static str| {
+            let unreadable = BadForward::Unreadable { field: name };
+            let Some(value) = field(name) else { return Ok(None) };
+            let text = std::str::from_utf8(value).map_err(|_| unreadable.clone())?;
+            let text = percent_decode_str(text).decode_utf8().map_err(|_| unreadable.clone())?;
+            if text.is_empty() { Err(unreadable) } else { Ok(Some(text.into_owned())) }
+        };
+        let required = |name| optional(name)?.ok_or(BadForward::Missing { field: name });
+        let unreadable = |field| BadForward::Unreadable { field };
+        let container_id = optional(CONTAINER_ID)?
+            .map(|id| id.parse().map_err(|_| unreadable(CONTAINER_ID)))
+            .transpose()?;
+        let host_target = match optional(HOST_TARGET)?.as_deref() {
+            None => false,
+            Some(ALLOWED) => true,
+            Some(_) => return Err(unreadable(HOST_TARGET)),
+        };
+        Ok(Self {
+            user: required(USER)?,
+            audit_id: required(AUDIT_ID)?,
+            pod_uid: optional(POD_UID)?,
+            container_id,
+            host_target,
+            max_profile: required(MAX_PROFILE)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forwarded() -> Forwarded {
+        Forwarded {
+            user: "jürgen\n100% @example".to_owned(),
+            audit_id: "a-1".to_owned(),
+            pod_uid: Some("uid-1".to_owned()),
+            container_id: Some("0123abcd".parse().expect("an ID")),
+            host_target: true,
+            max_profile: "general".to_owned(),
+        }
+    }
+
+    fn read(fields: &[(&'static str, String)]) -> Result<Forwarded, BadForward> {
+        Forwarded::read(|name| {
+            fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_bytes())
+        })
+    }
+
+    #[test]
+    fn what_is_forwarded_survives_the_way() {
+        let bare =
+            Forwarded { pod_uid: None, container_id: None, host_target: false, ..forwarded() };
+        for forwarded in [forwarded(), bare] {
+            let fields = forwarded.fields();
+            let plain = |(_, value): &(_, String)| value.bytes().all(|b| b.is_ascii_graphic());
+            assert!(fields.iter().all(plain), "{fields:?}");
+            assert_eq!(read(&fields), Ok(forwarded));
+        }
+    }
+
+    #[test]
+    fn nothing_is_assumed_of_what_is_not_said() {
+        let bare =
+            Forwarded { pod_uid: None, container_id: None, host_target: false, ..forwarded() };
+        let all = bare.fields();
+        for left_out in 0..all.len() {
+            let mut fields = all.clone();
+            let (field, _) = fields.remove(left_out);
+            assert_eq!(read(&fields), Err(BadForward::Missing { field }));
+        }
+        let mut fields = all;
+        fields.push((HOST_TARGET, "yes".to_owned()));
+        assert_eq!(read(&fields), Err(BadForward::Unreadable { field: HOST_TARGET }));
+    }
+}
