@@ -1,5 +1,7 @@
 //! What `serve` is told, from flags and environment to values that cannot contradict each other.
 
+mod gateways;
+
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
@@ -10,8 +12,10 @@ use clap::ValueEnum;
 use clap::builder::BoolishValueParser;
 use entry::Profile;
 
+pub use gateways::GatewayArgs;
+
 use crate::limits::{LimitArgs, SessionLimits};
-use crate::listen::CertificateFiles;
+use crate::listen::{CertificateFiles, Gateways};
 use crate::session::{Lifetime, Policy, Span};
 
 /// Where containerd listens everywhere.
@@ -54,6 +58,9 @@ pub struct ServeArgs {
     /// Who signs the certificates of clients that may connect, PEM
     #[arg(long, env = "NSDEBUG_CLIENT_CA", value_name = "FILE", requires = "tls_cert")]
     client_ca: Option<PathBuf>,
+
+    #[command(flatten)]
+    gateways: GatewayArgs,
 
     /// Whose tools sessions run
     #[arg(long, env = "NSDEBUG_TOOLS", value_enum, default_value = "toolbox")]
@@ -124,6 +131,7 @@ pub struct CareArgs {
 pub struct Config {
     pub unix: Vec<PathBuf>,
     pub tls: Option<TlsConfig>,
+    pub gateways: Option<Gateways>,
     pub policy: Policy,
     pub containerd: PathBuf,
     pub grace: Duration,
@@ -174,6 +182,8 @@ pub enum BadConfig {
     NoCertificate,
     #[error("--tls-cert is given and no --listen HOST:PORT uses it")]
     UnusedCertificate,
+    #[error("--gateway with --tools host would give users of the cluster the node's own tools")]
+    HostToolsForGateways,
 }
 
 impl FromStr for ListenAddress {
@@ -200,6 +210,7 @@ impl TryFrom<ServeArgs> for Config {
             tls_cert,
             tls_key,
             client_ca,
+            gateways,
             tools,
             toolbox,
             max_profile,
@@ -229,6 +240,7 @@ impl TryFrom<ServeArgs> for Config {
             (None, false) => return Err(BadConfig::NoCertificate),
             (Some(_), true) => return Err(BadConfig::UnusedCertificate),
         };
+        let gateways = gateways.resolve(tools)?;
         let grace = Duration::from_secs(grace.into());
         let policy = match tools {
             Tools::Host => Policy::Host,
@@ -240,7 +252,7 @@ impl TryFrom<ServeArgs> for Config {
         };
         let limits = limits.of(tools == Tools::Toolbox);
         let care = care.into();
-        Ok(Self { unix, tls, policy, containerd, grace, max_sessions, limits, care })
+        Ok(Self { unix, tls, gateways, policy, containerd, grace, max_sessions, limits, care })
     }
 }
 
@@ -275,6 +287,18 @@ mod tests {
         let both = [&files[..], &["--listen", "127.0.0.1:0", "--listen", "unix:/a"]].concat();
         let config = config(&both).expect("a configuration");
         assert_eq!((config.unix.len(), config.tls.map(|tls| tls.addresses.len())), (1, Some(1)));
+    }
+
+    #[test]
+    fn gateways_are_dialled_with_a_ca_and_a_token_and_never_get_the_nodes_tools() {
+        let gateway = ["--gateway=gw.nsdebug.svc:9443"];
+        let error = config(&gateway).expect_err("neither CA nor token");
+        assert!(error.contains("--gateway-ca") && error.contains("--token-file"), "{error}");
+        let all = [&gateway[..], &["--gateway-ca=ca", "--token-file=token"]].concat();
+        let gateways = config(&all).expect("a configuration").gateways.expect("gateways");
+        assert_eq!((gateways.names.len(), gateways.connections), (1, 2));
+        let error = config(&[&all[..], &["--tools=host"]].concat()).expect_err("too much");
+        assert!(error.contains("--tools host"), "{error}");
     }
 
     #[test]

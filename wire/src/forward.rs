@@ -6,6 +6,7 @@
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
+use crate::header::AUDIT_ID;
 use crate::name::ContainerPrefix;
 
 /// Where an agent offers its connection, by `POST`.
@@ -22,9 +23,6 @@ pub const NODE: &str = "nsdebug-node";
 
 /// Who asks, percent-encoded.
 pub const USER: &str = "nsdebug-user";
-
-/// What joins the records of everybody a request passed, as Kubernetes names it.
-pub const AUDIT_ID: &str = "audit-id";
 
 const POD_UID: &str = "nsdebug-pod-uid";
 const CONTAINER_ID: &str = "nsdebug-container-id";

@@ -48,7 +48,7 @@ enum Command {
     Exec(Box<exec::ExecArgs>),
     /// Serve sessions on sockets of this node
     #[command(after_help = EXIT_CODES)]
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// List the sessions that an agent on this node serves
     #[command(after_help = EXIT_CODES)]
     Sessions(sessions::SessionsArgs),
@@ -74,7 +74,7 @@ pub fn run(cli: Cli) -> ExitCode {
     logging::start(logging, Targets::new().with_default(level));
     match command {
         Command::Exec(args) => exec::run(*args),
-        Command::Serve(args) => serve::run(args),
+        Command::Serve(args) => serve::run(*args),
         Command::Check(args) => check::run(&args),
         Command::Sessions(args) => sessions::list(&args),
         Command::Kill(args) => sessions::kill(&args),

@@ -56,7 +56,8 @@ pub fn run(args: ServeArgs) -> ExitCode {
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
-    let Config { unix, tls, policy, containerd, grace, max_sessions, limits, care } = config;
+    let Config { unix, tls, gateways, policy, containerd, grace, max_sessions, limits, care } =
+        config;
     let CareConfig { max_sessions_per_caller, lifetime, audit_log } = care;
     let audit = audit_log.map_or_else(|| Ok(Audit::to_stderr()), |path| Audit::to_file(&path))?;
     let image = HelperImage::sealed_copy(Path::new("/proc/self/exe"))?;
@@ -82,6 +83,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     }
     if let Some(tls) = tls {
         listen_tls(tls, &serving, &mut listeners).await?;
+    }
+    if let Some(gateways) = gateways {
+        listeners.spawn(gateways.serve(serving.clone()));
     }
     info!(version = env!("CARGO_PKG_VERSION"), containerd = %containerd.display(), "started");
 

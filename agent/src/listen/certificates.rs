@@ -178,7 +178,7 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> 
     })
 }
 
-fn authorities(path: &Path) -> Result<RootCertStore, CertificateError> {
+pub(super) fn authorities(path: &Path) -> Result<RootCertStore, CertificateError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
         roots

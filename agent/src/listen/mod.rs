@@ -4,6 +4,8 @@
 //! only, as websockets need it and nothing here needs more.
 
 mod certificates;
+mod connect;
+mod dial;
 mod tls;
 mod unix;
 
@@ -11,6 +13,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -23,9 +26,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower::ServiceExt;
 use tracing::debug;
-use wire::limits;
+use wire::{Forwarded, limits};
 
 pub use certificates::{CertificateError, CertificateFiles, Certificates, RELOAD_EVERY};
+pub use connect::Gateways;
 pub use tls::TlsListener;
 pub use unix::{UnixError, UnixListener};
 
@@ -61,6 +65,8 @@ pub enum Peer {
     Root { pid: Option<i32> },
     /// The holder of a client certificate.
     Certificate { name: String, address: SocketAddr },
+    /// A user of the cluster, for whom a gateway that this agent dialled has vouched.
+    Gateway { address: SocketAddr, forwarded: Arc<Forwarded> },
 }
 
 impl Peer {
@@ -70,6 +76,8 @@ impl Peer {
         match self {
             Self::Root { .. } => "root".to_owned(),
             Self::Certificate { name, .. } => format!("certificate {name}"),
+            // Through whichever gateway: it is one person.
+            Self::Gateway { forwarded, .. } => format!("user {}", forwarded.user.escape_debug()),
         }
     }
 
@@ -87,6 +95,10 @@ impl fmt::Display for Peer {
             Self::Root { pid: Some(pid) } => write!(f, "root (process {pid})"),
             Self::Root { pid: None } => f.write_str("root"),
             Self::Certificate { name, address } => write!(f, "certificate {name} from {address}"),
+            Self::Gateway { address, forwarded } => {
+                let user = forwarded.user.escape_debug();
+                write!(f, "{user} through the gateway at {address}")
+            }
         }
     }
 }

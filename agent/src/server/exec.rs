@@ -13,7 +13,7 @@ use tracing::{Instrument, info, info_span};
 use wire::{ExecRequest, SessionTarget};
 
 use super::asked::{Arrival, Asked, parsed};
-use super::{Agent, Reason, Refusal};
+use super::{Agent, Reason, Refusal, forwarded};
 use crate::chain::chain;
 use crate::listen::Peer;
 use crate::runtime::{ContainerRuntime, Located, Query};
@@ -139,10 +139,12 @@ impl<R: ContainerRuntime> Sessions<R> {
         let query = query(&asked.request)?;
         record.aimed(&query);
         let slot = self.agent.admit(&peer)?;
-        let (request, wanted, upgrade) = asked.split(&self.terms.policy)?;
+        let policy = forwarded::bounded(&self.terms.policy, &peer)?;
+        let (request, wanted, upgrade) = asked.split(&policy)?;
         let profile = request.limits.as_ref().map(|limits| limits.profile);
         record.given(profile);
         let located = self.agent.runtime.locate(&query).await?;
+        forwarded::confirm(&peer, &located)?;
         record.located(&located);
         let span = span(id, &located, &request.tool, &peer);
         let about = about(&located, &request.tool, peer, profile);

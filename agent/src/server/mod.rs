@@ -6,6 +6,7 @@
 mod asked;
 mod error;
 pub mod exec;
+mod forwarded;
 mod health;
 pub mod sessions;
 
