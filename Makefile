@@ -29,7 +29,7 @@ cluster-prerequisites: prerequisites ## build the programs of a one-node Kuberne
 
 build: ## build the programs into target/release
 	$(CARGO) build $(RELEASED)
-	@mkdir -p target/release && cp -f $(addprefix target/$(HOST)/release/,nsdebug-agent kubectl-nsdebug cluster demo) target/release/
+	@mkdir -p target/release && cp -f $(addprefix target/$(HOST)/release/,nsdebug-agent nsdebug-gateway kubectl-nsdebug cluster demo) target/release/
 
 demo: prerequisites build ## show it: tools a container does not have, inside a real container
 	@target/release/demo

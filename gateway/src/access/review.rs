@@ -1,0 +1,69 @@
+//! SubjectAccessReviews, all at once; one that is not a clear yes is a no.
+
+use futures_util::future::try_join_all;
+use k8s_openapi::api::authorization::v1::{SubjectAccessReview, SubjectAccessReviewSpec};
+
+use super::rights::Right;
+use crate::identity::Caller;
+use crate::kubernetes::{ApiError, Kubernetes};
+
+/// Asks the API server.
+#[derive(Clone, Debug)]
+pub(crate) struct Reviewer {
+    kubernetes: Kubernetes,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AccessError {
+    #[error("User \"{user}\" cannot {right}")]
+    Denied { user: String, right: Right },
+    #[error("it cannot be found out whether user \"{user}\" can {right}")]
+    Unknown {
+        user: String,
+        right: Right,
+        #[source]
+        source: ApiError,
+    },
+}
+
+impl Reviewer {
+    pub(crate) fn new(kubernetes: Kubernetes) -> Self {
+        Self { kubernetes }
+    }
+
+    /// Whether `caller` has every one of `rights`.
+    pub(crate) async fn review(
+        &self,
+        caller: &Caller,
+        rights: &[Right],
+    ) -> Result<(), AccessError> {
+        try_join_all(rights.iter().map(|right| self.ask(caller, right))).await.map(drop)
+    }
+
+    async fn ask(&self, caller: &Caller, right: &Right) -> Result<(), AccessError> {
+        let user = || caller.name().escape_debug().to_string();
+        let answer = self.kubernetes.review_access(&question(caller, right)).await;
+        let answer = answer.map_err(|source| {
+            let right = right.clone();
+            AccessError::Unknown { user: user(), right, source }
+        })?;
+        let status = answer.status.unwrap_or_default();
+        if status.allowed && status.denied != Some(true) {
+            Ok(())
+        } else {
+            Err(AccessError::Denied { user: user(), right: right.clone() })
+        }
+    }
+}
+
+fn question(caller: &Caller, right: &Right) -> SubjectAccessReview {
+    let spec = SubjectAccessReviewSpec {
+        user: Some(caller.name().to_owned()),
+        uid: caller.uid().map(str::to_owned),
+        groups: Some(caller.groups().to_vec()),
+        extra: Some(caller.extra().clone()),
+        resource_attributes: Some(right.attributes()),
+        ..SubjectAccessReviewSpec::default()
+    };
+    SubjectAccessReview { spec, ..SubjectAccessReview::default() }
+}

@@ -1,0 +1,136 @@
+//! `POST /connect`: an agent proves who it is, and the roles turn.
+//!
+//! The only thing that can be asked on the agents' port. After `101` the gateway is the client.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::upgrade::{self, OnUpgrade};
+use tracing::{debug, info};
+use wire::forward::{CONNECT_PATH, CONNECT_PROTOCOL, NODE};
+
+use super::registry::{Agents, Crowded};
+use super::token::{Agent, TokenError, Tokens};
+use crate::api::{Reason, Refusal, asks_to_upgrade, only};
+use crate::chain::chain;
+use crate::metrics::{Called, Metrics};
+use crate::shutdown::Shutdown;
+
+/// Where agents are received.
+#[derive(Clone, Debug)]
+pub(crate) struct Reception {
+    pub(crate) tokens: Tokens,
+    pub(crate) agents: Agents,
+    pub(crate) metrics: Metrics,
+    pub(crate) shutdown: Shutdown,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum NotReceived {
+    #[error("agents come in by `POST {CONNECT_PATH}` and `Upgrade: {CONNECT_PROTOCOL}`")]
+    Request,
+    #[error("no bearer token")]
+    NoToken,
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    #[error("the token is of the node {proved}, and the agent says that it is on {claimed}")]
+    OtherNode { proved: String, claimed: String },
+    #[error(transparent)]
+    Crowded(#[from] Crowded),
+    #[error("this gateway is shutting down")]
+    Leaving,
+}
+
+impl Reception {
+    /// Answers one request of somebody who may be an agent.
+    pub(crate) async fn answer(self, mut request: Request<Incoming>) -> Response<Body> {
+        match self.receive(&request).await {
+            Ok(agent) => {
+                self.metrics.called(Called::Welcome);
+                let upgrading = upgrade::on(&mut request);
+                tokio::spawn(turn(upgrading, agent, self.agents, self.shutdown));
+                switched()
+            }
+            Err(error) => {
+                info!(error = chain(&error), "agent refused");
+                let (called, reason) = error.judged();
+                self.metrics.called(called);
+                Refusal::new(reason, chain(&error)).into_response()
+            }
+        }
+    }
+
+    async fn receive(&self, request: &Request<Incoming>) -> Result<Agent, NotReceived> {
+        let headers = request.headers();
+        let protocol = only(headers, &header::UPGRADE);
+        if request.method() != Method::POST
+            || request.uri().path() != CONNECT_PATH
+            || protocol != Some(CONNECT_PROTOCOL.as_bytes())
+            || !asks_to_upgrade(headers)
+        {
+            return Err(NotReceived::Request);
+        }
+        if self.shutdown.is_leaving() {
+            return Err(NotReceived::Leaving);
+        }
+        let agent = self.tokens.review(bearer(headers).ok_or(NotReceived::NoToken)?).await?;
+        if let Some(claimed) = headers.get(NODE)
+            && claimed.as_bytes() != agent.node.as_bytes()
+        {
+            let claimed = claimed.as_bytes().escape_ascii().to_string();
+            return Err(NotReceived::OtherNode { proved: agent.node, claimed });
+        }
+        self.agents.room(&agent.node)?;
+        Ok(agent)
+    }
+}
+
+impl NotReceived {
+    fn judged(&self) -> (Called, Reason) {
+        match self {
+            Self::Request => (Called::Refused, Reason::BadRequest),
+            Self::NoToken | Self::Token(TokenError::Invalid) => {
+                (Called::Refused, Reason::Unauthorized)
+            }
+            Self::Token(TokenError::Unknown(_)) => (Called::Unknown, Reason::ServiceUnavailable),
+            Self::Token(_) | Self::OtherNode { .. } => (Called::Refused, Reason::Forbidden),
+            Self::Crowded(_) => (Called::Full, Reason::TooManyRequests),
+            Self::Leaving => (Called::Refused, Reason::ServiceUnavailable),
+        }
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = only(headers, &header::AUTHORIZATION)?;
+    let token = std::str::from_utf8(value).ok()?.strip_prefix("Bearer ")?.trim();
+    (!token.is_empty()).then_some(token)
+}
+
+fn switched() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static(CONNECT_PROTOCOL));
+    response
+}
+
+/// Becomes the client of `agent`, and keeps its connection going until it ends or is a session.
+async fn turn(upgrading: OnUpgrade, agent: Agent, agents: Agents, shutdown: Shutdown) {
+    let turned = async { http1::handshake(upgrading.await?).await };
+    let (sender, connection) = match turned.await {
+        Ok(turned) => turned,
+        Err(error) => {
+            debug!(error = chain(&error), node = agent.node, "agent lost while it connected");
+            return;
+        }
+    };
+    debug!(node = agent.node, pod = agent.pod, "agent connected");
+    if !shutdown.is_leaving() {
+        agents.offer(&agent.node, sender);
+    }
+    if let Err(error) = connection.with_upgrades().await {
+        debug!(error = chain(&error), node = agent.node, "agent lost");
+    }
+}

@@ -1,0 +1,64 @@
+//! A session's request, judged by itself: nobody is asked anything for one that makes no sense.
+
+use axum::http::{HeaderMap, Method, Request, Version};
+use wire::{ApiTarget, ExecRequest};
+
+use super::error::{Reason, Refusal};
+use super::websocket::Handshake;
+use crate::access::DEFAULT_PROFILE;
+use crate::chain::chain;
+
+/// A request that is in order, apart from who makes it and what it is about.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) target: ApiTarget,
+    pub(super) request: ExecRequest,
+    /// The profile to review; the session gets no more.
+    pub(super) profile: String,
+    pub(super) handshake: Handshake,
+}
+
+impl Asked {
+    pub(super) fn read<B>(request: &Request<B>, origins: &[String]) -> Result<Self, Refusal> {
+        let bad = |error: &dyn std::error::Error| Refusal::new(Reason::BadRequest, chain(error));
+        let uri = request.uri();
+        let target = ApiTarget::parse(uri.path()).filter(|_| uri.authority().is_none());
+        let target = target.ok_or_else(|| {
+            Refusal::new(Reason::NotFound, format!("there is nothing at {}", brief(uri.path())))
+        })?;
+        if request.method() != Method::GET {
+            let message = "a session is asked for by GET, as websockets are; SPDY is not spoken";
+            return Err(Refusal::new(Reason::MethodNotAllowed, message));
+        }
+        if request.version() != Version::HTTP_11 {
+            return Err(Refusal::new(Reason::BadRequest, "websockets are of HTTP/1.1"));
+        }
+        check_no_body(request.headers())?;
+        let handshake = Handshake::read(request.headers(), origins).map_err(|error| bad(&error))?;
+        let query = uri.query().unwrap_or_default();
+        let request = ExecRequest::from_query(query).map_err(|error| bad(&error))?;
+        if request.containerd_namespace.is_some() {
+            let message = "a pod's containers are in one containerd namespace, which is not the caller's to choose";
+            return Err(Refusal::new(Reason::BadRequest, message));
+        }
+        let profile = request.profile.clone().unwrap_or_else(|| DEFAULT_PROFILE.to_owned());
+        Ok(Self { target, request, profile, handshake })
+    }
+}
+
+/// Bytes behind the head are the websocket's; a body would be read as its first frame.
+fn check_no_body(headers: &HeaderMap) -> Result<(), Refusal> {
+    use axum::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+    let empty = headers.get_all(CONTENT_LENGTH).iter().all(|length| length == "0");
+    if empty && !headers.contains_key(TRANSFER_ENCODING) {
+        Ok(())
+    } else {
+        Err(Refusal::new(Reason::BadRequest, "the request for a websocket has no body"))
+    }
+}
+
+/// A client's own words may be long; an answer need not repeat them all.
+fn brief(text: &str) -> String {
+    const LONGEST: usize = 200;
+    text.chars().take(LONGEST).flat_map(char::escape_debug).collect()
+}

@@ -1,0 +1,178 @@
+//! `GET …/exec`: everything that can be refused is refused here, before `101`.
+//!
+//! The order is part of the safety: who, whether it makes sense, whether they may, and only then
+//! whether what they mean exists.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::upgrade;
+use k8s_openapi::api::core::v1::Pod;
+use tracing::{Instrument, info, info_span, warn};
+use wire::ApiTarget;
+
+use super::asked::Asked;
+use super::error::{Reason, Refusal};
+use super::forward::{self, audit_id, client};
+use super::session::{Session, Terms};
+use crate::access::{Policy, Reviewer, Right, for_host_target, for_session};
+use crate::agents::{Agents, Answer};
+use crate::audit::{Audit, Record};
+use crate::chain::chain;
+use crate::identity::{Caller, Verified};
+use crate::kubernetes::Kubernetes;
+use crate::metrics::Metrics;
+use crate::quotas::{Place, Quotas};
+use crate::shutdown::Shutdown;
+use crate::target::Target;
+
+/// What requests share.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    pub(crate) kubernetes: Kubernetes,
+    pub(crate) agents: Agents,
+    pub(crate) quotas: Quotas,
+    pub(crate) policy: Policy,
+    pub(crate) origins: Vec<String>,
+    pub(crate) review_every: Duration,
+    pub(crate) longest: Duration,
+    pub(crate) audit: Audit,
+    pub(crate) metrics: Metrics,
+    pub(crate) shutdown: Shutdown,
+}
+
+/// A session whose tool runs.
+struct Opened {
+    place: Place,
+    rights: Vec<Right>,
+    answer: Answer,
+}
+
+impl Sessions {
+    /// Answers one request that is not for a document.
+    pub(crate) async fn answer(
+        &self,
+        proxy: &Verified,
+        mut request: Request<Incoming>,
+    ) -> Response<Body> {
+        let client = upgrade::on(&mut request);
+        match self.opened(proxy, &request).await {
+            Ok((session, response)) => match session.begin(client, self.terms()) {
+                Ok(()) => response,
+                Err(refusal) => self.refuse(refusal),
+            },
+            Err(refusal) => {
+                super::part(client);
+                refusal
+            }
+        }
+    }
+
+    /// A session that an agent has begun, and what its client is to be told; or a refusal that has been
+    /// written down.
+    async fn opened(
+        &self,
+        proxy: &Verified,
+        request: &Request<Incoming>,
+    ) -> Result<(Session, Response<Body>), Response<Body>> {
+        let caller = match Caller::read(proxy, request.headers()) {
+            Ok(caller) => caller,
+            Err(error) => {
+                info!(error = chain(&error), "caller unknown");
+                return Err(self.refuse(error.into()));
+            }
+        };
+        let audit_id = audit_id(request.headers());
+        let mut record = self.audit.open(audit_id.clone(), &caller, client(request.headers()));
+        let asked = match Asked::read(request, &self.origins) {
+            Ok(asked) => asked,
+            Err(refusal) => return Err(self.refuse_on_record(record, refusal)),
+        };
+        record.asked(&asked.target, &asked.request, &asked.profile);
+        let span = info_span!("session", audit_id, user = caller.name());
+        let opened = self.open(&caller, asked, &audit_id, &mut record);
+        match opened.instrument(span.clone()).await {
+            Ok(Opened { place, rights, answer: agent }) if agent.is_a_session() => {
+                let response = agent.response();
+                Ok((Session { agent, caller, rights, record, place, span }, response))
+            }
+            Ok(Opened { answer, .. }) => Err(self.pass_on(record, answer).await),
+            Err(refusal) => Err(self.refuse_on_record(record, refusal)),
+        }
+    }
+
+    async fn open(
+        &self,
+        caller: &Caller,
+        asked: Asked,
+        audit_id: &str,
+        record: &mut Record,
+    ) -> Result<Opened, Refusal> {
+        let reviewer = Reviewer::new(self.kubernetes.clone());
+        let mut rights = for_session(&asked.target, &asked.profile, &self.policy);
+        reviewer.review(caller, &rights).await?;
+        let target = self.target(&asked).await?;
+        record.found(&target);
+        // Who may enter a node has been asked already.
+        if target.host.is_some() && target.pod_uid.is_some() {
+            let right = for_host_target(&target.node);
+            reviewer.review(caller, std::slice::from_ref(&right)).await?;
+            rights.push(right);
+        }
+        let place = self.quotas.take(caller.name())?;
+        let head = forward::head(caller, &asked, &target, audit_id)?;
+        let answer = self.agents.ask(&target.node, head).await?;
+        Ok(Opened { place, rights, answer })
+    }
+
+    async fn target(&self, asked: &Asked) -> Result<Target, Refusal> {
+        let (namespace, name) = match &asked.target {
+            ApiTarget::Pod { namespace, name } => (namespace.as_str(), name.as_str()),
+            ApiTarget::Node { name } => return Ok(Target::of_node(name)),
+        };
+        let pod = self.kubernetes.find::<Pod>(namespace, name).await;
+        let pod = pod.map_err(|error| Refusal::new(Reason::ServiceUnavailable, chain(&error)))?;
+        let missing = || Refusal::new(Reason::NotFound, format!("pods \"{name}\" not found"));
+        Ok(Target::of(&pod.ok_or_else(missing)?, asked.request.container.as_ref())?)
+    }
+
+    fn terms(&self) -> Terms {
+        Terms {
+            reviewer: Reviewer::new(self.kubernetes.clone()),
+            review_every: self.review_every,
+            longest: self.longest,
+            metrics: self.metrics.clone(),
+            shutdown: self.shutdown.clone(),
+        }
+    }
+
+    fn refuse(&self, refusal: Refusal) -> Response<Body> {
+        self.metrics.refused(refusal.reason());
+        refusal.into_response()
+    }
+
+    fn refuse_on_record(&self, record: Record, refusal: Refusal) -> Response<Body> {
+        write_down(record, refusal.reason().code(), refusal.message());
+        self.refuse(refusal)
+    }
+
+    /// The agent's own refusal, which is written for the person.
+    async fn pass_on(&self, record: Record, answer: Answer) -> Response<Body> {
+        match answer.refusal().await {
+            Ok((response, message)) => {
+                write_down(record, response.status(), &message);
+                self.metrics.refused(Reason::of(response.status()));
+                response
+            }
+            Err(error) => self.refuse_on_record(record, error.into()),
+        }
+    }
+}
+
+fn write_down(record: Record, code: StatusCode, message: &str) {
+    if let Err(error) = record.refused(code.as_u16(), message) {
+        warn!(error = chain(&error), "refusal not written down");
+    }
+}

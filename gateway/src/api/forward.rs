@@ -1,0 +1,102 @@
+//! What the agent is told of a request, and what joins the records of everybody it passed.
+
+use std::net::IpAddr;
+
+use axum::http::{HeaderMap, Request};
+use wire::{ApiTarget, Forwarded, SessionTarget, header};
+
+use super::asked::Asked;
+use super::error::{Reason, Refusal};
+use crate::chain::chain;
+use crate::identity::Caller;
+use crate::target::Target;
+
+/// The request to the agent of the target's node.
+pub(super) fn head(
+    caller: &Caller,
+    asked: &Asked,
+    target: &Target,
+    audit_id: &str,
+) -> Result<Request<()>, Refusal> {
+    let forwarded = Forwarded {
+        user: caller.name().to_owned(),
+        audit_id: audit_id.to_owned(),
+        pod_uid: target.pod_uid.clone(),
+        container_id: target.container_id.clone(),
+        host_target: target.host.is_some(),
+        max_profile: asked.profile.clone(),
+    };
+    let there = match asked.target.clone() {
+        ApiTarget::Pod { namespace, name } => SessionTarget::Pod { namespace, name },
+        ApiTarget::Node { .. } => SessionTarget::Node,
+    };
+    let mut request = asked.request.clone();
+    request.container.clone_from(&target.container);
+    let query = request.to_query();
+    // Naming the container may have made it longer than a query may be.
+    let query = query.map_err(|error| Refusal::new(Reason::BadRequest, chain(&error)))?;
+    let mut head = Request::get(format!("{}?{query}", there.path()));
+    for (name, value) in forwarded.fields() {
+        head = head.header(name, value);
+    }
+    let head = head.body(());
+    let mut head = head.map_err(|error| Refusal::new(Reason::InternalError, chain(&error)))?;
+    asked.handshake.write(head.headers_mut());
+    Ok(head)
+}
+
+/// What kube-apiserver calls this request, or a name of our own where it has none.
+pub(super) fn audit_id(headers: &HeaderMap) -> String {
+    const LONGEST: usize = 64; // as kube-apiserver cuts its own
+    let given = headers.get(header::AUDIT_ID).and_then(|id| id.to_str().ok());
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    let fits = |id: &&str| (1..=LONGEST).contains(&id.len()) && id.bytes().all(allowed);
+    given.filter(fits).map_or_else(made_up, str::to_owned)
+}
+
+fn made_up() -> String {
+    let mut bytes = [0; 16];
+    // Where there is no randomness there is no TLS, and nobody came here.
+    let _ = rustls::crypto::ring::default_provider().secure_random.fill(&mut bytes);
+    format!("gateway-{:032x}", u128::from_be_bytes(bytes))
+}
+
+/// The address that kube-apiserver saw: it appends it to whatever the client claims.
+pub(super) fn client(headers: &HeaderMap) -> Option<String> {
+    let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
+    let address: IpAddr = last.rsplit(',').next()?.trim().parse().ok()?;
+    Some(address.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    fn headers(name: &'static str, values: &[&'static str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn an_id_that_could_forge_a_record_is_replaced() {
+        assert_eq!(audit_id(&headers("audit-id", &["0a-1"])), "0a-1");
+        for bad in ["", "a b", "a\"b", "a/b"] {
+            assert!(audit_id(&headers("audit-id", &[bad])).starts_with("gateway-"), "{bad}");
+        }
+        let ours = audit_id(&HeaderMap::new());
+        assert!(ours != audit_id(&HeaderMap::new()) && ours.len() <= 64);
+    }
+
+    #[test]
+    fn the_client_is_the_last_that_was_appended() {
+        let spoken = |values| client(&headers("x-forwarded-for", values));
+        assert_eq!(spoken(&["10.0.0.1, 192.0.2.7"]).as_deref(), Some("192.0.2.7"));
+        assert_eq!(spoken(&["10.0.0.1", "2001:db8::7"]).as_deref(), Some("2001:db8::7"));
+        assert_eq!(spoken(&["10.0.0.1, <script>"]), None);
+        assert_eq!(spoken(&[]), None);
+    }
+}

@@ -1,0 +1,112 @@
+//! A session from `101` to its end: bytes, and whether it may still go on.
+
+use std::time::Duration;
+
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tracing::{Instrument, Span, info, warn};
+
+use super::error::Refusal;
+use crate::access::{AccessError, Reviewer, Right};
+use crate::agents::Answer;
+use crate::audit::Record;
+use crate::chain::chain;
+use crate::identity::Caller;
+use crate::metrics::{Metrics, Outcome};
+use crate::quotas::Place;
+use crate::relay::{Meter, relay};
+use crate::shutdown::Shutdown;
+
+/// How often in a row a repeated review may go without an answer.
+const MOST_UNKNOWN: u32 = 3;
+
+/// How sessions are looked after.
+pub(super) struct Terms {
+    pub(super) reviewer: Reviewer,
+    pub(super) review_every: Duration,
+    pub(super) longest: Duration,
+    pub(super) metrics: Metrics,
+    pub(super) shutdown: Shutdown,
+}
+
+/// Everything of one session.
+pub(super) struct Session {
+    pub(super) agent: Answer,
+    pub(super) caller: Caller,
+    /// What is asked about again and again.
+    pub(super) rights: Vec<Right>,
+    pub(super) record: Record,
+    pub(super) place: Place,
+    pub(super) span: Span,
+}
+
+impl Session {
+    /// Writes its start down and lets it go on by itself.
+    pub(super) fn begin(self, client: OnUpgrade, terms: Terms) -> Result<(), Refusal> {
+        let Self { agent, caller, rights, mut record, place, span } = self;
+        // Without the line no session: the agent's end is dropped, and its tool with it.
+        record.start()?;
+        let open = terms.metrics.open_session();
+        let session = async move {
+            info!("opened");
+            let meter = Meter::default();
+            let outcome = tokio::select! {
+                outcome = carried(client, agent, meter.clone()) => outcome,
+                outcome = watched(&terms, &caller, &rights) => outcome,
+            };
+            let moved = meter.read();
+            info!(?outcome, ?moved, "closed");
+            open.close(outcome, moved);
+            if let Err(error) = record.end(outcome, moved) {
+                warn!(error = chain(&error), "end not written down");
+            }
+            drop(place);
+        };
+        tokio::spawn(session.instrument(span));
+        Ok(())
+    }
+}
+
+async fn carried(client: OnUpgrade, agent: Answer, meter: Meter) -> Outcome {
+    let (client, agent) = match tokio::try_join!(client, agent.upgraded()) {
+        Ok(ends) => ends,
+        Err(error) => {
+            info!(error = chain(&error), "lost while protocols were switched");
+            return Outcome::Broken;
+        }
+    };
+    match relay(TokioIo::new(client), TokioIo::new(agent), meter).await {
+        Ok(()) => Outcome::Closed,
+        Err(error) => {
+            info!(error = chain(&error), "broken");
+            Outcome::Broken
+        }
+    }
+}
+
+/// Completes when the session must not go on.
+async fn watched(terms: &Terms, caller: &Caller, rights: &[Right]) -> Outcome {
+    tokio::select! {
+        () = terms.shutdown.ended() => Outcome::Stopped,
+        () = tokio::time::sleep(terms.longest) => Outcome::Expired,
+        () = revoked(terms, caller, rights) => Outcome::Revoked,
+    }
+}
+
+/// Completes when a right is gone, or nobody can say for a while whether it is still there.
+async fn revoked(terms: &Terms, caller: &Caller, rights: &[Right]) {
+    let mut unknown = 0;
+    loop {
+        // An API server that restarts must not end every session that it carries no more of.
+        let pause = if unknown == 0 { terms.review_every } else { terms.review_every / 10 };
+        tokio::time::sleep(pause).await;
+        match terms.reviewer.review(caller, rights).await {
+            Ok(()) => unknown = 0,
+            Err(AccessError::Unknown { .. }) if unknown < MOST_UNKNOWN => unknown += 1,
+            Err(error) => {
+                info!(error = chain(&error), "no longer allowed");
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The audit log: one JSON line when a session starts or is refused, one when it ends.
+//!
+//! Who, what, where and how much; never bytes of a session, tokens or headers. The names are those of
+//! the agent's lines, and `audit_id` is what joins them with kube-apiserver's.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use wire::{ApiTarget, ExecRequest};
+
+use crate::identity::Caller;
+use crate::metrics::Outcome;
+use crate::relay::Moved;
+use crate::target::Target;
+
+/// Where lines go; clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Audit(Arc<Sink>);
+
+#[derive(Debug)]
+enum Sink {
+    Stdout,
+    /// A promise: a session that cannot be written down is not given.
+    File(File, PathBuf),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AuditError {
+    #[error("cannot open the audit log {}", path.display())]
+    Open { path: PathBuf, source: io::Error },
+    #[error("cannot write to the audit log {}, and no session goes without", path.display())]
+    Write { path: PathBuf, source: io::Error },
+}
+
+impl Audit {
+    pub(crate) fn to_stdout() -> Self {
+        Self(Arc::new(Sink::Stdout))
+    }
+
+    /// To the end of a file that only its owner may read.
+    pub(crate) fn to_file(path: &Path) -> Result<Self, AuditError> {
+        let path = path.to_owned();
+        match OpenOptions::new().append(true).create(true).mode(0o600).open(&path) {
+            Ok(file) => Ok(Self(Arc::new(Sink::File(file, path)))),
+            Err(source) => Err(AuditError::Open { path, source }),
+        }
+    }
+
+    /// The record of a session that `caller` asks for.
+    pub(crate) fn open(&self, audit_id: String, caller: &Caller, client: Option<String>) -> Record {
+        let subject = Subject {
+            audit_id,
+            user: caller.name().to_owned(),
+            uid: caller.uid().map(str::to_owned),
+            groups: caller.groups().to_vec(),
+            client,
+            ..Subject::default()
+        };
+        Record { audit: self.clone(), subject, phase: Phase::Asked, since: Instant::now() }
+    }
+
+    fn write(&self, line: &Line<'_>) -> Result<(), AuditError> {
+        // Strings and numbers always serialise; JSON has an escape for every control character.
+        let mut text = serde_json::to_vec(line).unwrap_or_default();
+        text.push(b'\n');
+        match &*self.0 {
+            Sink::Stdout => {
+                // As reliable as the log: who wants a promise names a file.
+                let _ = io::stdout().lock().write_all(&text);
+                Ok(())
+            }
+            Sink::File(file, path) => {
+                let mut file = file;
+                let written = file.write_all(&text);
+                written.map_err(|source| AuditError::Write { path: path.clone(), source })
+            }
+        }
+    }
+}
+
+/// What is known of a session so far.
+#[derive(Debug, Default, Serialize)]
+struct Subject {
+    audit_id: String,
+    user: String,
+    uid: Option<String>,
+    groups: Vec<String>,
+    client: Option<String>,
+    pod: Option<Pod>,
+    container: Option<Container>,
+    node: Option<String>,
+    argv: Vec<String>,
+    profile: Option<String>,
+    run_as: Option<String>,
+    tty: bool,
+    /// The caller's own words.
+    reason: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Pod {
+    namespace: String,
+    name: String,
+    uid: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Container {
+    name: Option<String>,
+    id: Option<String>,
+}
+
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Event {
+    Start,
+    Refused,
+    End,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    time: String,
+    event: Event,
+    #[serde(flatten)]
+    subject: &'a Subject,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    refusal: Option<Refused<'a>>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    end: Option<End>,
+}
+
+#[derive(Serialize)]
+struct Refused<'a> {
+    code: u16,
+    message: &'a str,
+}
+
+#[derive(Serialize)]
+struct End {
+    outcome: Outcome,
+    seconds: f64,
+    from_client_bytes: u64,
+    to_client_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Asked,
+    Started,
+    Closed,
+}
+
+/// The lines of one session. However this is dropped, both have been written.
+#[derive(Debug)]
+#[must_use = "the session counts as over when this is dropped"]
+pub(crate) struct Record {
+    audit: Audit,
+    subject: Subject,
+    phase: Phase,
+    since: Instant,
+}
+
+impl Record {
+    pub(crate) fn asked(&mut self, target: &ApiTarget, request: &ExecRequest, profile: &str) {
+        let subject = &mut self.subject;
+        match target {
+            ApiTarget::Pod { namespace, name } => {
+                let (namespace, name) = (namespace.to_string(), name.to_string());
+                subject.pod = Some(Pod { namespace, name, uid: None });
+                let name = request.container.as_ref().map(ToString::to_string);
+                subject.container = Some(Container { name, id: None });
+            }
+            ApiTarget::Node { name } => subject.node = Some(name.to_string()),
+        }
+        let argv = request.command.iter();
+        subject.argv = argv.map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+        subject.profile = Some(profile.to_owned());
+        subject.run_as.clone_from(&request.run_as);
+        subject.tty = request.tty;
+        subject.reason.clone_from(&request.reason);
+    }
+
+    pub(crate) fn found(&mut self, target: &Target) {
+        let Target { node, pod_uid, container, container_id, host: _ } = target;
+        let subject = &mut self.subject;
+        subject.node = Some(node.clone());
+        if let Some(pod) = &mut subject.pod {
+            pod.uid.clone_from(pod_uid);
+        }
+        subject.container = container.as_ref().map(|name| Container {
+            name: Some(name.to_string()),
+            id: container_id.as_ref().map(ToString::to_string),
+        });
+    }
+
+    pub(crate) fn start(&mut self) -> Result<(), AuditError> {
+        self.phase = Phase::Started;
+        self.since = Instant::now();
+        let written = self.line(Event::Start, None, None);
+        if written.is_err() {
+            self.phase = Phase::Closed; // it never was a session
+        }
+        written
+    }
+
+    pub(crate) fn refused(mut self, code: u16, message: &str) -> Result<(), AuditError> {
+        self.phase = Phase::Closed;
+        self.line(Event::Refused, Some(Refused { code, message }), None)
+    }
+
+    pub(crate) fn end(mut self, outcome: Outcome, moved: Moved) -> Result<(), AuditError> {
+        self.phase = Phase::Closed;
+        self.ended(outcome, moved)
+    }
+
+    fn ended(&self, outcome: Outcome, moved: Moved) -> Result<(), AuditError> {
+        let Moved { from_client, to_client } = moved;
+        let end = End {
+            outcome,
+            seconds: self.since.elapsed().as_secs_f64(),
+            from_client_bytes: from_client,
+            to_client_bytes: to_client,
+        };
+        self.line(Event::End, None, Some(end))
+    }
+
+    fn line(
+        &self,
+        event: Event,
+        refusal: Option<Refused<'_>>,
+        end: Option<End>,
+    ) -> Result<(), AuditError> {
+        // The clock of a machine is after 1970 and before 9999, so it has this form.
+        let time = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
+        self.audit.write(&Line { time, event, subject: &self.subject, refusal, end })
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        // A request that its client gave up, or a task that was ended with the runtime. There is
+        // nobody left to tell that a line could not be written.
+        let _ = match self.phase {
+            Phase::Closed => Ok(()),
+            Phase::Started => self.ended(Outcome::Failed, Moved::default()),
+            Phase::Asked => {
+                let gave_up = Refused { code: 499, message: "the client gave up" };
+                self.line(Event::Refused, Some(gave_up), None)
+            }
+        };
+    }
+}

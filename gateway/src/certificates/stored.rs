@@ -1,0 +1,218 @@
+//! What replicas share of certificates, and when it has to change: pure, by the clock alone.
+//!
+//! A successor's CA is published well before its certificate is shown, and a predecessor's CA stays
+//! well after: at no moment is something shown that somebody does not believe yet.
+
+use std::collections::BTreeMap;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use time::{Duration, OffsetDateTime};
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::issue::{Pair, issue};
+
+const AUTHORITY: &str = "ca.crt";
+const CHAIN: &str = "tls.crt";
+const KEY: &str = "tls.key";
+const NEXT: &str = "next-";
+const PREVIOUS_AUTHORITY: &str = "previous-ca.crt";
+
+/// Everything that is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stored {
+    /// What is shown.
+    pub(super) current: Pair,
+    /// What will be.
+    next: Option<Pair>,
+    /// Who signed what was shown before.
+    previous: Option<String>,
+}
+
+/// How long certificates are good for, and for whom.
+#[derive(Clone, Debug)]
+pub(super) struct Terms {
+    pub(super) names: Vec<String>,
+    pub(super) lifetime: Duration,
+}
+
+/// The content of a Secret.
+pub(super) type Data = BTreeMap<String, Vec<u8>>;
+
+impl Terms {
+    /// How long a successor is known before it is shown: files are projected into pods within two
+    /// minutes, and of 90 days this is a week.
+    fn overlap(&self) -> Duration {
+        self.lifetime / 12
+    }
+
+    fn fresh(&self, now: OffsetDateTime) -> Result<Pair, rcgen::Error> {
+        issue(&self.names, now, self.lifetime)
+    }
+
+    /// How old a certificate is; older than its life where it is none, or not for these names.
+    fn age(&self, pair: &Pair, now: OffsetDateTime) -> Option<Duration> {
+        let (names, ends) = read(&pair.chain)?;
+        let for_all = self.names.iter().all(|name| names.contains(name));
+        for_all.then(|| now - (ends - self.lifetime))
+    }
+}
+
+impl Stored {
+    /// Everybody who may have signed what is shown now or soon, or was a moment ago.
+    pub(super) fn bundle(&self) -> String {
+        let Self { current, next, previous } = self;
+        let next = next.as_ref().map(|next| next.authority.as_str());
+        let all = [Some(current.authority.as_str()), next, previous.as_deref()];
+        let ended = all.into_iter().flatten().flat_map(|pem| [pem.trim_end(), "\n"]);
+        ended.collect()
+    }
+
+    /// What has to be stored instead of `stored`, if something has to.
+    pub(super) fn successor(
+        stored: Option<&Self>,
+        terms: &Terms,
+        now: OffsetDateTime,
+    ) -> Result<Option<Self>, rcgen::Error> {
+        let Some(stored) = stored else {
+            return Ok(Some(Self { current: terms.fresh(now)?, next: None, previous: None }));
+        };
+        let Self { current, next, previous } = stored;
+        let age = terms.age(current, now);
+        let over = age.is_none_or(|age| age >= terms.lifetime);
+        match next.as_ref().map(|next| (next, terms.age(next, now))) {
+            // One that has expired itself, or is for other names, is of no use.
+            Some((next, Some(age))) if age < terms.lifetime => {
+                let known = age >= terms.overlap();
+                Ok((known || over).then(|| Self {
+                    current: next.clone(),
+                    next: None,
+                    previous: Some(current.authority.clone()),
+                }))
+            }
+            _ if over || age.is_some_and(|age| age >= terms.lifetime * 2 / 3) => {
+                Ok(Some(Self { next: Some(terms.fresh(now)?), ..stored.clone() }))
+            }
+            _ if previous.is_some() && age.is_some_and(|age| age >= terms.lifetime / 2) => {
+                Ok(Some(Self { previous: None, ..stored.clone() }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// What a Secret holds, if it holds all of it.
+    pub(super) fn read(data: &Data) -> Option<Self> {
+        let text = |key: &str| {
+            let value = data.get(key).filter(|value| !value.is_empty())?;
+            String::from_utf8(value.clone()).ok()
+        };
+        let pair = |prefix: &str| {
+            let text = |key| text(&format!("{prefix}{key}"));
+            Some(Pair { authority: text(AUTHORITY)?, chain: text(CHAIN)?, key: text(KEY)? })
+        };
+        let current = pair("")?;
+        Some(Self { current, next: pair(NEXT), previous: text(PREVIOUS_AUTHORITY) })
+    }
+
+    /// The content of a Secret.
+    pub(super) fn write(&self) -> Data {
+        let Self { current, next, previous } = self;
+        let mut data = Data::new();
+        let pairs = [("", Some(current)), (NEXT, next.as_ref())];
+        for (prefix, pair) in pairs.into_iter().filter_map(|(prefix, pair)| Some((prefix, pair?))) {
+            for (key, value) in
+                [(AUTHORITY, &pair.authority), (CHAIN, &pair.chain), (KEY, &pair.key)]
+            {
+                data.insert(format!("{prefix}{key}"), value.clone().into_bytes());
+            }
+        }
+        if let Some(previous) = previous {
+            data.insert(PREVIOUS_AUTHORITY.to_owned(), previous.clone().into_bytes());
+        }
+        data
+    }
+}
+
+/// The names a certificate is for, and when it ends.
+fn read(chain: &str) -> Option<(Vec<String>, OffsetDateTime)> {
+    let certificate = CertificateDer::from_pem_slice(chain.as_bytes()).ok()?;
+    let (_, certificate) = X509Certificate::from_der(&certificate).ok()?;
+    let names = certificate.subject_alternative_name().ok()??;
+    let names = names.value.general_names.iter().filter_map(|name| match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        _ => None,
+    });
+    Some((names.collect(), certificate.validity().not_after.to_datetime()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: i64 = 1_800_000_000;
+
+    fn terms() -> Terms {
+        let names = vec!["gateway.nsdebug.svc".to_owned(), "agents.nsdebug.svc".to_owned()];
+        Terms { names, lifetime: Duration::days(90) }
+    }
+
+    fn day(day: i64) -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp(START).expect("a time") + Duration::days(day)
+    }
+
+    fn successor(stored: Option<&Stored>, at: i64) -> Option<Stored> {
+        Stored::successor(stored, &terms(), day(at)).expect("certificates")
+    }
+
+    #[test]
+    fn a_successor_is_known_before_it_is_shown_and_the_predecessor_after() {
+        let first = successor(None, 0).expect("the first");
+        assert_eq!(successor(Some(&first), 59), None);
+        let staged = successor(Some(&first), 61).expect("a successor");
+        assert_eq!(staged.current, first.current, "not shown yet");
+        assert_eq!(staged.bundle().matches("BEGIN CERTIFICATE").count(), 2);
+        assert_eq!(successor(Some(&staged), 67), None);
+        let second = successor(Some(&staged), 69).expect("its turn");
+        assert!(second.current != first.current && second.next.is_none());
+        assert!(second.bundle().contains(first.current.authority.trim_end()));
+        assert_eq!(successor(Some(&second), 100), None);
+        let alone = successor(Some(&second), 107).expect("one CA less");
+        assert_eq!(alone.bundle().matches("BEGIN CERTIFICATE").count(), 1);
+        assert_eq!(alone.current, second.current);
+    }
+
+    #[test]
+    fn what_slept_too_long_catches_up_at_once() {
+        let first = successor(None, 0).expect("the first");
+        let staged = successor(Some(&first), 200).expect("a successor");
+        let second = successor(Some(&staged), 200).expect("its turn at once");
+        assert!(second.current != first.current);
+        assert_eq!(successor(Some(&second), 201), None);
+    }
+
+    #[test]
+    fn another_name_is_another_certificate() {
+        let first = successor(None, 0).expect("the first");
+        let mut terms = terms();
+        terms.names.push("new.nsdebug.svc".to_owned());
+        let staged = Stored::successor(Some(&first), &terms, day(1)).expect("certificates");
+        let second = Stored::successor(staged.as_ref(), &terms, day(1)).expect("certificates");
+        let (names, _) = read(&second.expect("its turn").current.chain).expect("a certificate");
+        assert_eq!(names, terms.names);
+    }
+
+    #[test]
+    fn a_secret_holds_all_of_it_and_half_a_one_nothing() {
+        let first = successor(None, 0).expect("the first");
+        let staged = successor(Some(&first), 61).expect("a successor");
+        let second = successor(Some(&staged), 69).expect("its turn");
+        for stored in [&first, &staged, &second] {
+            assert_eq!(Stored::read(&stored.write()).as_ref(), Some(stored));
+        }
+        let mut half = first.write();
+        half.remove("tls.key");
+        assert_eq!(Stored::read(&half), None);
+        assert_eq!(Stored::read(&Data::new()), None);
+    }
+}

@@ -1,0 +1,97 @@
+//! The command line: what can be asked, and how failures are said, once.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use tokio::runtime;
+
+use crate::config::{Config, ServeArgs};
+use crate::logging::{self, LogArgs};
+use crate::serve::Gateway;
+
+/// The gateway's own failure.
+const OWN_FAILURE: u8 = 125;
+/// A command line that asks for what cannot be.
+const USAGE: u8 = 2;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    it was told to stop, and did
+  125  it could not start
+  2    wrong usage";
+
+/// Serves nsdebug.dev/v1alpha1 behind kube-apiserver
+#[derive(Debug, Parser)]
+#[command(name = "nsdebug-gateway", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(flatten)]
+    logging: LogArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the API, and agents
+    #[command(after_help = EXIT_CODES)]
+    Serve(Box<ServeArgs>),
+}
+
+/// Does what the command line says.
+#[must_use]
+pub fn run(cli: Cli) -> ExitCode {
+    let Cli { logging, command: Command::Serve(args) } = cli;
+    logging::start(logging);
+    let config = match Config::try_from(*args) {
+        Ok(config) => config,
+        Err(error) => {
+            complain(&error);
+            return ExitCode::from(USAGE);
+        }
+    };
+    // All threads there are: bytes of many sessions are decrypted and encrypted here.
+    let served = runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")
+        .and_then(|runtime| runtime.block_on(async { Gateway::start(config).await?.run().await }));
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(error.as_ref());
+            ExitCode::from(OWN_FAILURE)
+        }
+    }
+}
+
+/// Says on stderr why nothing more happens.
+fn complain(error: &dyn std::error::Error) {
+    // Nothing to do where stderr is closed: the exit code says it too.
+    let _ = writeln!(io::stderr(), "error: {}", crate::chain(error));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_an_environment_name() {
+        let mut root = Cli::command();
+        root.build();
+        for command in root.get_subcommands().filter(|command| command.get_name() != "help") {
+            for flag in command.get_opts().filter(|flag| flag.get_id() != "help") {
+                let name = flag.get_env().and_then(|name| name.to_str()).unwrap_or_default();
+                let what = format!("--{} of {}", flag.get_id(), command.get_name());
+                assert!(name.starts_with("NSDEBUG_"), "{what} has `{name}`");
+            }
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! What `serve` is told, from flags and environment to values that cannot contradict each other.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::BoolishValueParser;
+
+use crate::access::Policy;
+use crate::certificates::{Files, Names};
+
+/// The least that a replacement takes to be known everywhere; only tests go below an hour.
+const SHORTEST_LIFETIME: u32 = 36;
+
+/// Serve the API, and agents
+#[derive(Clone, Debug, clap::Args)]
+pub struct ServeArgs {
+    /// Where kube-apiserver connects; only its front proxy's certificate is let in
+    #[arg(long, env = "NSDEBUG_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:8443")]
+    listen: SocketAddr,
+
+    /// Where agents connect, with the token of their service account
+    #[arg(
+        long,
+        env = "NSDEBUG_LISTEN_AGENTS",
+        value_name = "ADDRESS",
+        default_value = "0.0.0.0:9443"
+    )]
+    listen_agents: SocketAddr,
+
+    /// Where /healthz, /readyz and /metrics are, without TLS
+    #[arg(
+        long,
+        env = "NSDEBUG_LISTEN_HEALTH",
+        value_name = "ADDRESS",
+        default_value = "0.0.0.0:8080"
+    )]
+    listen_health: SocketAddr,
+
+    /// The namespace that this runs in
+    #[arg(long, env = "NSDEBUG_NAMESPACE", value_name = "NAME", default_value = "nsdebug")]
+    namespace: String,
+
+    /// The service account of agents, in the same namespace
+    #[arg(
+        long,
+        env = "NSDEBUG_AGENT_ACCOUNT",
+        value_name = "NAME",
+        default_value = "nsdebug-agent"
+    )]
+    agent_account: String,
+
+    /// Use this kubeconfig instead of the pod's own service account
+    #[arg(long, env = "NSDEBUG_KUBECONFIG", value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+
+    /// Services of the same namespace that lead here, may be repeated: kube-apiserver and agents
+    /// expect a certificate of these names
+    #[arg(
+        long,
+        env = "NSDEBUG_SERVICE",
+        value_name = "NAME",
+        value_delimiter = ',',
+        default_value = "nsdebug-gateway,nsdebug-gateway-agents"
+    )]
+    service: Vec<String>,
+
+    /// More names for the certificate, may be repeated
+    #[arg(long, env = "NSDEBUG_DNS_NAME", value_name = "NAME", value_delimiter = ',')]
+    dns_name: Vec<String>,
+
+    /// A certificate chain to show, PEM; read again when it changes [default: make one]
+    #[arg(long, env = "NSDEBUG_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+
+    /// The private key of --tls-cert, PEM
+    #[arg(long, env = "NSDEBUG_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+
+    /// The Secret in which replicas share the certificate they make
+    #[arg(
+        long,
+        env = "NSDEBUG_CERTIFICATE_SECRET",
+        value_name = "NAME",
+        default_value = "nsdebug-gateway-tls"
+    )]
+    certificate_secret: String,
+
+    /// The ConfigMap in which agents find who signed it
+    #[arg(
+        long,
+        env = "NSDEBUG_CA_CONFIG_MAP",
+        value_name = "NAME",
+        default_value = "nsdebug-gateway-ca"
+    )]
+    ca_config_map: String,
+
+    /// How long a certificate that is made is good for; it is replaced after three quarters
+    #[arg(
+        long,
+        env = "NSDEBUG_CERTIFICATE_LIFETIME",
+        value_name = "SECONDS",
+        default_value = "7776000",
+        value_parser = clap::value_parser!(u32).range(i64::from(SHORTEST_LIFETIME)..)
+    )]
+    certificate_lifetime: u32,
+
+    /// Do not ask whether the user may also `create` `pods/exec` of Kubernetes itself
+    #[arg(
+        long,
+        env = "NSDEBUG_INSECURE_SKIP_CORE_EXEC_REVIEW",
+        value_parser = BoolishValueParser::new()
+    )]
+    insecure_skip_core_exec_review: bool,
+
+    /// Origins whose web pages may open sessions, may be repeated
+    #[arg(long, env = "NSDEBUG_ALLOWED_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    allowed_origin: Vec<String>,
+
+    /// Sessions at once; the next one is refused
+    #[arg(long, env = "NSDEBUG_MAX_SESSIONS", value_name = "COUNT", default_value = "1024")]
+    max_sessions: NonZeroU32,
+
+    /// Sessions of one user at once
+    #[arg(
+        long,
+        env = "NSDEBUG_MAX_SESSIONS_PER_USER",
+        value_name = "COUNT",
+        default_value = "256"
+    )]
+    max_sessions_per_user: NonZeroU32,
+
+    /// How often it is asked whether a session may still go on
+    #[arg(long, env = "NSDEBUG_REVIEW_EVERY", value_name = "SECONDS", default_value = "300")]
+    review_every: NonZeroU32,
+
+    /// How long a session may go on
+    #[arg(long, env = "NSDEBUG_MAX_SESSION", value_name = "SECONDS", default_value = "28800")]
+    max_session: NonZeroU32,
+
+    /// Write the audit log to this file; a session that cannot be written down is then refused
+    /// [default: stdout]
+    #[arg(long, env = "NSDEBUG_AUDIT_LOG", value_name = "FILE")]
+    audit_log: Option<PathBuf>,
+
+    /// How long to serve on after the first SIGTERM or SIGINT, while Kubernetes learns not to send
+    /// anybody here
+    #[arg(long, env = "NSDEBUG_LEAVE", value_name = "SECONDS", default_value = "5")]
+    leave: u32,
+
+    /// How long running sessions may go on after that
+    #[arg(long, env = "NSDEBUG_GRACE", value_name = "SECONDS", default_value = "30")]
+    grace: u32,
+}
+
+/// What `serve` does.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub(crate) api: SocketAddr,
+    pub(crate) agents: SocketAddr,
+    pub(crate) health: SocketAddr,
+    pub(crate) agent_account: String,
+    pub(crate) kubeconfig: Option<PathBuf>,
+    pub(crate) certificates: Certificates,
+    pub(crate) policy: Policy,
+    pub(crate) origins: Vec<String>,
+    pub(crate) max_sessions: NonZeroU32,
+    pub(crate) max_sessions_per_user: NonZeroU32,
+    pub(crate) review_every: Duration,
+    pub(crate) longest: Duration,
+    pub(crate) audit_log: Option<PathBuf>,
+    pub(crate) leave: Duration,
+    pub(crate) grace: Duration,
+}
+
+/// Where certificates come from.
+#[derive(Clone, Debug)]
+pub(crate) enum Certificates {
+    Files(Files),
+    Made { names: Names, dns_names: Vec<String>, lifetime: Duration },
+}
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadConfig {
+    #[error("a certificate needs a name: --service or --dns-name")]
+    NoName,
+}
+
+impl TryFrom<ServeArgs> for Config {
+    type Error = BadConfig;
+
+    fn try_from(args: ServeArgs) -> Result<Self, BadConfig> {
+        let ServeArgs {
+            listen,
+            listen_agents,
+            listen_health,
+            namespace,
+            agent_account,
+            kubeconfig,
+            service,
+            dns_name,
+            tls_cert,
+            tls_key,
+            certificate_secret,
+            ca_config_map,
+            certificate_lifetime,
+            insecure_skip_core_exec_review,
+            allowed_origin,
+            max_sessions,
+            max_sessions_per_user,
+            review_every,
+            max_session,
+            audit_log,
+            leave,
+            grace,
+        } = args;
+        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+        let certificates = match (tls_cert, tls_key) {
+            (Some(chain), Some(key)) => Certificates::Files(Files { chain, key }),
+            _ => Certificates::Made {
+                dns_names: dns_names(&namespace, &service, dns_name)?,
+                names: Names {
+                    namespace: namespace.clone(),
+                    secret: certificate_secret,
+                    config_map: ca_config_map,
+                },
+                lifetime: seconds(certificate_lifetime),
+            },
+        };
+        let core_exec = !insecure_skip_core_exec_review;
+        Ok(Self {
+            api: listen,
+            agents: listen_agents,
+            health: listen_health,
+            agent_account,
+            kubeconfig,
+            certificates,
+            policy: Policy { core_exec, own_namespace: namespace },
+            origins: allowed_origin,
+            max_sessions,
+            max_sessions_per_user,
+            review_every: seconds(review_every.get()),
+            longest: seconds(max_session.get()),
+            audit_log,
+            leave: seconds(leave),
+            grace: seconds(grace),
+        })
+    }
+}
+
+/// Every name that is used for a Service from within a cluster.
+fn dns_names(
+    namespace: &str,
+    services: &[String],
+    more: Vec<String>,
+) -> Result<Vec<String>, BadConfig> {
+    let spelled = |service: &String| {
+        ["", ".svc", ".svc.cluster.local"].map(|end| format!("{service}.{namespace}{end}"))
+    };
+    let names = services.iter().filter(|service| !service.is_empty()).flat_map(spelled);
+    let names: Vec<_> = names.chain(more).collect();
+    if names.is_empty() { Err(BadConfig::NoName) } else { Ok(names) }
+}

@@ -1,0 +1,57 @@
+//! `/healthz`, `/livez`, `/readyz` and `/metrics`, on a port of their own without certificates.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use crate::certificates::Shown;
+use crate::identity::Trust;
+use crate::metrics::Metrics;
+use crate::shutdown::Shutdown;
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What is asked about. Agents and reviews are not: a gateway without them still answers, and says so.
+#[derive(Clone, Debug)]
+pub(crate) struct Health {
+    pub(crate) trust: Trust,
+    pub(crate) shown: Shown,
+    pub(crate) metrics: Metrics,
+    pub(crate) shutdown: Shutdown,
+}
+
+pub(crate) fn router(health: Health) -> Router {
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/livez", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state(health)
+}
+
+/// The process lives and its event loop turns.
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// A request that kube-apiserver makes now would be answered.
+async fn readyz(State(health): State<Health>) -> (StatusCode, &'static str) {
+    let Health { trust, shown, metrics: _, shutdown } = health;
+    let unready = |why| (StatusCode::SERVICE_UNAVAILABLE, why);
+    match () {
+        () if shutdown.is_leaving() => unready("shutting down\n"),
+        () if trust.borrow().is_none() => unready("the front proxy is not known\n"),
+        () if !shown.is_valid() => unready("there is no valid certificate\n"),
+        () => (StatusCode::OK, "ok\n"),
+    }
+}
+
+async fn metrics(State(health): State<Health>) -> Response {
+    health.metrics.certificate_ends(health.shown.ends().unwrap_or_default());
+    match health.metrics.render() {
+        Ok(page) => ([(header::CONTENT_TYPE, OPEN_METRICS)], page).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}

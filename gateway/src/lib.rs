@@ -1,0 +1,27 @@
+//! The aggregated API server of `nsdebug.dev/v1alpha1`: who may debug what, and the way to it.
+//!
+//! kube-apiserver proxies a websocket to `api`; `identity` says who that is, `access` asks whether
+//! they may, `target` where it is, `agents` holds the connections that agents dialled, `relay` copies
+//! bytes. No privilege is here, no frame is read, and nothing but the API server is ever dialled.
+
+mod access;
+mod agents;
+mod api;
+mod audit;
+pub mod certificates;
+mod chain;
+pub mod command;
+pub mod config;
+mod health;
+mod identity;
+mod kubernetes;
+mod listen;
+mod logging;
+mod metrics;
+mod quotas;
+mod relay;
+pub mod serve;
+pub mod shutdown;
+mod target;
+
+pub use chain::chain;

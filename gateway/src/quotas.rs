@@ -1,0 +1,103 @@
+//! How many sessions run at once, in all and of one user: refused at once, never queued.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+/// All places; clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Quotas {
+    most: NonZeroU32,
+    most_per_user: NonZeroU32,
+    taken: Arc<Taken>,
+}
+
+#[derive(Debug)]
+struct Taken {
+    all: watch::Sender<u32>,
+    /// Nobody is in here with none.
+    users: Mutex<HashMap<String, u32>>,
+}
+
+/// The right to run one session.
+#[derive(Debug)]
+#[must_use = "the place is free again when this is dropped"]
+pub(crate) struct Place {
+    taken: Arc<Taken>,
+    user: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Full {
+    #[error("all {most} sessions of this gateway are in use: end one, or raise --max-sessions")]
+    All { most: NonZeroU32 },
+    #[error(
+        "you have {most} sessions already, the most that this gateway gives one user (--max-sessions-per-user)"
+    )]
+    User { most: NonZeroU32 },
+}
+
+impl Quotas {
+    pub(crate) fn new(most: NonZeroU32, most_per_user: NonZeroU32) -> Self {
+        let taken = Taken { all: watch::Sender::new(0), users: Mutex::default() };
+        Self { most, most_per_user, taken: Arc::new(taken) }
+    }
+
+    pub(crate) fn take(&self, user: &str) -> Result<Place, Full> {
+        let mut users = self.taken.users.lock().unwrap_or_else(PoisonError::into_inner);
+        if *self.taken.all.borrow() >= self.most.get() {
+            return Err(Full::All { most: self.most });
+        }
+        let has = users.get(user).copied().unwrap_or_default();
+        if has >= self.most_per_user.get() {
+            return Err(Full::User { most: self.most_per_user });
+        }
+        users.insert(user.to_owned(), has + 1);
+        self.taken.all.send_modify(|all| *all += 1);
+        Ok(Place { taken: Arc::clone(&self.taken), user: user.to_owned() })
+    }
+
+    pub(crate) fn taken(&self) -> u32 {
+        *self.taken.all.borrow()
+    }
+
+    /// Completes when no session runs. To be awaited once no new one is admitted.
+    pub(crate) async fn all_free(&self) {
+        // The sender lives as long as this does.
+        let _ = self.taken.all.subscribe().wait_for(|all| *all == 0).await;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut users = self.taken.users.lock().unwrap_or_else(PoisonError::into_inner);
+        match users.get_mut(&self.user) {
+            Some(has) if *has > 1 => *has -= 1,
+            _ => drop(users.remove(&self.user)),
+        }
+        self.taken.all.send_modify(|all| *all -= 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    #[test]
+    fn a_user_and_all_together_have_their_limit_until_a_session_ends() {
+        let most = |n| NonZeroU32::new(n).expect("not zero");
+        let quotas = Quotas::new(most(3), most(2));
+        let first = quotas.take("alice").expect("one");
+        let _second = quotas.take("alice").expect("two");
+        assert_eq!(quotas.take("alice").expect_err("three"), Full::User { most: most(2) });
+        let _other = quotas.take("bob").expect("another's");
+        assert_eq!(quotas.take("carol").expect_err("full"), Full::All { most: most(3) });
+        assert!(quotas.all_free().now_or_never().is_none());
+        drop(first);
+        assert!(quotas.take("alice").is_ok());
+        assert_eq!(quotas.taken(), 2);
+    }
+}

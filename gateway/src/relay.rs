@@ -1,0 +1,161 @@
+//! Bytes between a client and an agent, both ways, as they come: no frame is read here.
+//!
+//! One buffer a direction and nothing queued, so that whoever does not read makes the other wait.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
+
+/// What one direction holds: a message of the agent's, which is never longer.
+const BUFFER: usize = wire::limits::FRAME;
+
+/// What is left of the other direction once one has ended: a few frames of goodbye.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// How much has gone each way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Moved {
+    pub(crate) from_client: u64,
+    pub(crate) to_client: u64,
+}
+
+/// Counts what goes through; clones read the same numbers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Meter(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    from_client: AtomicU64,
+    to_client: AtomicU64,
+    ended: tokio::sync::Notify,
+}
+
+impl Meter {
+    pub(crate) fn read(&self) -> Moved {
+        Moved {
+            from_client: self.0.from_client.load(Ordering::Relaxed),
+            to_client: self.0.to_client.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Copies until both directions have ended, one of them broke, or one is over and the other does not
+/// follow.
+pub(crate) async fn relay<C, A>(client: C, agent: A, meter: Meter) -> io::Result<()>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    A: AsyncRead + AsyncWrite + Unpin,
+{
+    relay_lingering(client, agent, meter, LINGER).await
+}
+
+async fn relay_lingering<C, A>(
+    client: C,
+    mut agent: A,
+    meter: Meter,
+    linger: Duration,
+) -> io::Result<()>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    A: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut client = Metered { inner: client, meter: meter.clone() };
+    let one_has_ended = async {
+        meter.0.ended.notified().await;
+        tokio::time::sleep(linger).await;
+    };
+    tokio::select! {
+        copied = copy_bidirectional_with_sizes(&mut client, &mut agent, BUFFER, BUFFER) => {
+            copied.map(drop)
+        }
+        () = one_has_ended => Ok(()),
+    }
+}
+
+/// The client's end, with its bytes counted and the ends of both directions noticed.
+struct Metered<S> {
+    inner: S,
+    meter: Meter,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.inner).poll_read(context, buffer);
+        let read = buffer.filled().len() - before;
+        self.meter.0.from_client.fetch_add(read as u64, Ordering::Relaxed);
+        if matches!(polled, Poll::Ready(Ok(()))) && read == 0 {
+            self.meter.0.ended.notify_one();
+        }
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.inner).poll_write(context, bytes);
+        if let Poll::Ready(Ok(written)) = polled {
+            self.meter.0.to_client.fetch_add(written as u64, Ordering::Relaxed);
+        }
+        polled
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.meter.0.ended.notify_one();
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    #[tokio::test]
+    async fn both_directions_are_copied_and_counted() {
+        let (mut client, theirs) = duplex(1024);
+        let (mut agent, ours) = duplex(1024);
+        let meter = Meter::default();
+        let relaying = tokio::spawn(relay(theirs, ours, meter.clone()));
+        client.write_all(b"hello").await.expect("a write");
+        let mut read = [0; 5];
+        agent.read_exact(&mut read).await.expect("a read");
+        agent.write_all(b"bye").await.expect("a write");
+        drop(agent);
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).await.expect("the rest");
+        drop(client);
+        assert_eq!((&read[..], &rest[..]), (&b"hello"[..], &b"bye"[..]));
+        relaying.await.expect("no panic").expect("an orderly end");
+        assert_eq!(meter.read(), Moved { from_client: 5, to_client: 3 });
+    }
+
+    #[tokio::test]
+    async fn an_end_that_nobody_answers_is_the_end() {
+        let (client, theirs) = duplex(1024);
+        let (agent, ours) = duplex(1024);
+        drop(client);
+        // The agent's end stays open and says nothing.
+        let linger = Duration::from_millis(10);
+        let ended = relay_lingering(theirs, ours, Meter::default(), linger).await;
+        ended.expect("an orderly end");
+        drop(agent);
+    }
+}

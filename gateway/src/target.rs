@@ -1,0 +1,248 @@
+//! From a pod's name to the container that is meant, the node it is on, and what entering it is worth.
+//!
+//! Reads what the API server says of one pod; the agent decides again from what it finds. A node needs
+//! no reading: it is where its agent is.
+
+use k8s_openapi::api::core::v1::{
+    Capabilities, Container, ContainerStatus, EphemeralContainer, Pod, PodSpec, SecurityContext,
+};
+use wire::{BadName, ContainerPrefix, Label, ObjectName};
+
+/// kubectl's own annotation.
+const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+
+/// Where a session is to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) node: String,
+    /// None where the node itself is meant.
+    pub(crate) pod_uid: Option<String>,
+    pub(crate) container: Option<Label>,
+    /// Of a container that runs; of one that does not, the agent enters the pod's sandbox.
+    pub(crate) container_id: Option<ContainerPrefix>,
+    /// What makes the target worth as much as its node.
+    pub(crate) host: Option<&'static str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TargetError {
+    #[error("the pod is not on a node yet")]
+    Unscheduled,
+    #[error("the pod has ended ({phase}), and with it its namespaces")]
+    Over { phase: String },
+    #[error("the pod has no container \"{wanted}\", only {}", there.join(", "))]
+    NoSuchContainer { wanted: Label, there: Vec<String> },
+    #[error("the API server describes a pod without containers, or without an identity")]
+    Incomplete,
+    #[error("the API server names a container that cannot be one")]
+    Name(#[source] BadName),
+}
+
+/// What matters of a container, whichever list it is in.
+struct Listed<'a> {
+    name: &'a str,
+    security: Option<&'a SecurityContext>,
+}
+
+impl Target {
+    /// The node itself.
+    pub(crate) fn of_node(name: &ObjectName) -> Self {
+        let host = Some("is the node");
+        Self { node: name.to_string(), pod_uid: None, container: None, container_id: None, host }
+    }
+
+    /// The container `wanted` of `pod`, or the one that kubectl would choose.
+    pub(crate) fn of(pod: &Pod, wanted: Option<&Label>) -> Result<Self, TargetError> {
+        let spec = pod.spec.as_ref().ok_or(TargetError::Incomplete)?;
+        let node = spec.node_name.clone().filter(|node| !node.is_empty());
+        let node = node.ok_or(TargetError::Unscheduled)?;
+        let pod_uid = pod.metadata.uid.clone().ok_or(TargetError::Incomplete)?;
+        let phase = pod.status.as_ref().and_then(|status| status.phase.clone());
+        if let Some(phase) = phase.filter(|phase| phase == "Succeeded" || phase == "Failed") {
+            return Err(TargetError::Over { phase });
+        }
+        let listed = listed(spec);
+        let container = match wanted {
+            Some(wanted) => wanted.clone(),
+            None => default(pod, spec)
+                .ok_or(TargetError::Incomplete)?
+                .parse()
+                .map_err(TargetError::Name)?,
+        };
+        if !listed.iter().any(|listed| listed.name == container.as_str()) {
+            let there = listed.iter().map(|listed| listed.name.to_owned()).collect();
+            return Err(TargetError::NoSuchContainer { wanted: container, there });
+        }
+        let container_id = running(pod, container.as_str()).transpose()?;
+        let host = host(spec, &listed, container.as_str());
+        let (pod_uid, container) = (Some(pod_uid), Some(container));
+        Ok(Self { node, pod_uid, container, container_id, host })
+    }
+}
+
+impl<'a> From<&'a Container> for Listed<'a> {
+    fn from(container: &'a Container) -> Self {
+        Self { name: &container.name, security: container.security_context.as_ref() }
+    }
+}
+
+impl<'a> From<&'a EphemeralContainer> for Listed<'a> {
+    fn from(container: &'a EphemeralContainer) -> Self {
+        Self { name: &container.name, security: container.security_context.as_ref() }
+    }
+}
+
+fn listed(spec: &PodSpec) -> Vec<Listed<'_>> {
+    let mut all: Vec<Listed<'_>> = spec.containers.iter().map(Listed::from).collect();
+    all.extend(spec.init_containers.iter().flatten().map(Listed::from));
+    all.extend(spec.ephemeral_containers.iter().flatten().map(Listed::from));
+    all
+}
+
+/// The annotated one if the pod has it, else the first.
+fn default<'a>(pod: &'a Pod, spec: &'a PodSpec) -> Option<&'a str> {
+    let annotations = pod.metadata.annotations.as_ref();
+    let annotated = annotations.and_then(|all| all.get(DEFAULT_CONTAINER));
+    let annotated =
+        annotated.filter(|name| spec.containers.iter().any(|container| container.name == **name));
+    annotated.or(spec.containers.first().map(|container| &container.name)).map(String::as_str)
+}
+
+/// The ID of the container of this name, if it runs.
+fn running(pod: &Pod, name: &str) -> Option<Result<ContainerPrefix, TargetError>> {
+    let status = pod.status.as_ref()?;
+    let lists = [
+        &status.container_statuses,
+        &status.init_container_statuses,
+        &status.ephemeral_container_statuses,
+    ];
+    let is_running = |status: &&ContainerStatus| {
+        status.name == name && status.state.as_ref().is_some_and(|state| state.running.is_some())
+    };
+    let status = lists.into_iter().flatten().flatten().find(is_running)?;
+    let id = status.container_id.as_deref()?;
+    // `containerd://…`, `docker://…`: the agent looks for the ID, whoever made the container.
+    let id = id.split_once("://").map_or(id, |(_, id)| id);
+    Some(id.parse().map_err(TargetError::Name))
+}
+
+/// Why entering `container` is worth as much as the node; neighbours count where they share its
+/// processes.
+fn host(spec: &PodSpec, listed: &[Listed<'_>], container: &str) -> Option<&'static str> {
+    let shares = [
+        (spec.host_network, "shares the node's network"),
+        (spec.host_pid, "shares the node's processes"),
+        (spec.host_ipc, "shares the node's ipc namespace"),
+    ];
+    if let Some((_, why)) = shares.into_iter().find(|(shares, _)| *shares == Some(true)) {
+        return Some(why);
+    }
+    let together = spec.share_process_namespace == Some(true);
+    let counts = |listed: &&Listed<'_>| together || listed.name == container;
+    listed.iter().filter(counts).find_map(|listed| power(listed.security?))
+}
+
+fn power(security: &SecurityContext) -> Option<&'static str> {
+    if security.privileged == Some(true) {
+        return Some("is privileged");
+    }
+    let Capabilities { add, drop: _ } = security.capabilities.as_ref()?;
+    let has = |wanted: &str| {
+        let names = add.iter().flatten().map(|name| name.to_ascii_uppercase());
+        names.into_iter().any(|name| name.trim_start_matches("CAP_") == wanted)
+    };
+    (has("SYS_PTRACE") || has("ALL")).then_some("may trace processes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn pod(change: impl FnOnce(&mut Value)) -> Pod {
+        let mut pod = json!({
+            "metadata": {"name": "api", "namespace": "shop", "uid": "u1", "annotations": {}},
+            "spec": {
+                "nodeName": "n1",
+                "containers": [{"name": "app"}, {"name": "sidecar"}],
+                "initContainers": [{"name": "migrate"}],
+                "ephemeralContainers": [{"name": "debugger-x"}],
+            },
+            "status": {
+                "phase": "Running",
+                "containerStatuses": [
+                    {"name": "app", "containerID": "containerd://aaaa1111", "state": {"running": {}},
+                     "image": "", "imageID": "", "ready": true, "restartCount": 0},
+                    {"name": "sidecar", "containerID": "containerd://bbbb2222", "state": {"waiting": {}},
+                     "image": "", "imageID": "", "ready": false, "restartCount": 9},
+                ],
+            },
+        });
+        change(&mut pod);
+        serde_json::from_value(pod).expect("a pod")
+    }
+
+    fn container(name: &str) -> Label {
+        name.parse().expect("a label")
+    }
+
+    #[test]
+    fn without_a_name_it_is_the_annotated_container_or_the_first() {
+        let first = Target::of(&pod(|_| {}), None).expect("a target");
+        assert_eq!((first.node.as_str(), first.pod_uid.as_deref()), ("n1", Some("u1")));
+        assert_eq!(first.container, Some(container("app")));
+        assert_eq!(first.container_id.expect("it runs").as_str(), "aaaa1111");
+        let annotated = |name: &str| {
+            let pod = pod(|pod| pod["metadata"]["annotations"][DEFAULT_CONTAINER] = json!(name));
+            Target::of(&pod, None).expect("a target").container
+        };
+        assert_eq!(annotated("sidecar"), Some(container("sidecar")));
+        assert_eq!(annotated("gone"), Some(container("app")));
+    }
+
+    #[test]
+    fn containers_of_every_list_can_be_named_and_need_not_run() {
+        for name in ["sidecar", "migrate", "debugger-x"] {
+            let target = Target::of(&pod(|_| {}), Some(&container(name))).expect("a target");
+            assert_eq!((target.container, target.container_id), (Some(container(name)), None));
+        }
+        let error = Target::of(&pod(|_| {}), Some(&container("db"))).expect_err("no such one");
+        assert!(error.to_string().contains("\"db\", only app, sidecar, migrate"), "{error}");
+    }
+
+    #[test]
+    fn a_pod_that_is_nowhere_has_no_target() {
+        let unscheduled = pod(|pod| pod["spec"]["nodeName"] = json!(""));
+        assert_eq!(Target::of(&unscheduled, None), Err(TargetError::Unscheduled));
+        let over = pod(|pod| pod["status"]["phase"] = json!("Succeeded"));
+        assert!(matches!(Target::of(&over, None), Err(TargetError::Over { .. })));
+        assert_eq!(Target::of(&Pod::default(), None), Err(TargetError::Incomplete));
+    }
+
+    #[test]
+    fn what_is_worth_the_node_is_seen() {
+        let host = |change: fn(&mut Value)| {
+            Target::of(&pod(change), None).expect("a target").host.is_some()
+        };
+        assert!(!host(|_| {}));
+        assert!(host(|pod| pod["spec"]["hostNetwork"] = json!(true)));
+        assert!(host(|pod| pod["spec"]["hostPID"] = json!(true)));
+        assert!(host(|pod| pod["spec"]["hostIPC"] = json!(true)));
+        let privileged = json!({"privileged": true});
+        let tracing = json!({"capabilities": {"add": ["cap_sys_ptrace"]}});
+        for security in [privileged, tracing, json!({"capabilities": {"add": ["ALL"]}})] {
+            let secured = |container: usize, together: bool| {
+                let pod = pod(|pod| {
+                    pod["spec"]["containers"][container]["securityContext"] = security.clone();
+                    pod["spec"]["shareProcessNamespace"] = json!(together);
+                });
+                Target::of(&pod, None).expect("a target").host.is_some()
+            };
+            assert!(secured(0, false) && secured(1, true), "{security}");
+            assert!(!secured(1, false), "a neighbour's own power: {security}");
+        }
+        let net = json!({"capabilities": {"add": ["NET_ADMIN"]}});
+        let pod = pod(|pod| pod["spec"]["containers"][0]["securityContext"] = net);
+        assert_eq!(Target::of(&pod, None).expect("a target").host, None);
+    }
+}
