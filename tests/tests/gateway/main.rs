@@ -1,0 +1,15 @@
+//! The gateway between an API server and an agent, in one process: who gets through, and what gets
+//! across.
+//!
+//! What only a real kube-apiserver does is tried on a real cluster.
+
+mod apiserver;
+mod authority;
+mod rig;
+
+mod certificates;
+mod discovery;
+mod door;
+mod rights;
+mod stream;
+mod tokens;

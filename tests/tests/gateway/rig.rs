@@ -1,0 +1,306 @@
+//! A gateway with an API server of the test's, and an agent whose sessions are the test's.
+//!
+//! Gateway and agent are the real ones; only what starts tools is not.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent::listen::{Gateways, Peer, Serving};
+use agent::metrics::Metrics;
+use agent::runtime::Containerd;
+use agent::server::{Agent, router};
+use agent::shutdown::{Control, shutdown};
+use agent::slots::Slots;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{Extension, RawQuery};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use clap::{Args, FromArgMatches};
+use gateway::config::{Config, ServeArgs};
+use gateway::serve::{Addresses, Gateway};
+use rustls::ClientConfig;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::apiserver::ApiServer;
+use crate::authority::{Authority, PROXY};
+
+/// What anything here may take; the machine may be busy.
+pub(crate) const LIMIT: Duration = Duration::from_secs(40);
+
+pub(crate) const EXEC: &str = "/apis/nsdebug.dev/v1alpha1/namespaces/shop/pods/api/exec?command=ps";
+pub(crate) const AUTHENTICATION: &str =
+    "api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication";
+pub(crate) const POD: &str = "api/v1/namespaces/shop/pods/api";
+pub(crate) const API_SERVICE: &str =
+    "apis/apiregistration.k8s.io/v1/apiservices/v1alpha1.nsdebug.dev";
+pub(crate) const CA_MAP: &str = "api/v1/namespaces/nsdebug/configmaps/nsdebug-gateway-ca";
+
+/// A gateway and what it stands on.
+pub(crate) struct Rig {
+    pub(crate) api: ApiServer,
+    pub(crate) authority: Authority,
+    pub(crate) addresses: Addresses,
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) gateway: Gateway,
+}
+
+impl Rig {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    pub(crate) async fn start_with(flags: &[&str]) -> Self {
+        let (api, authority) = (ApiServer::start().await, Authority::new());
+        api.put(AUTHENTICATION, published(&authority));
+        api.put(POD, pod());
+        api.put(API_SERVICE, json!({"metadata": {"name": "v1alpha1.nsdebug.dev"}, "spec": {"groupPriorityMinimum": 1000, "versionPriority": 15, "insecureSkipTLSVerify": true}}));
+        api.world().tokens.insert("good".to_owned(), token("nsdebug-agent", "n1"));
+        let directory = tempfile::tempdir().expect("a directory");
+        let audit = format!("--audit-log={}", directory.path().join("audit").display());
+        let config = config(&[&[audit.as_str()], flags].concat());
+        let gateway = Gateway::start_with(config, api.client()).await.expect("a gateway");
+        let rig = Self { addresses: gateway.addresses(), api, authority, directory, gateway };
+        rig.until("the gateway is ready", async || {
+            rig.health("/readyz").await.starts_with("HTTP/1.1 200 ")
+        })
+        .await;
+        rig
+    }
+
+    /// Starts an agent of the node `n1`, which is there when this returns.
+    pub(crate) async fn agent(&self) -> TestAgent {
+        let agent = TestAgent::start(self, "good");
+        self.until("the agent is connected", async || {
+            self.metric("agent_connections_idle").await >= 2
+        })
+        .await;
+        agent
+    }
+
+    pub(crate) async fn until(&self, what: &str, is_so: impl AsyncFn() -> bool) {
+        let waited = async {
+            while !is_so().await {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        assert!(tokio::time::timeout(LIMIT, waited).await.is_ok(), "in vain: {what}");
+    }
+
+    pub(crate) async fn health(&self, path: &str) -> String {
+        get_plain(self.addresses.health, path).await
+    }
+
+    pub(crate) async fn metric(&self, name: &str) -> i64 {
+        let page = self.health("/metrics").await;
+        let name = format!("nsdebug_gateway_{name} ");
+        let value = page.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or("0");
+        value.parse().expect("a number")
+    }
+
+    /// Says `head` to the API port as `client` and reads what comes until the end.
+    pub(crate) async fn say(
+        &self,
+        client: Arc<ClientConfig>,
+        head: &str,
+    ) -> std::io::Result<String> {
+        let talk = async {
+            let mut stream = dial(self.addresses.api, client).await?;
+            stream.write_all(head.as_bytes()).await?;
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).await?;
+            Ok(String::from_utf8_lossy(&answer).into_owned())
+        };
+        tokio::time::timeout(LIMIT, talk).await.expect("an answer in time")
+    }
+
+    /// The same as kube-apiserver.
+    pub(crate) async fn ask(&self, head: &str) -> String {
+        self.say(self.authority.front_proxy(), head).await.expect("an answer")
+    }
+
+    pub(crate) fn audit(&self) -> Vec<Value> {
+        let log = std::fs::read_to_string(self.directory.path().join("audit"));
+        let lines = log.unwrap_or_default();
+        lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+
+    pub(crate) fn ca_file(&self) -> PathBuf {
+        let path = self.directory.path().join("ca.crt");
+        let world = self.api.world();
+        let bundle = world.objects[CA_MAP]["data"]["ca.crt"].as_str().expect("a bundle").to_owned();
+        std::fs::write(&path, bundle).expect("a file");
+        path
+    }
+}
+
+/// What is at `path` of a port without TLS.
+pub(crate) async fn get_plain(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    stream.write_all(get_document(path, "").as_bytes()).await.expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    answer
+}
+
+pub(crate) async fn dial(
+    address: SocketAddr,
+    client: Arc<ClientConfig>,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(address).await?;
+    let name = "nsdebug-gateway.nsdebug.svc".try_into().expect("a name");
+    TlsConnector::from(client).connect(name, stream).await
+}
+
+pub(crate) fn config(flags: &[&str]) -> Config {
+    let fixed = [
+        "serve",
+        "--listen=127.0.0.1:0",
+        "--listen-agents=127.0.0.1:0",
+        "--listen-health=127.0.0.1:0",
+        "--dns-name=localhost",
+        "--leave=0",
+        "--grace=0",
+    ];
+    let command = ServeArgs::augment_args(clap::Command::new("serve").args_override_self(true));
+    let matches = command.get_matches_from(fixed.iter().chain(flags));
+    let args = ServeArgs::from_arg_matches(&matches).expect("arguments");
+    Config::try_from(args).expect("a configuration")
+}
+
+/// What kube-apiserver publishes of its front proxy.
+pub(crate) fn published(authority: &Authority) -> Value {
+    json!({
+        "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
+        "data": {
+            "requestheader-client-ca-file": authority.pem(),
+            "requestheader-allowed-names": format!("[\"{PROXY}\"]"),
+            "requestheader-username-headers": "[\"X-Remote-User\"]",
+            "requestheader-group-headers": "[\"X-Remote-Group\"]",
+            "requestheader-extra-headers-prefix": "[\"X-Remote-Extra-\"]",
+            "requestheader-uid-headers": "[\"X-Remote-Uid\"]",
+        },
+    })
+}
+
+pub(crate) fn pod() -> Value {
+    json!({
+        "kind": "Pod", "apiVersion": "v1",
+        "metadata": {"name": "api", "namespace": "shop", "uid": "uid-1"},
+        "spec": {"nodeName": "n1", "containers": [{"name": "app"}, {"name": "sidecar"}]},
+        "status": {"phase": "Running", "containerStatuses": [{
+            "name": "app", "containerID": "containerd://0123abcd", "state": {"running": {}},
+            "image": "", "imageID": "", "ready": true, "restartCount": 0,
+        }]},
+    })
+}
+
+/// What the API server says of a good token.
+pub(crate) fn token(account: &str, node: &str) -> Value {
+    json!({
+        "authenticated": true,
+        "audiences": ["nsdebug-gateway"],
+        "user": {
+            "username": format!("system:serviceaccount:nsdebug:{account}"),
+            "extra": {
+                "authentication.kubernetes.io/node-name": [node],
+                "authentication.kubernetes.io/pod-name": ["agent-x"],
+                "authentication.kubernetes.io/pod-uid": ["uid-x"],
+            },
+        },
+    })
+}
+
+/// The head of a request for a session, as kube-apiserver sends it for `alice`.
+pub(crate) fn upgrade(path: &str, more: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nhost: gateway\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         sec-websocket-protocol: v5.channel.k8s.io\r\nx-remote-user: alice\r\n\
+         x-remote-group: dev\r\naudit-id: audit-1\r\n{more}\r\n"
+    )
+}
+
+/// The head of a request for a document.
+pub(crate) fn get_document(path: &str, more: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n{more}\r\n")
+}
+
+/// An agent whose sessions say who they are for and echo what they get.
+pub(crate) struct TestAgent {
+    pub(crate) control: Control,
+    pub(crate) served: tokio::task::JoinHandle<()>,
+}
+
+impl TestAgent {
+    pub(crate) fn start(rig: &Rig, token: &str) -> Self {
+        let token_file = rig.directory.path().join(format!("token-{token}"));
+        std::fs::write(&token_file, token).expect("a file");
+        let (control, shutdown) = shutdown();
+        let sixteen = std::num::NonZeroU16::new(16).expect("not zero");
+        let agent = Agent {
+            runtime: Arc::new(Containerd::new(&rig.directory.path().join("containerd.sock"))),
+            metrics: Metrics::default(),
+            shutdown: shutdown.clone(),
+            slots: Slots::new(sixteen, sixteen),
+        };
+        let sessions = axum::Router::new().route(wire::SessionTarget::POD_ROUTE, get(session));
+        let metrics = agent.metrics.clone();
+        let serving = Serving { router: router(agent, sessions), metrics, shutdown };
+        let gateways = Gateways {
+            names: vec![format!("localhost:{}", rig.addresses.agents.port())],
+            authority: rig.ca_file(),
+            token: token_file,
+            node: Some("n1".to_owned()),
+            connections: 2,
+        };
+        Self { control, served: tokio::spawn(gateways.serve(serving)) }
+    }
+}
+
+/// Refuses the command `no`; else says what it was told and does what the first message asks.
+async fn session(
+    Extension(peer): Extension<Peer>,
+    RawQuery(query): RawQuery,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    let query = query.unwrap_or_default();
+    if query.contains("command=no") {
+        let reason = agent::server::Reason::Conflict;
+        return agent::server::Refusal::new(reason, "as the agent says").into_response();
+    }
+    let Peer::Gateway { forwarded, .. } = peer else { panic!("not a gateway: {peer}") };
+    let told = format!("{query} {forwarded:?}");
+    let upgrade = upgrade.protocols(["v5.channel.k8s.io"]);
+    upgrade.on_upgrade(async move |mut socket| {
+        let _ = socket.send(Message::binary(told)).await;
+        while let Some(Ok(message)) = socket.recv().await {
+            if !answered(&mut socket, message).await {
+                return;
+            }
+        }
+    })
+}
+
+/// `pour N` is answered by N messages of 64 KiB, everything else by itself.
+async fn answered(socket: &mut WebSocket, message: Message) -> bool {
+    let text = message.into_data();
+    match text.strip_prefix(b"pour ") {
+        None => socket.send(Message::binary(text)).await.is_ok(),
+        Some(count) => {
+            let count: u32 = std::str::from_utf8(count).expect("text").parse().expect("a number");
+            for number in 0..count {
+                let frame = vec![u8::try_from(number % 251).expect("small"); wire::limits::FRAME];
+                if socket.send(Message::binary(frame)).await.is_err() {
+                    return false;
+                }
+            }
+            true
+        }
+    }
+}

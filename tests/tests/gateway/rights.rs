@@ -1,0 +1,123 @@
+//! Each right denied in turn, and an API server that cannot say: never a session, and never a hint.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::apiserver::Reviews;
+use crate::rig::{EXEC, LIMIT, POD, Rig, pod, upgrade};
+use crate::stream::Session;
+
+const NODE: &str = "/apis/nsdebug.dev/v1alpha1/nodes/n1/exec?command=ps";
+const SYSTEM: &str = "/apis/nsdebug.dev/v1alpha1/namespaces/kube-system/pods/api/exec?command=ps";
+
+fn status(answer: &str) -> Value {
+    let body = answer.split("\r\n\r\n").nth(1).expect("a body");
+    serde_json::from_str(body).expect("a Status")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_right_counts_and_is_named_to_whoever_lacks_it() {
+    let rig = Rig::start().await;
+    let _agent = rig.agent().await;
+    let mut host = pod();
+    host["spec"]["hostNetwork"] = json!(true);
+    rig.api.put(POD, host);
+    rig.api.put("api/v1/namespaces/kube-system/pods/api", pod());
+    let cases = [
+        (
+            EXEC,
+            "create nsdebug.dev/pods/exec",
+            "\"pods/exec\" named \"api\" in API group \"nsdebug.dev\" in the namespace \"shop\"",
+        ),
+        (EXEC, "use nsdebug.dev/profiles", "\"profiles\" named \"general\""),
+        (EXEC, "create /pods/exec", "\"pods/exec\" named \"api\" in API group \"\""),
+        (EXEC, "use nsdebug.dev/hosttargets", "\"hosttargets\" named \"n1\""),
+        (SYSTEM, "use nsdebug.dev/systemnamespaces", "\"systemnamespaces\" named \"kube-system\""),
+        (NODE, "create nsdebug.dev/nodes/exec", "\"nodes/exec\" named \"n1\""),
+        (NODE, "use nsdebug.dev/profiles", "\"profiles\" named \"general\""),
+    ];
+    for (path, right, named) in cases {
+        rig.api.world().denied = [right.to_owned()].into();
+        let answer = rig.ask(&upgrade(path, "")).await;
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{right}: {answer}");
+        let message = status(&answer)["message"].as_str().expect("a message").to_owned();
+        for word in [named, "User \"alice\" cannot", right.split(' ').next().expect("a verb")] {
+            assert!(message.contains(word), "{word} in {message}");
+        }
+    }
+    let lines = rig.audit();
+    assert_eq!(lines.len(), cases.len());
+    assert!(lines.iter().all(|line| line["event"] == "refused" && line["code"] == 403));
+    assert_eq!(rig.metric("sessions_opened_total").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reviews_are_about_the_user_as_authenticated() {
+    let rig = Rig::start().await;
+    rig.api.world().denied.insert("use nsdebug.dev/profiles".to_owned());
+    let more = "x-remote-uid: 42\r\nx-remote-extra-example.com%2fscope: read\r\n";
+    rig.ask(&upgrade(&format!("{EXEC}&profile=netadmin"), more)).await;
+    let world = rig.api.world();
+    let mut asked: Vec<_> = world.asked.iter().map(|(right, _)| right.as_str()).collect();
+    asked.sort_unstable();
+    assert!(asked.contains(&"use nsdebug.dev/profiles shop netadmin"), "{asked:?}");
+    for (_, spec) in &world.asked {
+        assert_eq!(spec["user"], "alice");
+        assert_eq!(spec["uid"], "42");
+        assert_eq!(spec["groups"], json!(["dev"]));
+        assert_eq!(spec["extra"], json!({"example.com/scope": ["read"]}));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_one_may_not_see_is_like_one_that_is_not_there() {
+    let rig = Rig::start().await;
+    rig.api.world().denied.insert("create nsdebug.dev/pods/exec".to_owned());
+    let there = rig.ask(&upgrade(EXEC, "")).await;
+    let nowhere = rig.ask(&upgrade(&EXEC.replace("/api/", "/xyz/"), "")).await;
+    assert_eq!(status(&there)["code"], 403);
+    let renamed = status(&nowhere).to_string().replace("xyz", "api");
+    assert_eq!(renamed, status(&there).to_string());
+    assert_eq!(rig.api.world().pods_read, 0);
+    rig.api.world().denied.clear();
+    let nowhere = rig.ask(&upgrade(&EXEC.replace("/api/", "/xyz/"), "")).await;
+    assert!(nowhere.starts_with("HTTP/1.1 404 "), "{nowhere}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_server_that_cannot_say_says_no() {
+    let rig = Rig::start().await;
+    let _agent = rig.agent().await;
+    for reviews in [Reviews::Failing, Reviews::Hanging] {
+        rig.api.world().reviews = reviews;
+        let answer = rig.ask(&upgrade(EXEC, "")).await;
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert!(answer.contains("retry-after: "), "{answer}");
+    }
+    assert_eq!(rig.api.world().pods_read, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_right_of_kubectl_exec_can_be_left_out_and_no_other() {
+    let rig = Rig::start_with(&["--insecure-skip-core-exec-review"]).await;
+    let _agent = rig.agent().await;
+    rig.api.world().denied.insert("create /pods/exec".to_owned());
+    Session::open(&rig, EXEC).await.expect("a session");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_that_is_taken_away_ends_the_session() {
+    let rig = Rig::start_with(&["--review-every=1"]).await;
+    let _agent = rig.agent().await;
+    let mut session = Session::open(&rig, EXEC).await.expect("a session");
+    session.hear().await.expect("its first words");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    session.echo("still there").await;
+    rig.api.world().denied.insert("use nsdebug.dev/profiles".to_owned());
+    let since = Instant::now();
+    assert!(session.hear().await.is_none(), "nothing more, and no goodbye");
+    assert!(since.elapsed() < LIMIT);
+    rig.until("its end is written down", async || rig.audit().len() == 2).await;
+    assert_eq!(rig.audit()[1]["outcome"], "Revoked");
+}
