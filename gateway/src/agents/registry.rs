@@ -4,6 +4,7 @@
 //! once. Connections are asked for a sign of life, and none grows older than its token.
 
 use std::collections::{HashMap, VecDeque};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,8 +29,12 @@ const MOST_PER_NODE: usize = 16;
 /// Two of each of 5,000 nodes, twice over. One costs about 26 KiB.
 const MOST: usize = 20_000;
 
-/// How long a session waits for an agent that is replacing a connection, or was cut off a moment ago.
+/// How long a session waits for an agent that was cut off a moment ago; anew for every connection that
+/// the agent offers meanwhile, as it does where many sessions begin at once.
 const WAIT: Duration = Duration::from_secs(5);
+
+/// How long it waits at most, behind others.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// From a request to the agent's answer, in which it starts the tool.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
@@ -67,6 +72,8 @@ struct Nodes {
 /// Never both: who waits is given a connection as soon as there is one.
 #[derive(Debug, Default)]
 struct Node {
+    /// When a connection was last offered.
+    offered: Option<Instant>,
     idle: VecDeque<Idle>,
     waiting: VecDeque<oneshot::Sender<Idle>>,
 }
@@ -117,10 +124,10 @@ impl Agents {
 
     /// Sends a request to the agent of `node`, over a connection that this takes.
     pub(crate) async fn ask(&self, node: &str, head: Request<()>) -> Result<Answer, AgentError> {
-        let until = Instant::now() + WAIT;
+        let asked = Instant::now();
         let mut request = head.map(|()| Empty::new());
         loop {
-            let Ok(mut idle) = timeout_at(until, self.take(node)).await else {
+            let Some(mut idle) = self.take_patiently(node, asked).await else {
                 return Err(AgentError::Absent { node: node.to_owned() });
             };
             match timeout(ANSWER_LIMIT, idle.sender.try_send_request(request)).await {
@@ -152,6 +159,7 @@ impl Agents {
     /// Takes a new connection in.
     pub(crate) fn offer(&self, node: &str, sender: Sender) {
         let now = Instant::now();
+        self.lock().by_name.entry(node.to_owned()).or_default().offered = Some(now);
         self.put(node, Idle { sender, since: now, heard: now });
     }
 
@@ -167,6 +175,22 @@ impl Agents {
         nodes.by_name.clear();
         nodes.connections = 0;
         self.idle.set(0);
+    }
+
+    async fn take_patiently(&self, node: &str, asked: Instant) -> Option<Idle> {
+        let mut taking = pin!(self.take(node));
+        let mut until = asked + WAIT;
+        loop {
+            if let Ok(idle) = timeout_at(until, taking.as_mut()).await {
+                return Some(idle);
+            }
+            let offered = self.lock().by_name.get(node).and_then(|node| node.offered);
+            let next = offered.map_or(until, |offered| offered + WAIT).min(asked + LONGEST_WAIT);
+            if next <= until {
+                return None;
+            }
+            until = next;
+        }
     }
 
     async fn take(&self, node: &str) -> Idle {

@@ -2,7 +2,10 @@
 //!
 //! A token is looked at once and not kept. It is good for one connection, which ends within the hour.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
+use tokio::sync::Semaphore;
 use wire::forward::AUDIENCE;
 
 use crate::kubernetes::{ApiError, Kubernetes};
@@ -18,10 +21,14 @@ pub(crate) struct Agent {
     pub(crate) pod: String,
 }
 
+/// Reviews at once: anybody on the network may send tokens, and the API server has others to serve.
+const AT_ONCE: usize = 32;
+
 /// Reviews tokens.
 #[derive(Clone, Debug)]
 pub(crate) struct Tokens {
     kubernetes: Kubernetes,
+    turns: Arc<Semaphore>,
     /// The user name of every agent.
     account: String,
 }
@@ -41,14 +48,18 @@ pub(crate) enum TokenError {
 impl Tokens {
     /// Agents are the pods of the service account `account` in `namespace`, and nobody else.
     pub(crate) fn new(kubernetes: Kubernetes, namespace: &str, account: &str) -> Self {
-        Self { kubernetes, account: format!("system:serviceaccount:{namespace}:{account}") }
+        let account = format!("system:serviceaccount:{namespace}:{account}");
+        Self { kubernetes, turns: Arc::new(Semaphore::new(AT_ONCE)), account }
     }
 
     pub(crate) async fn review(&self, token: &str) -> Result<Agent, TokenError> {
         let audiences = Some(vec![AUDIENCE.to_owned()]);
         let spec = TokenReviewSpec { token: Some(token.to_owned()), audiences };
         let question = TokenReview { spec, ..TokenReview::default() };
+        // An error would say that the semaphore is closed, which nothing does.
+        let turn = self.turns.acquire().await;
         let answer = self.kubernetes.review_token(&question).await.map_err(TokenError::Unknown)?;
+        drop(turn);
         let status = answer.status.unwrap_or_default();
         // An API server that knows no audiences answers with none.
         let meant = status.audiences.iter().flatten().any(|audience| audience == AUDIENCE);
