@@ -241,7 +241,7 @@ async fn answer(
 
 fn vouched_for<B>(request: &Request<B>, gateway: SocketAddr) -> Result<Peer, Refusal> {
     if !is_session(request.uri().path()) {
-        let message = "gateways ask for sessions in pods, and for nothing else";
+        let message = "this agent gives gateways sessions in pods, and nothing of its node";
         return Err(Refusal::new(Reason::NotFound, message));
     }
     let headers = request.headers();

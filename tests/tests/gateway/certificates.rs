@@ -52,3 +52,30 @@ async fn two_that_start_at_once_agree() {
     };
     tokio::time::timeout(crate::rig::LIMIT, settled).await.expect("they agree");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_replaced_is_shown_and_a_bad_one_is_not() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| directory.path().join(name);
+    let write = |year: i32| {
+        let names = ["nsdebug-gateway.nsdebug.svc".to_owned()];
+        let mut params = rcgen::CertificateParams::new(names).expect("a name");
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("a certificate");
+        std::fs::write(at("tls.key"), key.serialize_pem()).expect("a file");
+        std::fs::write(at("tls.crt"), certificate.pem()).expect("a file");
+    };
+    write(2100);
+    let flags = ["crt", "key"].map(|end| at(&format!("tls.{end}")).display().to_string());
+    let flags = [format!("--tls-cert={}", flags[0]), format!("--tls-key={}", flags[1])];
+    let rig = Rig::start_with(&[&flags[0], &flags[1]]).await;
+    let before = rig.metric("certificate_not_after_seconds").await;
+    assert!(!rig.api.world().objects.contains_key(SECRET), "nothing is made");
+    std::fs::write(at("tls.crt"), "-----BEGIN").expect("a file");
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    assert_eq!(rig.metric("certificate_not_after_seconds").await, before);
+    write(2101);
+    let replaced = async || rig.metric("certificate_not_after_seconds").await > before;
+    rig.until("the new one is shown", replaced).await;
+}

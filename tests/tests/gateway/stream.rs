@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use gateway::serve::{Addresses, Gateway};
 use serde_json::json;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -234,4 +235,23 @@ async fn a_gateway_that_stops_ends_its_sessions_and_writes_it_down() {
     assert!(session.hear().await.is_none());
     let log = std::fs::read_to_string(directory.path().join("audit")).expect("a log");
     assert!(log.lines().last().is_some_and(|line| line.contains("\"Stopped\"")), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_finds_a_gateway_that_was_restarted() {
+    let mut rig = Rig::start().await;
+    let _agent = rig.agent().await;
+    let Addresses { api, agents, health } = rig.addresses;
+    let flags = [("listen", api), ("listen-agents", agents), ("listen-health", health)];
+    let flags = flags.map(|(name, address)| format!("--{name}={address}"));
+    let config = crate::rig::config(&flags.each_ref().map(String::as_str));
+    let client = rig.api.client();
+    rig.gateway.stop(std::future::pending()).await;
+    rig.gateway = Gateway::start_with(config, client).await.expect("a gateway");
+    rig.until("the agent is back", async || rig.metric("agent_connections_idle").await == 2).await;
+    rig.until("the gateway is ready", async || {
+        rig.health("/readyz").await.starts_with("HTTP/1.1 200 ")
+    })
+    .await;
+    Session::open(&rig, EXEC).await.expect("a session").hear().await.expect("its first words");
 }
