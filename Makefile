@@ -13,7 +13,7 @@ ALL := --workspace --locked
 # few milliseconds would wait for; see ARCHITECTURE.md. `--target` keeps the flags from the compiler's own plug-ins.
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 RELEASED := $(ALL) --release --target $(HOST)
-build test bench: export CARGO_TARGET_$(shell echo $(HOST) | tr a-z- A-Z_)_RUSTFLAGS := -C target-feature=+crt-static -C relocation-model=static
+build test e2e bench: export CARGO_TARGET_$(shell echo $(HOST) | tr a-z- A-Z_)_RUSTFLAGS := -C target-feature=+crt-static -C relocation-model=static
 
 .DEFAULT_GOAL := help
 .PHONY: help prerequisites cluster-prerequisites build demo cluster cluster-down test e2e check bench image lint clean
