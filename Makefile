@@ -42,6 +42,7 @@ cluster-down: ## end that Kubernetes and leave nothing of it
 
 test: prerequisites build ## run all tests, with the programs as they are released
 	image/test.py
+	@[ -d target/toolbox-gdb/usr ] || image/build toolbox toolbox-gdb --toolbox-only
 	$(CARGO) test $(RELEASED) -- --test-threads $(TEST_THREADS)
 
 e2e: cluster-prerequisites build ## run the tests on a real Kubernetes, on both containerds

@@ -79,13 +79,18 @@ fn a_target_that_may_trace_meets_nothing_but_profiles() {
     attack.wait_for_stdout("ready");
     stage.signal("go");
     attack.wait_for_stdout("looking");
-    for profile in PROFILES.repeat(10) {
+    let start = |profile: &&str| {
         let mut command = stage.exec(&site, &["--profile", profile, "--allow-host-targets", "--"]);
-        // Traced and let go, or killed: it is the target's.
-        drop(run(command.arg("true")));
-    }
+        Running::start(command.arg("true"))
+    };
+    // Traced and let go, stopped or killed: it is the target's, and goes on when the tracer is gone.
+    let sessions: Vec<_> = PROFILES.repeat(5).iter().map(start).collect();
+    attack.wait_for_stdout("HOLE");
     stage.signal("stop");
     let said = attack.finish();
+    for session in sessions {
+        session.finish();
+    }
     assert!(said.out().contains("HOLE"), "it may trace: {said}");
     let most = 0x0000_0008_0008_3020_u64;
     for mask in said.out().lines().filter_map(|line| line.split("CapPrm:").nth(1)) {
