@@ -225,6 +225,11 @@ impl Agent {
         all_pids().into_iter().filter(is_child).collect()
     }
 
+    /// Whether no session runs: the one helper that may be there waits for the next.
+    pub fn has_no_session(&self) -> bool {
+        self.children().len() <= 1
+    }
+
     /// Wait for it to end by itself: its exit code, and the whole of its log.
     pub fn wait_for_end(&self) -> String {
         let ended = Process::open(self.pid()).is_none_or(|process| process.wait(END_LIMIT));

@@ -30,7 +30,7 @@ fn on(scratch: impl FnOnce() -> Scratch, check: impl FnOnce(&Agent, &Container<'
     let agent = Serve::new().with_tls().start(&containerd);
     check(&agent, &web);
     harness::until("no session to be left", std::time::Duration::from_secs(10), || {
-        agent.children().is_empty() && web.processes().len() == 1
+        agent.has_no_session() && web.processes().len() == 1
     });
 }
 

@@ -227,7 +227,7 @@ fn a_plugin_that_is_killed_takes_its_session_along() {
         session.signal(Signal::KILL);
         session.finish().expect_code(137);
         assert_alone(web);
-        until("the agent to have no child", GONE_LIMIT, || agent.children().is_empty());
+        until("the agent to have no child", GONE_LIMIT, || agent.has_no_session());
         run(&mut agent.exec("web-1", &["true"])).expect_success();
     });
 }
@@ -241,7 +241,7 @@ fn a_target_that_dies_ends_the_session_and_says_so() {
         web.stop();
         let done = session.finish().expect_code(137);
         assert!(done.err().contains("the target exited"), "{done}");
-        until("the agent to have no child", GONE_LIMIT, || agent.children().is_empty());
+        until("the agent to have no child", GONE_LIMIT, || agent.has_no_session());
     });
 }
 

@@ -48,7 +48,7 @@ fn say_and_hear(agent: &Agent, round: usize) {
 /// Memory and descriptors of an agent that has nothing to do.
 fn idle(agent: &Agent, web: &Container<'_>) -> (u64, usize) {
     until("all sessions to be gone", SETTLE_LIMIT, || {
-        agent.children().is_empty() && web.processes().len() == 1
+        agent.has_no_session() && web.processes().len() == 1
     });
     let mut before = agent.descriptors();
     until("the descriptors to settle", SETTLE_LIMIT, || {

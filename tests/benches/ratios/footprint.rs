@@ -33,7 +33,7 @@ pub(crate) fn session(agent: &Agent) -> Row {
     #[expect(clippy::cast_precision_loss, reason = "20 is exact")]
     let grown = megabytes(grown) / SESSIONS as f64;
     let helpers = until_some("all helpers to be seen", Duration::from_secs(10), || {
-        Some(agent.children()).filter(|helpers| helpers.len() == SESSIONS)
+        Some(agent.children()).filter(|helpers| helpers.len() == SESSIONS + 1)
     });
     let of_session = |helper: &u32| {
         let mut ours = [vec![*helper], children(*helper)].concat();
