@@ -33,7 +33,10 @@ pub(crate) fn session(agent: &Agent) -> Row {
     #[expect(clippy::cast_precision_loss, reason = "20 is exact")]
     let grown = megabytes(grown) / SESSIONS as f64;
     let helpers = until_some("all helpers to be seen", Duration::from_secs(10), || {
-        Some(agent.children()).filter(|helpers| helpers.len() == SESSIONS + 1)
+        // One more waits, without a supervisor.
+        let helpers: Vec<u32> =
+            agent.children().into_iter().filter(|pid| !children(*pid).is_empty()).collect();
+        Some(helpers).filter(|helpers| helpers.len() == SESSIONS)
     });
     let of_session = |helper: &u32| {
         let mut ours = [vec![*helper], children(*helper)].concat();
