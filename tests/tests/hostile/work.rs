@@ -3,9 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use harness::{
-    Container, Finished, Requirement, Running, Terminal, cargo_target, request, run, skip,
-};
+use harness::{Container, Finished, Requirement, Running, Terminal, request, run, skip};
 
 use crate::stage::Stage;
 
@@ -68,7 +66,8 @@ fn general_traces_and_lets_go() {
 
 #[test]
 fn general_looks_into_a_program() {
-    let tree = cargo_target().join("toolbox-gdb");
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
+    let tree = repository.join("target/toolbox-gdb");
     let with_gdb = if tree.is_dir() {
         Requirement::Met
     } else {
@@ -78,8 +77,11 @@ fn general_looks_into_a_program() {
         return;
     }
     on_site(|stage, site| {
-        let mut command = stage.exec(site, &["--profile", "general", "--toolbox"]);
-        command.arg(&tree).args(["--", "gdb", "-p", "1", "-batch", "-ex", "bt"]);
+        let mut command = harness::agent();
+        command.args(["exec", "--tools", "toolbox", "--containerd"]);
+        command.arg(stage.containerd.socket()).arg("--toolbox").arg(&tree);
+        command.args(["--container", site.id(), "--profile", "general", "--"]);
+        command.args(["gdb", "-p", "1", "-batch", "-ex", "bt"]);
         expect(&run(&mut command), "#0");
     });
 }
