@@ -12,8 +12,11 @@ ALL := --workspace --locked
 # What is released has no loader to run and nothing to relocate at its start, which is most of what a session of a
 # few milliseconds would wait for; see ARCHITECTURE.md. `--target` keeps the flags from the compiler's own plug-ins.
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
-RELEASED := $(ALL) --release --target $(HOST)
-build test e2e bench: export CARGO_TARGET_$(shell echo $(HOST) | tr a-z- A-Z_)_RUSTFLAGS := -C target-feature=+crt-static -C relocation-model=static
+build bench: export CARGO_TARGET_$(shell echo $(HOST) | tr a-z- A-Z_)_RUSTFLAGS := -C target-feature=+crt-static -C relocation-model=static
+
+# Tests and measurements are of these programs, however they are compiled themselves.
+PROGRAMS := target/release
+test e2e bench: export NSDEBUG_PROGRAMS := $(CURDIR)/$(PROGRAMS)
 
 .DEFAULT_GOAL := help
 .PHONY: help prerequisites cluster-prerequisites build demo cluster cluster-down test e2e check bench image lint clean
@@ -28,8 +31,8 @@ cluster-prerequisites: prerequisites ## build the programs of a one-node Kuberne
 	@tests/prerequisites --cluster
 
 build: ## build the programs into target/release
-	$(CARGO) build $(RELEASED)
-	@mkdir -p target/release && cp -f $(addprefix target/$(HOST)/release/,nsdebug-agent nsdebug-gateway kubectl-nsdebug cluster demo) target/release/
+	$(CARGO) build $(ALL) --bins --profile dist --target $(HOST)
+	@mkdir -p $(PROGRAMS) && cp -f $(addprefix target/$(HOST)/dist/,nsdebug-agent nsdebug-gateway kubectl-nsdebug cluster demo) $(PROGRAMS)/
 
 demo: prerequisites build ## show it: tools a container does not have, inside a real container
 	@target/release/demo
@@ -43,18 +46,18 @@ cluster-down: ## end that Kubernetes and leave nothing of it
 test: prerequisites build ## run all tests, with the programs as they are released
 	image/test.py
 	@[ -d target/toolbox-gdb/usr ] || image/build toolbox toolbox-gdb --toolbox-only
-	$(CARGO) test $(RELEASED) -- --test-threads $(TEST_THREADS)
+	$(CARGO) test $(ALL) -- --test-threads $(TEST_THREADS)
 
 e2e: cluster-prerequisites build ## run the tests on a real Kubernetes, on both containerds
-	CI=$${CI:-e2e} $(CARGO) test $(RELEASED) --test cluster --test cluster_end -- --test-threads $(TEST_THREADS)
+	CI=$${CI:-e2e} $(CARGO) test $(ALL) --test cluster --test cluster_end -- --test-threads $(TEST_THREADS)
 
 check: ## format, lints, unit tests; no root and nothing installed
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(ALL) --all-targets -- -D warnings
 	$(CARGO) test $(ALL) --lib --bins --test tidy --test golden
 
-bench: prerequisites build ## how fast it is, against what one would do without it
-	$(CARGO) bench $(ALL) --target $(HOST)
+bench: prerequisites build ## how fast it is, against what one would do without it; ONLY=footprint, commands, confined or copies
+	$(CARGO) bench $(ALL) --bench ratios --target $(HOST) -- $(ONLY)
 
 image: build ## make the tool tree in target/toolbox and OCI archives in target/image
 	image/build --program target/release/nsdebug-agent

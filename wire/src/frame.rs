@@ -126,6 +126,56 @@ pub fn encode(channel: Channel, payload: &[u8]) -> Vec<u8> {
     message
 }
 
+/// What goes before the payload of a server's message: the header of one whole, unmasked, binary
+/// websocket frame (RFC 6455, 5.2), and the channel.
+#[derive(Clone, Copy, Debug)]
+pub struct Head {
+    bytes: [u8; Self::MOST],
+    len: u8,
+}
+
+impl Head {
+    /// Bytes of the longest.
+    pub const MOST: usize = 2 + size_of::<u64>() + 1;
+
+    /// For `payload` bytes on `channel`.
+    #[must_use]
+    pub fn new(channel: Channel, payload: usize) -> Self {
+        const FINAL_BINARY: u8 = 0x82;
+        let mut head = Self { bytes: [0; Self::MOST], len: 0 };
+        head.push(&[FINAL_BINARY]);
+        let message = payload as u64 + 1;
+        match (u8::try_from(message), u16::try_from(message)) {
+            (Ok(short @ ..126), _) => head.push(&[short]),
+            (_, Ok(middling)) => {
+                head.push(&[126]);
+                head.push(&middling.to_be_bytes());
+            }
+            _ => {
+                head.push(&[127]);
+                head.push(&message.to_be_bytes());
+            }
+        }
+        head.push(&[channel as u8]);
+        head
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.bytes[usize::from(self.len)] = *byte;
+            self.len += 1;
+        }
+    }
+}
+
+impl std::ops::Deref for Head {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
 /// The message that says a terminal has a new size.
 #[must_use]
 pub fn resize(size: Size) -> Vec<u8> {
@@ -180,6 +230,17 @@ mod tests {
             let message = encode(Channel::Resize, payload.as_bytes());
             assert_eq!(FromClient::decode(&message), Err(BadFrame::Resize), "{payload}");
         }
+    }
+
+    #[test]
+    fn the_length_of_a_frame_has_three_forms_and_counts_the_channel() {
+        let head = |payload| Head::new(Channel::Stderr, payload).to_vec();
+        assert_eq!(head(0), [0x82, 1, 2]);
+        assert_eq!(head(124), [0x82, 125, 2]);
+        assert_eq!(head(125), [0x82, 126, 0, 126, 2]);
+        assert_eq!(head(65_534), [0x82, 126, 0xff, 0xff, 2]);
+        assert_eq!(head(65_535), [0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0, 2]);
+        assert_eq!(head(65_535).len(), Head::MOST);
     }
 
     #[test]

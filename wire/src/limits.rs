@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-/// Bytes of one message that we send, channel byte included.
-///
-/// Larger ones make the websocket library move its whole buffer after every partial write, which
-/// halves the throughput from 128 KiB on.
+/// Bytes of one payload that we send from memory: what a pipe holds by default, so that most of
+/// what a tool writes at once is one message.
 pub const FRAME: usize = 64 << 10;
 
 /// Bytes of one message that we accept. Foreign clients send a whole `write` as one message.

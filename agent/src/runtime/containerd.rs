@@ -14,7 +14,7 @@ use containerd_client::services::v1::namespaces_client::NamespacesClient;
 use containerd_client::services::v1::tasks_client::TasksClient;
 use containerd_client::services::v1::version_client::VersionClient;
 use containerd_client::services::v1::{GetRequest, ListContainersRequest, ListNamespacesRequest};
-use futures_util::future::{try_join, try_join_all};
+use futures_util::future::{join, join_all, try_join, try_join_all};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -61,19 +61,30 @@ impl Containerd {
         namespace: Option<&str>,
     ) -> Result<Located, LocateError> {
         let filter = filter::id_begins(prefix);
-        let (searched, records) = match namespace {
-            Some(namespace) => {
-                let searched = vec![namespace.to_owned()];
-                let records = self.containers_of(&searched, &filter).await?;
-                (searched, records)
+        let likely = namespace.map_or_else(|| USUAL.to_vec(), |only| vec![only]);
+        let search = async {
+            match namespace {
+                Some(only) => {
+                    let searched = vec![only.to_owned()];
+                    let records = self.containers_of(&searched, &filter).await?;
+                    Ok((searched, records))
+                }
+                None => self.everywhere(&filter).await,
             }
-            None => self.everywhere(&filter).await?,
         };
+        // What was given may be the whole ID, and then its task need not be asked for afterwards.
+        let called = self.tasks_called(&likely, prefix.as_str());
+        let (found, called) = join(search, called).await;
+        let (searched, records) = found?;
         let record = choose::by_id(prefix.as_str(), &searched, records)?;
         if let Role::Sandbox(pod) = &record.role {
             return Err(self.sandbox_refused(&record, pod).await?);
         }
-        let state = self.task(&record.namespace, &record.id).await?;
+        let known = called.into_iter().find(|(within, _)| *within == record.namespace);
+        let state = match known {
+            Some((_, state)) if record.id == prefix.as_str() => state,
+            _ => self.task(&record.namespace, &record.id).await?,
+        };
         let siblings = match (&record.role, state) {
             (_, TaskState::Running { pid }) => return Ok(record.running_as(pid)),
             (Role::Member(pod), _) => self.siblings(&record, pod).await?,
@@ -102,6 +113,19 @@ impl Containerd {
         let lists =
             namespaces.iter().map(|namespace| self.containers(namespace, filter.to_owned()));
         Ok(try_join_all(lists).await?.into_iter().flatten().collect())
+    }
+
+    /// What is known of the tasks of containers with this very ID. It may be no ID at all, so that
+    /// a question which fails has told nothing.
+    async fn tasks_called<'a>(
+        &self,
+        namespaces: &[&'a str],
+        id: &str,
+    ) -> Vec<(&'a str, TaskState)> {
+        let tasks = namespaces.iter().map(|&namespace| async move {
+            Some((namespace, self.task(namespace, id).await.ok()?))
+        });
+        join_all(tasks).await.into_iter().flatten().collect()
     }
 
     /// Everything of the pods that have the name of this record's.

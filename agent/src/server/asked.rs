@@ -4,24 +4,19 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::str::FromStr;
 
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{FromRequestParts, WebSocketUpgrade};
+use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use entry::{Kinds, Request, Tool};
+use tokio_tungstenite::tungstenite;
+use wire::ExecRequest;
 use wire::frame::Protocol;
-use wire::{ExecRequest, limits};
 
+use super::upgrade::Upgrade;
 use super::{Reason, Refusal};
 use crate::listen::Peer;
 use crate::session::audit::{AuditId, Record};
 use crate::session::{Choice, Policy, StartError, Wanted};
-
-/// Bytes read from a socket at once: a frame of ours, so that 1 GiB of input is not 64 Ki reads.
-const READ_BUFFER: usize = 64 << 10;
-
-/// Bytes waiting to be written: as much again as one message, then the tool has to wait.
-const WRITE_BUFFER: usize = 4 * limits::FRAME;
 
 /// The terminal that clients have who do not say which.
 const TERM: &str = "xterm";
@@ -31,19 +26,19 @@ pub(super) struct Arrival {
     pub(super) peer: Peer,
     headers: HeaderMap,
     query: String,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    upgrade: Result<Upgrade, tungstenite::Error>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Arrival {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
         let peer = parts.extensions.get::<Peer>().cloned().ok_or_else(|| {
             Refusal::new(Reason::InternalError, "this listener does not say who its peers are")
         })?;
         let headers = parts.headers.clone();
         let query = parts.uri.query().unwrap_or_default().to_owned();
-        let upgrade = WebSocketUpgrade::from_request_parts(parts, state).await;
+        let upgrade = Upgrade::asked_by(parts);
         Ok(Self { peer, headers, query, upgrade })
     }
 }
@@ -53,7 +48,7 @@ pub(super) struct Asked {
     pub(super) request: ExecRequest,
     kinds: Option<Kinds>,
     choice: Choice,
-    upgrade: WebSocketUpgrade,
+    upgrade: Upgrade,
 }
 
 pub(super) fn parsed<T: FromStr<Err: std::error::Error>>(text: &str) -> Result<T, Refusal> {
@@ -77,16 +72,10 @@ impl Asked {
             write: request.write,
         };
         let upgrade = upgrade.map_err(|rejection| {
-            let message = format!("a session is a websocket: {}", rejection.body_text());
+            let message = format!("a session is a websocket: {rejection}");
             Refusal::new(Reason::BadRequest, message)
         })?;
-        let upgrade = upgrade
-            .protocols(Protocol::ALL.map(Protocol::as_str))
-            .max_message_size(limits::INBOUND_MESSAGE)
-            .max_frame_size(limits::INBOUND_MESSAGE)
-            .read_buffer_size(READ_BUFFER)
-            .max_write_buffer_size(WRITE_BUFFER);
-        if upgrade.selected_protocol().is_none() {
+        if upgrade.protocol().is_none() {
             let spoken = Protocol::ALL.map(Protocol::as_str).join(" and ");
             let message = format!("no subprotocol in common: this agent speaks {spoken}");
             return Err(Refusal::new(Reason::BadRequest, message));
@@ -95,10 +84,7 @@ impl Asked {
     }
 
     /// What to run, and how it is wired. A terminal has no stderr of its own.
-    pub(super) fn split(
-        self,
-        policy: &Policy,
-    ) -> Result<(Request, Wanted, WebSocketUpgrade), StartError> {
+    pub(super) fn split(self, policy: &Policy) -> Result<(Request, Wanted, Upgrade), StartError> {
         let Self { request, kinds, choice, upgrade } = self;
         let limits = policy.limits(choice)?;
         let ExecRequest { command, stdin, stdout, stderr, tty, term, .. } = request;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
-use axum::extract::{Path, State, WebSocketUpgrade};
+use axum::extract::{Path, State};
 use axum::http::HeaderValue;
 use axum::response::Response;
 use axum::routing::get;
@@ -13,6 +13,7 @@ use tracing::{Instrument, info, info_span};
 use wire::{ExecRequest, SessionTarget};
 
 use super::asked::{Arrival, Asked, parsed};
+use super::upgrade::Upgrade;
 use super::{Agent, Reason, Refusal, forwarded};
 use crate::chain::chain;
 use crate::listen::Peer;
@@ -96,7 +97,7 @@ struct Opened {
     slot: Slot,
     running: Running,
     ends: Ends,
-    upgrade: WebSocketUpgrade,
+    upgrade: Upgrade,
     registered: Registered,
     note: Option<HeaderValue>,
     span: tracing::Span,
@@ -167,7 +168,7 @@ impl<R: ContainerRuntime> Sessions<R> {
             lifetime: self.terms.lifetime,
         };
         let open = self.agent.metrics.open_session();
-        let mut response = upgrade.on_upgrade(move |socket| {
+        let mut response = upgrade.grant(move |socket| {
             let session = async move {
                 let since = Instant::now();
                 info!("opened");

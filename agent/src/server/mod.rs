@@ -9,6 +9,7 @@ pub mod exec;
 mod forwarded;
 mod health;
 pub mod sessions;
+mod upgrade;
 
 use std::sync::Arc;
 

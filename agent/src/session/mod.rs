@@ -17,6 +17,7 @@ pub mod registry;
 mod relay;
 mod remains;
 mod running;
+mod socket;
 mod stdio;
 mod streams;
 mod traffic;
@@ -28,6 +29,7 @@ pub use launcher::Launcher;
 pub use policy::{Choice, Policy, PolicyError};
 pub use pump::{Finished, pump};
 pub use running::Running;
+pub use socket::Socket;
 pub use stdio::{Ends, Wanted};
 
 use entry::{Kind, Kinds, Plan, Request, Target};

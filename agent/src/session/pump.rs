@@ -5,13 +5,15 @@
 
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use bytes::Bytes;
 use entry::Exit;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
-use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Error, Message};
 use wire::Ending;
 use wire::frame::{BadFrame, Channel, FromClient};
 use wire::limits;
@@ -19,6 +21,7 @@ use wire::limits;
 use super::care::Care;
 use super::ending::{self, Why, ending};
 use super::running::Running;
+use super::socket::{Outgoing, Socket};
 use super::streams::{Input, Output, Streams, resize};
 use super::traffic::{Flow, Traffic};
 use super::{Ends, StartError};
@@ -44,7 +47,7 @@ pub struct Finished {
 
 /// Runs the session to its end, whatever that is. When this returns, nothing of it is left.
 pub async fn pump(
-    socket: WebSocket,
+    socket: Socket,
     running: Running,
     ends: Ends,
     care: &Care,
@@ -52,10 +55,11 @@ pub async fn pump(
 ) -> Result<Finished, StartError> {
     let streams = Streams::watch(ends).map_err(|source| StartError::Streams { source })?;
     let Streams { stdin, stdout, stderr, terminal } = streams;
+    let splices = socket.splices();
     let (sink, source) = socket.split();
     let traffic = care.traffic();
     let mut running = running;
-    let mut sender = Sender { sink, traffic, ping: pings() };
+    let mut sender = Sender { sink, splices, traffic, ping: pings() };
     let mut receiver = Receiver { source, traffic };
     let verdict = tokio::select! {
         verdict = sender.deliver([stdout, stderr], ending(&mut running)) => verdict,
@@ -89,8 +93,8 @@ enum Verdict {
     Gone,
     /// The client takes nothing, or says nothing.
     Silent(&'static str),
-    /// The client broke the protocol; a close code of RFC 6455 and a reason for its author.
-    Offence(u16, String),
+    /// The client broke the protocol; what is said to its author.
+    Offence(CloseCode, String),
 }
 
 impl Finished {
@@ -135,7 +139,8 @@ fn pings() -> Interval {
 }
 
 struct Sender<'a> {
-    sink: SplitSink<WebSocket, Message>,
+    sink: SplitSink<Socket, Outgoing>,
+    splices: bool,
     traffic: &'a Traffic,
     ping: Interval,
 }
@@ -151,12 +156,12 @@ impl Sender<'_> {
         let mut ended: Option<(Exit, Why)> = None;
         let mut last_read = Instant::now();
         while ended.is_none() || stdout.is_open() || stderr.is_open() {
-            let (flow, message) = tokio::select! {
-                message = stdout.message(Channel::Stdout), if stdout.is_open() => {
-                    (Flow::Stdout, message)
+            let (flow, frame) = tokio::select! {
+                frame = stdout.frame(Channel::Stdout, self.splices), if stdout.is_open() => {
+                    (Flow::Stdout, frame)
                 }
-                message = stderr.message(Channel::Stderr), if stderr.is_open() => {
-                    (Flow::Stderr, message)
+                frame = stderr.frame(Channel::Stderr, self.splices), if stderr.is_open() => {
+                    (Flow::Stderr, frame)
                 }
                 end = &mut ending, if ended.is_none() => {
                     ended = Some(end);
@@ -165,15 +170,16 @@ impl Sender<'_> {
                 }
                 () = tokio::time::sleep_until(last_read + DRAIN), if ended.is_some() => break,
                 _ = self.ping.tick() => {
-                    if let Err(verdict) = self.send(Message::Ping(Bytes::new())).await {
+                    let ping = Message::Ping(Bytes::new());
+                    if let Err(verdict) = self.send(Outgoing::Message(ping)).await {
                         return verdict;
                     }
                     continue;
                 }
             };
-            let Some(message) = message else { continue };
-            let payload = message.len() - 1;
-            if let Err(verdict) = self.send(Message::Binary(message)).await {
+            let Some(frame) = frame else { continue };
+            let payload = frame.payload();
+            if let Err(verdict) = self.send(Outgoing::Output(frame)).await {
                 return verdict;
             }
             self.traffic.add(flow, payload);
@@ -182,9 +188,9 @@ impl Sender<'_> {
         ended.map_or(Verdict::Gone, |(exit, why)| Verdict::Ended(exit, why))
     }
 
-    async fn send(&mut self, message: Message) -> Result<(), Verdict> {
+    async fn send(&mut self, outgoing: Outgoing) -> Result<(), Verdict> {
         self.traffic.block(true);
-        let sent = timeout(STALLED, self.sink.send(message)).await;
+        let sent = timeout(STALLED, self.sink.send(outgoing)).await;
         self.traffic.block(false);
         match sent {
             Ok(Ok(())) => Ok(()),
@@ -197,22 +203,23 @@ impl Sender<'_> {
     async fn close(&mut self, verdict: Verdict, finished: &Finished) {
         let (code, reason) = match verdict {
             Verdict::Cut(why) | Verdict::Ended(_, why @ Why::Stuck) => {
-                (close_code::ERROR, why.reason().unwrap_or_default())
+                (CloseCode::Error, why.reason().unwrap_or_default())
             }
             Verdict::Ended(..) => {
                 let message = wire::frame::encode(Channel::Status, &status(finished));
-                if self.send(Message::Binary(message.into())).await.is_err() {
+                let message = Message::Binary(message.into());
+                if self.send(Outgoing::Message(message)).await.is_err() {
                     return;
                 }
-                (close_code::NORMAL, String::new())
+                (CloseCode::Normal, String::new())
             }
             Verdict::Gone => return,
-            Verdict::Silent(how) => (close_code::ERROR, how.to_owned()),
+            Verdict::Silent(how) => (CloseCode::Error, how.to_owned()),
             Verdict::Offence(code, what) => (code, what),
         };
         let reason = fitting(&reason).to_owned();
         let frame = CloseFrame { code, reason: reason.into() };
-        let closing = self.sink.send(Message::Close(Some(frame)));
+        let closing = self.sink.send(Outgoing::Message(Message::Close(Some(frame))));
         let _ = timeout(limits::CLOSE_WAIT, closing).await;
     }
 }
@@ -235,7 +242,7 @@ fn status(finished: &Finished) -> Vec<u8> {
 }
 
 struct Receiver<'a> {
-    source: SplitStream<WebSocket>,
+    source: SplitStream<Socket>,
     traffic: &'a Traffic,
 }
 
@@ -259,14 +266,14 @@ impl Receiver<'_> {
                     Ok(FromClient::Resize(size)) => resized(size),
                     Ok(FromClient::CloseStdin) => stdin.close(),
                     Err(BadFrame::Empty) => {}
-                    Err(bad) => return Verdict::Offence(close_code::PROTOCOL, bad.to_string()),
+                    Err(bad) => return Verdict::Offence(CloseCode::Protocol, bad.to_string()),
                 },
                 Message::Text(_) => {
                     let what = "text messages are not part of this protocol".to_owned();
-                    return Verdict::Offence(close_code::UNSUPPORTED, what);
+                    return Verdict::Offence(CloseCode::Unsupported, what);
                 }
                 Message::Close(_) => return Verdict::Gone,
-                Message::Ping(_) | Message::Pong(_) => {}
+                Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
             }
         }
     }
@@ -278,17 +285,14 @@ impl Receiver<'_> {
     }
 }
 
-fn offence_of(error: axum::Error) -> Verdict {
-    let inner = error.into_inner();
-    match inner.downcast_ref::<tungstenite::Error>() {
-        Some(tungstenite::Error::Capacity(_)) => {
+fn offence_of(error: Error) -> Verdict {
+    match error {
+        Error::Capacity(_) => {
             let what = format!("a message is longer than {} bytes", limits::INBOUND_MESSAGE);
-            Verdict::Offence(close_code::SIZE, what)
+            Verdict::Offence(CloseCode::Size, what)
         }
-        Some(tungstenite::Error::Protocol(what))
-            if *what != tungstenite::error::ProtocolError::ResetWithoutClosingHandshake =>
-        {
-            Verdict::Offence(close_code::PROTOCOL, what.to_string())
+        Error::Protocol(what) if what != ProtocolError::ResetWithoutClosingHandshake => {
+            Verdict::Offence(CloseCode::Protocol, what.to_string())
         }
         _ => Verdict::Gone,
     }

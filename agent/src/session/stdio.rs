@@ -9,7 +9,7 @@ use entry::pty::Pty;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
 /// Bytes that a tool may be ahead of us: a few frames, so that neither waits for each byte.
-const PIPE: usize = 256 << 10;
+pub(super) const PIPE: usize = 256 << 10;
 
 /// What a client asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,21 +1,28 @@
 //! Our ends of the tool's streams, under the runtime.
 //!
-//! A message is read straight behind its channel byte, so that no byte of output is copied here.
+//! A payload is read straight behind the room for its frame's head, so that no byte of output is
+//! copied here; where the socket can take it from the pipe itself, it is not even read.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::ioctl_fionread;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::unix::pipe;
-use wire::frame::{Channel, Size};
+use wire::frame::{Channel, Head, Size};
 use wire::limits;
 
 use super::Ends;
+use super::socket::Frame;
+use super::stdio::PIPE;
 use super::watched::watched;
+
+/// Bytes from which on handing over a pipe costs less than copying out of it.
+const WORTH_SPLICING: u64 = 16 << 10;
 
 /// Where input goes.
 #[derive(Debug)]
@@ -29,7 +36,7 @@ pub(super) enum Input {
 /// Where output comes from.
 #[derive(Debug)]
 pub(super) enum Output {
-    Pipe(pipe::Receiver),
+    Pipe(Arc<pipe::Receiver>),
     Terminal(Arc<AsyncFd<OwnedFd>>),
     Closed,
 }
@@ -74,7 +81,7 @@ impl Streams {
 
 fn output(end: Option<OwnedFd>) -> io::Result<Output> {
     let end = end.map(pipe::Receiver::from_owned_fd).transpose()?;
-    Ok(end.map_or(Output::Closed, Output::Pipe))
+    Ok(end.map_or(Output::Closed, |pipe| Output::Pipe(Arc::new(pipe))))
 }
 
 impl Input {
@@ -104,8 +111,9 @@ impl Output {
         !matches!(self, Self::Closed)
     }
 
-    /// The next message on `channel`, or `None` at the end. Nothing is lost when this is dropped.
-    pub(super) async fn message(&mut self, channel: Channel) -> Option<Bytes> {
+    /// The next frame for `channel`, or `None` at the end. Nothing is lost when this is dropped. A
+    /// socket that `splices` is handed the pipe, where much waits in it.
+    pub(super) async fn frame(&mut self, channel: Channel, splices: bool) -> Option<Frame> {
         loop {
             let ready = match self {
                 Self::Pipe(pipe) => pipe.readable().await,
@@ -115,12 +123,19 @@ impl Output {
             if ready.is_err() {
                 break;
             }
+            if splices && let Self::Pipe(pipe) = self {
+                let waiting = ioctl_fionread(&**pipe).unwrap_or(0);
+                if waiting >= WORTH_SPLICING {
+                    let payload = usize::try_from(waiting).map_or(PIPE, |all| all.min(PIPE));
+                    return Some(Frame::piped(channel, Arc::clone(pipe), payload));
+                }
+            }
             // Only now: a session that is quiet holds no buffer.
-            let mut message = BytesMut::with_capacity(limits::FRAME);
-            message.put_u8(channel as u8);
-            match self.read(&mut message) {
+            let mut buffer = BytesMut::with_capacity(Head::MOST + limits::FRAME);
+            buffer.put_bytes(0, Head::MOST);
+            match self.read(&mut buffer) {
                 Ok(0) => break,
-                Ok(_) => return Some(message.freeze()),
+                Ok(_) => return Some(Frame::read(channel, buffer)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 // A terminal says EIO when its last user is gone.
                 Err(_) => break,
@@ -130,10 +145,10 @@ impl Output {
         None
     }
 
-    fn read(&self, message: &mut BytesMut) -> io::Result<usize> {
+    fn read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
         match self {
-            Self::Pipe(pipe) => pipe.try_read_buf(&mut message.limit(limits::FRAME - 1)),
-            Self::Terminal(terminal) => read_now(terminal, message),
+            Self::Pipe(pipe) => pipe.try_read_buf(&mut buffer.limit(limits::FRAME)),
+            Self::Terminal(terminal) => read_now(terminal, buffer),
             Self::Closed => Ok(0),
         }
     }
@@ -142,10 +157,10 @@ impl Output {
 /// Bytes of one read of a terminal: the kernel's own buffer is a page (`N_TTY_BUF_SIZE`).
 const TERMINAL_READ: usize = 4096;
 
-fn read_now(terminal: &AsyncFd<OwnedFd>, message: &mut BytesMut) -> io::Result<usize> {
+fn read_now(terminal: &AsyncFd<OwnedFd>, into: &mut BytesMut) -> io::Result<usize> {
     let mut buffer = [0; TERMINAL_READ];
     let read = terminal.try_io(Interest::READABLE, |fd| Ok(rustix::io::read(fd, &mut buffer)?))?;
-    message.extend_from_slice(&buffer[..read]);
+    into.extend_from_slice(&buffer[..read]);
     Ok(read)
 }
 

@@ -22,6 +22,10 @@ use wire::{Status, limits};
 use super::tls::{self, TlsError};
 use super::{Connection, Transport};
 
+/// Bytes read at once. The library clears as many before every read, which over TLS brings no more
+/// than a record of 16 KiB: its own choice of twice this costs a quarter of the throughput.
+const READ_BUFFER: usize = 64 << 10;
+
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UpgradeError {
     #[error("the request cannot be written")]
@@ -92,6 +96,7 @@ pub(super) async fn upgrade(
     let note = note(response.headers());
     let upgraded = hyper::upgrade::on(response).await.map_err(UpgradeError::Switch)?;
     let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
         .max_message_size(Some(limits::INBOUND_MESSAGE))
         .max_frame_size(Some(limits::INBOUND_MESSAGE));
     let (stream, early) = match upgraded.downcast::<TokioIo<Transport>>() {

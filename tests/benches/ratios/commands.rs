@@ -35,13 +35,18 @@ fn pipeline(pid: u32) -> Command {
     unshare
 }
 
-fn by_pid(pid: u32) -> Command {
+pub(crate) fn by_pid(pid: u32) -> Command {
     let mut exec = harness::agent();
     exec.args(["exec", "--pid", &pid.to_string(), "--tools", "host", "--", "true"]);
     exec
 }
 
-fn against_pipeline(measure: &str, reach: f64, pid: u32, ours: impl Fn() -> Command) -> Row {
+pub(crate) fn against_pipeline(
+    measure: &str,
+    reach: f64,
+    pid: u32,
+    ours: impl Fn() -> Command,
+) -> Row {
     let pairs = pairs(PAIRS, || succeed(ours()), || succeed(pipeline(pid)));
     Row::of_times(measure, &pairs, Reach::AtMost(reach))
 }
@@ -77,7 +82,7 @@ fn against_ctr(containerd: &Containerd, agent: &Agent) -> Row {
     Row::of_times(measure, &pairs, Reach::AtMost(0.15))
 }
 
-fn succeed(mut command: Command) {
+pub(crate) fn succeed(mut command: Command) {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let status = command.status().expect("the program starts");
     assert!(status.success(), "{status}: {command:?}");

@@ -6,14 +6,18 @@
 #![allow(clippy::print_stdout, reason = "a table is what this program is for")]
 
 mod commands;
+mod confined;
 mod copies;
 mod footprint;
 mod table;
 
 use harness::{Containerd, QuietNode, Requirement, RunSpec, Scratch, Serve, Version, skip};
 
-/// `cargo bench` passes words of its own; this program takes none.
+/// `cargo bench` passes options of its own; words are the groups of rows to print, else all are.
 fn main() {
+    let words: Vec<String> =
+        std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let wanted = |group: &str| words.is_empty() || words.iter().any(|word| word == group);
     let programs = ["nsenter", "unshare", "dd"].map(Requirement::program);
     if skip([Requirement::containerd(Version::chosen())].into_iter().chain(programs)) {
         return;
@@ -23,11 +27,18 @@ fn main() {
     let web = containerd.run(&RunSpec::new("web-1"));
     let agent = Serve::new().with_tls().start(&containerd);
     table::print_head();
-    footprint::agent(&agent).print();
-    footprint::session(&agent).print();
-    for row in commands::rows(&containerd, &web, &agent) {
-        row.print();
+    if wanted("footprint") {
+        footprint::agent(&agent).print();
+        footprint::session(&agent).print();
     }
-    copies::unix(&agent).print();
-    copies::tls(&agent).print();
+    if wanted("commands") {
+        commands::rows(&containerd, &web, &agent).iter().for_each(table::Row::print);
+    }
+    if wanted("confined") {
+        confined::rows(&containerd, &web).iter().for_each(table::Row::print);
+    }
+    if wanted("copies") {
+        copies::unix(&agent).print();
+        copies::tls(&agent).print();
+    }
 }

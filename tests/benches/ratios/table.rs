@@ -77,7 +77,7 @@ pub(crate) fn pairs(
     (0..count).map(|_| (timed(&mut ours), timed(&mut theirs))).collect()
 }
 
-fn timed(work: &mut impl FnMut()) -> Duration {
+pub(crate) fn timed(work: &mut impl FnMut()) -> Duration {
     let start = Instant::now();
     work();
     start.elapsed()

@@ -5,5 +5,4 @@
 
 mod bombs;
 mod losses;
-mod pace;
 mod stage;
