@@ -177,6 +177,9 @@ fn enter(args: ExecArgs) -> Result<u8, StartError> {
     let cgroups = cgroups(resources)?;
     // It starts while containerd is asked.
     let ready = local::Ready::new(&image()?, cgroups.as_ref())?;
+    if let Some(Err(error)) = cgroups.as_ref().map(Cgroups::sweep) {
+        warn(&chain(&error));
+    }
     let stdin = args.stdin;
     let ran = match planned(args, limits, &policy, terminal) {
         Ok((target, plan)) => local::run(ready, &target, &plan, stdin),
@@ -198,14 +201,10 @@ fn enter(args: ExecArgs) -> Result<u8, StartError> {
 /// For a toolbox. The node's own tools start three times as fast without, and whoever runs them here
 /// is root of the node and may end them.
 fn cgroups(limits: SessionLimits) -> Result<Option<Cgroups>, NoCgroups> {
-    let cgroups = match limits {
-        SessionLimits::Host => None,
-        limits => limits.cgroups(Layout::Command)?,
-    };
-    if let Some(Err(error)) = cgroups.as_ref().map(Cgroups::sweep) {
-        warn(&chain(&error));
+    match limits {
+        SessionLimits::Host => Ok(None),
+        limits => limits.cgroups(Layout::Command),
     }
-    Ok(cgroups)
 }
 
 /// Finds and holds the target, and decides what to do to it.

@@ -4,10 +4,15 @@
 //! processors, ten times as long as all the rest of a start. An engineer on call always comes after
 //! a quiet moment. So one helper sits in its control group already, and is replaced when it is used.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::convert::Infallible;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use entry::{Cgroups, HelperImage, Plan, Session, SpawnError, Stdio, Target};
+use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
 use tracing::warn;
 
 use super::StartError;
@@ -19,8 +24,20 @@ use crate::chain::chain;
 #[derive(Debug)]
 pub struct Launcher {
     means: Arc<Means>,
-    spare: Mutex<Option<Preparing>>,
+    stock: Mutex<Stock>,
 }
+
+#[derive(Debug)]
+enum Stock {
+    Empty,
+    Spare(Preparing),
+    /// There is nobody any more to end a spare helper.
+    Closed,
+}
+
+/// How long a session that goes on is left alone before its successor is prepared. Most are over
+/// by then, and those that are not have their start behind them.
+const SETTLED: Duration = Duration::from_secs(1);
 
 type Preparing = JoinHandle<Result<Prepared, StartError>>;
 
@@ -34,40 +51,68 @@ impl Launcher {
     /// For helpers made of `image`, in groups of `cgroups`. To be called under the runtime.
     #[must_use]
     pub fn new(image: HelperImage, cgroups: Option<Cgroups>) -> Self {
-        let launcher = Self { means: Arc::new(Means { image, cgroups }), spare: Mutex::new(None) };
+        let launcher =
+            Self { means: Arc::new(Means { image, cgroups }), stock: Mutex::new(Stock::Empty) };
         launcher.restock();
         launcher
     }
 
     /// Has a helper carry out `plan` on `target`.
     pub(super) async fn begin(
-        &self,
+        self: &Arc<Self>,
         target: &Target,
         plan: &Plan,
         stdio: Stdio,
     ) -> Result<(Session, Remains), StartError> {
         let spare = self.take_spare();
         if let Some(spare) = spare {
-            match begin_with(spare, target, plan, &stdio).await {
+            match self.begin_with(spare, target, plan, &stdio).await {
                 // Somebody has killed it meanwhile, or it could not be made then.
                 Err(StartError::Spawn(SpawnError::Gone { .. }) | StartError::Cgroup(_)) => {}
                 other => return other,
             }
         }
-        begin_with(self.prepare(), target, plan, &stdio).await
+        self.begin_with(self.prepare(), target, plan, &stdio).await
     }
 
-    /// Starts what the next session begins with.
-    pub(super) fn restock(&self) {
-        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        if spare.is_none() {
-            *spare = Some(self.prepare());
+    async fn begin_with(
+        self: &Arc<Self>,
+        preparing: Preparing,
+        target: &Target,
+        plan: &Plan,
+        stdio: &Stdio,
+    ) -> Result<(Session, Remains), StartError> {
+        let lost = |_| StartError::Lost;
+        let Prepared { waiting, rest } = preparing.await.map_err(lost)??;
+        let (over, ended) = oneshot::channel();
+        self.restock_after(ended);
+        // Whatever comes of it: from here on somebody waits for the helper.
+        let remains = Remains::of(rest, over);
+        Ok((waiting.begin(target, plan, stdio)?, remains))
+    }
+
+    /// Prepares for the next session when this one is over, or settled. Not before: the move into
+    /// a control group holds the kernel's lock of all groups, for as long as it waits for the
+    /// processors, and this session's end needs that too.
+    fn restock_after(self: &Arc<Self>, over: oneshot::Receiver<Infallible>) {
+        let launcher = Arc::clone(self);
+        tokio::spawn(async move {
+            let _ = timeout(SETTLED, over).await;
+            launcher.restock();
+        });
+    }
+
+    fn restock(&self) {
+        let mut stock = self.stock();
+        if let Stock::Empty = *stock {
+            *stock = Stock::Spare(self.prepare());
         }
     }
 
-    /// Ends the helper that is not needed any more. To be called when no session begins any more.
+    /// Ends the helper that is not needed any more, and prepares no other.
     pub async fn retire(&self) {
-        let Some(spare) = self.take_spare() else { return };
+        let stock = mem::replace(&mut *self.stock(), Stock::Closed);
+        let Stock::Spare(spare) = stock else { return };
         let Ok(Ok(prepared)) = spare.await else { return };
         let discarded = spawn_blocking(|| prepared.discard()).await;
         if let Ok(Err(error)) = discarded {
@@ -81,19 +126,17 @@ impl Launcher {
     }
 
     fn take_spare(&self) -> Option<Preparing> {
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner).take()
+        let mut stock = self.stock();
+        match mem::replace(&mut *stock, Stock::Empty) {
+            Stock::Spare(spare) => Some(spare),
+            other => {
+                *stock = other;
+                None
+            }
+        }
     }
-}
 
-async fn begin_with(
-    preparing: Preparing,
-    target: &Target,
-    plan: &Plan,
-    stdio: &Stdio,
-) -> Result<(Session, Remains), StartError> {
-    let lost = |_| StartError::Lost;
-    let Prepared { waiting, rest } = preparing.await.map_err(lost)??;
-    // Whatever comes of it: from here on somebody waits for the helper.
-    let remains = Remains::of(rest);
-    Ok((waiting.begin(target, plan, stdio)?, remains))
+    fn stock(&self) -> MutexGuard<'_, Stock> {
+        self.stock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

@@ -21,9 +21,15 @@ pub(super) struct Rest {
 impl Prepared {
     /// Takes a millisecond, and ten more after a quiet moment: see [`SessionCgroup::add`].
     pub(super) fn new(image: &HelperImage, cgroups: Option<&Cgroups>) -> Result<Self, StartError> {
-        let cgroup = cgroups.map(Cgroups::create).transpose()?;
+        // The program loads while the groups are made.
         let (waiting, helper) = entry::start(image)?;
-        let moved = cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.add(&helper));
+        let (cgroup, moved) = match cgroups.map(Cgroups::create).transpose() {
+            Ok(cgroup) => {
+                let moved = cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.add(&helper));
+                (cgroup, moved)
+            }
+            Err(error) => (None, Err(error)),
+        };
         let prepared = Self { waiting, rest: Rest { helper, cgroup } };
         match moved {
             Ok(()) => Ok(prepared),

@@ -1,11 +1,12 @@
 //! The end of a session's processes and of its control group, in a task of its own: whatever happens
 //! to the session's, no zombie and no process of it stays.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use entry::{Closed, Helper, SessionCgroup};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 use tracing::warn;
@@ -26,9 +27,15 @@ pub(super) struct Remains {
 }
 
 impl Remains {
-    pub(super) fn of(rest: Rest) -> Self {
+    /// Drops `over` when nothing of the session is left.
+    pub(super) fn of(rest: Rest, over: oneshot::Sender<Infallible>) -> Self {
         let kill = Arc::new(Notify::new());
-        let task = tokio::spawn(close(rest, Arc::clone(&kill)));
+        let closing = close(rest, Arc::clone(&kill));
+        let task = tokio::spawn(async {
+            let closed = closing.await;
+            drop(over);
+            closed
+        });
         Self { task, kill, closed: None }
     }
 

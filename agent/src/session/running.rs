@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use entry::{Closed, Event, Exit, Plan, Session, SessionError, Stdio, Target};
@@ -24,7 +25,7 @@ pub struct Running {
 impl Running {
     /// Carries out `plan` and returns when the tool runs.
     pub async fn start(
-        launcher: &Launcher,
+        launcher: &Arc<Launcher>,
         target: &Target,
         plan: &Plan,
         stdio: Stdio,
@@ -37,10 +38,7 @@ impl Running {
             target: watched(pidfd).map_err(watch)?,
             remains,
         };
-        let started = running.halves().0.next().await;
-        // Not before: two processors start one session faster than two.
-        launcher.restock();
-        match started? {
+        match running.halves().0.next().await? {
             Event::Started => Ok(running),
             Event::Failed(failure) => Err(StartError::of(&failure, plan)),
             Event::Ended(_) | Event::Lost => Err(running.lost_at_start().await),

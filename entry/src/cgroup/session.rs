@@ -113,7 +113,9 @@ impl SessionCgroup {
 
     /// Removes what has nobody in it; the error is about the last that has.
     fn remove(&self) -> Result<(), CgroupError> {
-        let all = self.groups.iter().flat_map(|group| Descendants::of(&group.path));
+        // Hardly ever has anybody made groups below: only who is root of the node can.
+        let stay = self.groups.iter().filter(|group| remove(&group.path).is_err());
+        let all = stay.flat_map(|group| Descendants::of(&group.path));
         all.filter_map(|path| remove(&path).err()).last().map_or(Ok(()), Err)
     }
 }
