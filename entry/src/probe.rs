@@ -9,7 +9,8 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::fs::{CWD, MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
-use rustix::process::{PidfdFlags, getpid, pidfd_open};
+use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
+use rustix::process::{PidfdFlags, fchdir, getpid, pidfd_open, pivot_root};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces, set_no_new_privs};
 
 use crate::capability::{Capabilities, Capability};
@@ -53,6 +54,29 @@ pub fn new_mount(kind: &str) -> io::Result<()> {
 pub fn restricted_clone() -> io::Result<()> {
     let clone = root::Detached::clone_of(CWD, "/", Depth::One)?;
     clone.restricted(root::READ_ONLY, Depth::All).map(drop)
+}
+
+/// Mounts can be made private in a mount namespace of one's own, which security modules may forbid whatever is held.
+pub fn private_mounts() -> io::Result<()> {
+    in_thread(leave_mounts)
+}
+
+/// There, something can be mounted and made the root.
+pub fn new_root() -> io::Result<()> {
+    in_thread(|| {
+        leave_mounts()?;
+        let memory = root::Detached::new("tmpfs", &[], root::READ_ONLY)?;
+        // Any directory does, and this one is everywhere.
+        fchdir(&memory.attach(CWD, "/proc")?)?;
+        pivot_root(".", ".")?;
+        Ok(unmount(".", UnmountFlags::DETACH)?)
+    })
+}
+
+fn leave_mounts() -> io::Result<()> {
+    sys::unshare_mounts_of_thread()?;
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    Ok(mount_change("/", private)?)
 }
 
 /// A program can be kept in memory that nobody can change any more.

@@ -13,4 +13,6 @@ mod process;
 pub(crate) use descriptors::{close_from, close_none, inherited};
 pub(crate) use device_filter::{Instruction, attach_device_filter, load_device_filter};
 pub(crate) use mount::{Depth, restrict};
-pub(crate) use process::{Alone, Forked, default_sigpipe, fork, unshare_mounts, unshare_pids};
+pub(crate) use process::{
+    Alone, Forked, default_sigpipe, fork, unshare_mounts, unshare_mounts_of_thread, unshare_pids,
+};

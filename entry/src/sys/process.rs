@@ -48,6 +48,13 @@ pub(crate) fn unshare_mounts(_alone: &Alone) -> io::Result<()> {
     unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.map_err(io::Error::from)
 }
 
+/// The same for this thread alone, which is to end with it: what it does to mounts nobody sees.
+pub(crate) fn unshare_mounts_of_thread() -> io::Result<()> {
+    // SAFETY: as above: the descriptor table, which other threads have in common with this one, is
+    // left alone. NEWNS gives the thread a root and a directory of its own too, which nobody minds.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.map_err(io::Error::from)
+}
+
 /// A pid namespace of its own for the next child of this process.
 pub(crate) fn unshare_pids(_alone: &Alone) -> io::Result<()> {
     // SAFETY: as above: NEWPID leaves the descriptor table alone, and there are no other threads.

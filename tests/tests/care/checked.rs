@@ -25,6 +25,8 @@ fn a_node_where_sessions_work_passes_the_check() {
         for line in [
             "ok       containerd             containerd ",
             "ok       profile general",
+            "ok       private mounts",
+            "ok       pivot_root",
             "ok       seccomp filter",
         ] {
             assert!(passed.out().contains(line), "{line} in {passed}");
@@ -45,6 +47,8 @@ fn what_is_missing_is_named_with_what_it_means() {
             "warn     profile general",
             "NET_RAW",
             "MISSING  mount_setattr",
+            "MISSING  private mounts",
+            "MISSING  pivot_root",
         ] {
             assert!(failed.out().contains(word), "{word} in {failed}");
         }

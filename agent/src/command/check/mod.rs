@@ -109,6 +109,11 @@ fn kernel() -> Vec<Finding> {
         Finding::needed("join by pidfd", probe::join_by_pidfd(), "a target cannot be entered"),
         Finding::needed("new mount of proc", probe::new_mount("proc"), "ps would show the node"),
         Finding::needed(
+            "private mounts",
+            probe::private_mounts(),
+            "what a session mounts would be the node's",
+        ),
+        Finding::needed(
             "sealed memory",
             probe::sealed_memory(),
             "a target could change the helper",
@@ -138,6 +143,11 @@ fn confinement(tree: &Path) -> Vec<Finding> {
             "mount_setattr",
             probe::restricted_clone(),
             "the tools cannot be made read-only with all that is mounted in them",
+        ),
+        Finding::needed(
+            "pivot_root",
+            probe::new_root(),
+            "the node's files could not be left behind",
         ),
         Finding::needed(
             "seccomp filter",
