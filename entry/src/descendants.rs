@@ -1,24 +1,44 @@
-//! Everything that runs below this process, and its end.
+//! Everything that runs below a process, and its end.
 //!
-//! Complete because this process is a subreaper: whoever loses its parent becomes our child.
+//! Complete below a subreaper, as a supervisor is: whoever loses its parent becomes its child.
 
 use std::fs;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
 /// Kills every descendant that can be seen. Whoever forks meanwhile is found by the next call.
 pub(crate) fn kill_all() {
-    let mut found = vec![std::process::id()];
+    for pid in below(std::process::id()).into_iter().filter_map(|pid| i32::try_from(pid).ok()) {
+        // A number that was freed since was freed by us: only we reap them, and not meanwhile.
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+}
+
+/// Kills every descendant of a child of this process that nobody has reaped.
+pub(crate) fn kill_below(child: u32) {
+    let open = |pid: u32| {
+        let number = rustix::process::Pid::from_raw(i32::try_from(pid).ok()?)?;
+        Some((pid, pidfd_open(number, PidfdFlags::empty()).ok()?))
+    };
+    let held: Vec<_> = below(child).into_iter().filter_map(open).collect();
+    // Only now are the numbers held: whoever still is one of them is who the descriptor means.
+    let still = below(child);
+    for (_, pidfd) in held.iter().filter(|(pid, _)| still.contains(pid)) {
+        let _ = pidfd_send_signal(pidfd, rustix::process::Signal::KILL);
+    }
+}
+
+fn below(process: u32) -> Vec<u32> {
+    let mut found = vec![process];
     let mut next = 0;
     while let Some(&parent) = found.get(next) {
         found.extend(children(parent));
         next += 1;
     }
-    for pid in found.into_iter().skip(1).filter_map(|pid| i32::try_from(pid).ok()) {
-        // A number that was freed since was freed by us: only we reap them, and not meanwhile.
-        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-    }
+    found.remove(0);
+    found
 }
 
 /// The children of every thread of `pid` (proc(5), `CONFIG_PROC_CHILDREN`).

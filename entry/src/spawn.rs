@@ -14,6 +14,7 @@ use nix::sys::signal::SigSet;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 
+use crate::descendants;
 use crate::image::HelperImage;
 use crate::ipc::{Connection, Handed};
 use crate::message::ToHelper;
@@ -163,6 +164,12 @@ impl Helper {
                 Err(errno) => return Err(errno.into()),
             }
         }
+    }
+
+    /// Kills all that the helper started and that is still below it: for a session without a control
+    /// group. The helper itself ends when it has reaped them.
+    pub fn kill_session(&self) {
+        descendants::kill_below(self.pid.as_raw_pid().unsigned_abs());
     }
 
     /// Reaps the helper if it is gone; its descriptor becomes readable then.

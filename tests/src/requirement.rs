@@ -36,6 +36,13 @@ impl Requirement {
         Self::all([Self::root(), built, Self::program("runc"), Self::program("ip")])
     }
 
+    /// A node that limits memory by version 1 of control groups, where the kernel can be told to run a program.
+    pub fn controllers_of_version_1() -> Self {
+        Self::when(Path::new("/sys/fs/cgroup/memory/release_agent").is_file(), || {
+            "this node has no control groups of version 1".to_owned()
+        })
+    }
+
     /// Everything it takes to start a dockerd.
     pub fn docker() -> Self {
         let programs = ["/usr/sbin/dockerd", "/usr/bin/docker", "unshare", "iptables"];

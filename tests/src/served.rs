@@ -36,6 +36,7 @@ impl Listener {
 #[derive(Debug, Clone, Default)]
 pub struct Serve {
     tls: bool,
+    toolbox: Option<PathBuf>,
     options: Vec<String>,
 }
 
@@ -49,6 +50,12 @@ impl Serve {
     #[must_use]
     pub fn with_tls(self) -> Self {
         Self { tls: true, ..self }
+    }
+
+    /// With the tools of this tree instead of the node's.
+    #[must_use]
+    pub fn in_toolbox(self, tree: &Path) -> Self {
+        Self { toolbox: Some(tree.to_owned()), ..self }
     }
 
     /// Any option of `serve`.
@@ -71,7 +78,11 @@ impl Serve {
         let folder = tempfile::tempdir_in(containerd.path()).expect("a folder in an own folder");
         let socket = folder.path().join("agent.sock");
         let mut command = programs::agent();
-        command.args(["serve", "--tools", "host", "--containerd"]).arg(containerd.socket());
+        command.args(["serve", "--containerd"]).arg(containerd.socket());
+        match &self.toolbox {
+            Some(tree) => command.arg("--toolbox").arg(tree),
+            None => command.args(["--tools", "host"]),
+        };
         command.arg("--listen").arg(format!("unix:{}", socket.display())).args(&self.options);
         let certificates = self.tls.then(|| listen_on_port(&mut command));
         // Ctrl-C is for the test, which then ends its daemons in order.
@@ -141,19 +152,24 @@ impl Agent {
 
     /// The plugin, told how to reach this agent, to be given a target.
     pub fn plugin(&self, listener: Listener) -> Command {
-        let mut plugin = programs::plugin();
         match listener {
             Listener::Unix => {
+                let mut plugin = programs::plugin();
                 plugin.arg("--agent").arg(format!("unix:{}", self.socket.display()));
+                plugin
             }
-            Listener::Tls => {
-                let client = self.certificates().issue(Certificate::Client);
-                plugin.arg("--agent").arg(self.url());
-                plugin.arg("--certificate-authority").arg(self.certificates().authority());
-                plugin.arg("--client-certificate").arg(client.certificate);
-                plugin.arg("--client-key").arg(client.key);
-            }
+            Listener::Tls => self.plugin_of("client"),
         }
+    }
+
+    /// The same on the port, with a certificate of `name`'s.
+    pub fn plugin_of(&self, name: &str) -> Command {
+        let client = self.certificates().client(name);
+        let mut plugin = programs::plugin();
+        plugin.arg("--agent").arg(self.url());
+        plugin.arg("--certificate-authority").arg(self.certificates().authority());
+        plugin.arg("--client-certificate").arg(client.certificate);
+        plugin.arg("--client-key").arg(client.key);
         plugin
     }
 

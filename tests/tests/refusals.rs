@@ -57,7 +57,7 @@ fn a_pod_or_container_that_is_not_there_is_answered_with_those_that_are() {
         let empty = ["-n", "shop", "pod/api", "--", "true"];
         // Its sandbox is what there is to enter, and that is said.
         let entered = run(agent.plugin(Listener::Unix).args(empty)).expect_success();
-        assert!(entered.err().contains("without its processes and files"), "{entered}");
+        assert!(entered.err().contains("processes and files are the node's"), "{entered}");
         let _web = pod.start("web", &["sleep", "600"]);
         let _log = pod.start("log", &["sleep", "600"]);
         run(agent.plugin(Listener::Unix).args(empty)).expect_success();

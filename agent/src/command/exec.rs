@@ -20,7 +20,8 @@ use crate::chain::chain;
 use crate::config::{CONTAINERD_SOCKET, TOOLBOX, Tools};
 use crate::limits::{LimitArgs, NoCgroups, SessionLimits};
 use crate::runtime::{ContainerRuntime, Containerd, Located, Query};
-use crate::session::{self, Choice, Policy, StartError, local};
+use crate::session::local::{self, Manner};
+use crate::session::{self, Choice, Policy, Span, StartError};
 
 /// What to enter, how, and what to run there.
 #[derive(Clone, Debug, clap::Args)]
@@ -101,6 +102,11 @@ pub struct ExecArgs {
     #[command(flatten)]
     pub limits: LimitArgs,
 
+    /// How long the session may go on, in seconds, or a number with s, m or h [default: until the
+    /// tool ends]
+    #[arg(long, env = "NSDEBUG_SESSION_LIMIT", value_name = "TIME")]
+    pub session_limit: Option<Span>,
+
     /// Pass stdin to the tool
     #[arg(short = 'i', long, env = "NSDEBUG_STDIN", value_parser = BoolishValueParser::new())]
     pub stdin: bool,
@@ -168,6 +174,7 @@ fn enter(args: ExecArgs) -> Result<u8, StartError> {
     let ExecArgs { profile, run_as, write, .. } = args;
     let resources = args.limits.clone().of(matches!(policy, Policy::Toolbox { .. }));
     let limits = policy.limits(Choice { profile, run_as, write })?;
+    let profile = limits.as_ref().map(|limits| limits.profile);
     if args.explain {
         let (_, plan) = planned(args, limits, &policy, terminal)?;
         // A reader that has seen enough, such as `head`, is not worth a word.
@@ -180,16 +187,18 @@ fn enter(args: ExecArgs) -> Result<u8, StartError> {
     if let Some(Err(error)) = cgroups.as_ref().map(Cgroups::sweep) {
         warn(&chain(&error));
     }
-    let stdin = args.stdin;
+    let manner = Manner { stdin: args.stdin, total: args.session_limit };
     let ran = match planned(args, limits, &policy, terminal) {
-        Ok((target, plan)) => local::run(ready, &target, &plan, stdin),
+        Ok((target, plan)) => local::run(ready, &target, &plan, manner),
         Err(error) => {
             ready.discard();
             Err(error)
         }
     };
     let local::Outcome { exit, reason } = ran?;
-    if let Some(reason) = reason {
+    // A terminal shows by itself what was not permitted.
+    let hint = || session::hint(profile.filter(|_| !terminal)?, exit);
+    if let Some(reason) = reason.or_else(hint) {
         warn(&reason);
     }
     Ok(match exit {
@@ -219,7 +228,7 @@ fn planned(
     let tool = tool(command, policy, terminal);
     let mut request = Request { kinds: namespaces, join_user, limits, tool };
     if let Some(located) = &located {
-        if let Some(note) = located.note() {
+        if let Some(note) = located.note(policy.tools()) {
             warn(&note);
         }
         request = session::within(located, request);

@@ -14,6 +14,8 @@ use std::future::Future;
 
 use wire::{ContainerPrefix, Label, ObjectName};
 
+use crate::config::Tools;
+
 pub use containerd::Containerd;
 pub use error::{LocateError, Shortlist, Unreachable};
 pub use record::{PodIdentity, TaskState};
@@ -75,13 +77,15 @@ impl Located {
         })
     }
 
-    /// What a person should know before the output, or nothing.
+    /// What a person should know before the output of a tool with such `tools`, or nothing.
     #[must_use]
-    pub fn note(&self) -> Option<String> {
+    pub fn note(&self, tools: Tools) -> Option<String> {
         let what = self.stands_in_for.as_ref()?;
-        Some(format!(
-            "{what}: in the network, ipc and uts namespaces of its pod, without its processes and files"
-        ))
+        let otherwise = match tools {
+            Tools::Host => "; processes and files are the node's",
+            Tools::Toolbox => ", without its processes and files",
+        };
+        Some(format!("{what}: in the network, ipc and uts namespaces of its pod{otherwise}"))
     }
 }
 

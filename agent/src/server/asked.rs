@@ -21,6 +21,10 @@ use crate::session::{Choice, Policy, StartError, Wanted};
 /// The terminal that clients have who do not say which.
 const TERM: &str = "xterm";
 
+/// Where a tool finds what joins the records of its session, as Kubernetes means to call it: what a
+/// script leaves in a log of its own can then be joined as well.
+const AUDIT_ID_VARIABLE: &str = "KUBERNETES_EXEC_AUDIT_ID";
+
 /// What a connection said, and nothing of it judged.
 pub(super) struct Arrival {
     pub(super) peer: Peer,
@@ -48,6 +52,7 @@ pub(super) struct Asked {
     pub(super) request: ExecRequest,
     kinds: Option<Kinds>,
     choice: Choice,
+    audit_id: Option<AuditId>,
     upgrade: Upgrade,
 }
 
@@ -59,9 +64,12 @@ impl Asked {
     /// Judges what arrived, and notes what it is in `record`.
     pub(super) fn new(arrival: Arrival, record: &mut Record) -> Result<Self, Refusal> {
         let Arrival { peer: _, headers, query, upgrade } = arrival;
-        if let Some(id) = headers.get(wire::header::AUDIT_ID) {
-            // What is not text is no ID either.
-            record.joined_by(parsed::<AuditId>(id.to_str().unwrap_or_default())?);
+        let audit_id = headers.get(wire::header::AUDIT_ID);
+        // What is not text is no ID either.
+        let audit_id = audit_id.map(|id| parsed::<AuditId>(id.to_str().unwrap_or_default()));
+        let audit_id = audit_id.transpose()?;
+        if let Some(id) = &audit_id {
+            record.joined_by(id.clone());
         }
         let request = ExecRequest::from_query(&query)?;
         record.asked(&request);
@@ -80,17 +88,18 @@ impl Asked {
             let message = format!("no subprotocol in common: this agent speaks {spoken}");
             return Err(Refusal::new(Reason::BadRequest, message));
         }
-        Ok(Self { request, kinds, choice, upgrade })
+        Ok(Self { request, kinds, choice, audit_id, upgrade })
     }
 
     /// What to run, and how it is wired. A terminal has no stderr of its own.
     pub(super) fn split(self, policy: &Policy) -> Result<(Request, Wanted, Upgrade), StartError> {
-        let Self { request, kinds, choice, upgrade } = self;
+        let Self { request, kinds, choice, audit_id, upgrade } = self;
         let limits = policy.limits(choice)?;
         let ExecRequest { command, stdin, stdout, stderr, tty, term, .. } = request;
         let term = tty.then(|| term.unwrap_or_else(|| TERM.to_owned()).into());
         let argv = command.into_iter().map(OsString::from_vec).collect();
-        let env = policy.environment(term);
+        let mut env = policy.environment(term);
+        env.extend(audit_id.map(|id| (AUDIT_ID_VARIABLE.into(), id.as_str().into())));
         let tool = Tool { argv, env, directory: Some("/".into()), terminal: tty };
         let wanted = Wanted { stdin, stdout, stderr: stderr && !tty, terminal: tty };
         Ok((Request { kinds, join_user: false, limits, tool }, wanted, upgrade))

@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::HeaderValue;
 use axum::response::Response;
 use axum::routing::get;
-use entry::{PlanError, Request, Tool};
+use entry::{PlanError, Profile, Request, Tool};
 use tracing::{Instrument, info, info_span};
 use wire::{ExecRequest, SessionTarget};
 
@@ -100,6 +100,8 @@ struct Opened {
     upgrade: Upgrade,
     registered: Registered,
     note: Option<HeaderValue>,
+    /// Of a tool without a terminal.
+    profile: Option<Profile>,
     span: tracing::Span,
 }
 
@@ -144,9 +146,11 @@ impl<R: ContainerRuntime> Sessions<R> {
         let (request, wanted, upgrade) = asked.split(&policy)?;
         let profile = request.limits.as_ref().map(|limits| limits.profile);
         record.given(profile);
+        let told = profile.filter(|_| !wanted.terminal);
         let located = self.agent.runtime.locate(&query).await?;
         forwarded::confirm(&peer, &located)?;
-        record.located(&located);
+        let note = located.note(policy.tools());
+        record.located(&located, note.clone());
         let span = span(id, &located, &request.tool, &peer);
         let about = about(&located, &request.tool, peer, profile);
         let enter = |pids| self.terms.registry.enter(id.clone(), About { pids, ..about });
@@ -156,16 +160,17 @@ impl<R: ContainerRuntime> Sessions<R> {
             Refusal::from(error)
         })?;
         // Names are escaped where they are read, so that the text is a header's.
-        let note = located.note().and_then(|note| HeaderValue::try_from(note).ok());
-        Ok(Opened { slot, running, ends, upgrade, registered, note, span })
+        let note = note.and_then(|note| HeaderValue::try_from(note).ok());
+        Ok(Opened { slot, running, ends, upgrade, registered, note, profile: told, span })
     }
 
     fn stream(self, opened: Opened, record: Record) -> Response {
-        let Opened { slot, running, ends, upgrade, registered, note, span } = opened;
+        let Opened { slot, running, ends, upgrade, registered, note, profile, span } = opened;
         let care = Care {
             registered,
             shutdown: self.agent.shutdown.clone(),
             lifetime: self.terms.lifetime,
+            profile,
         };
         let open = self.agent.metrics.open_session();
         let mut response = upgrade.grant(move |socket| {
@@ -213,7 +218,7 @@ fn words(tool: &Tool) -> Vec<String> {
     tool.argv.iter().map(|text| text.to_string_lossy().into_owned()).collect()
 }
 
-fn about(located: &Located, tool: &Tool, peer: Peer, profile: Option<entry::Profile>) -> About {
+fn about(located: &Located, tool: &Tool, peer: Peer, profile: Option<Profile>) -> About {
     let pod = located.pod.as_ref();
     About {
         container: located.id.clone(),
@@ -242,6 +247,7 @@ impl From<StartError> for Refusal {
                     StartError::Target(_)
                     | StartError::TargetExited
                     | StartError::Neighbour(_)
+                    | StartError::NotStarted
                     | StartError::Lost => Reason::Conflict,
                     StartError::Permission { .. }
                     | StartError::Traceable

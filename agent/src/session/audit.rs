@@ -61,6 +61,13 @@ impl FromStr for AuditId {
     }
 }
 
+impl AuditId {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl Audit {
     /// To the log's own stderr.
     #[must_use]
@@ -241,12 +248,12 @@ impl Record {
         }
     }
 
-    /// Where it will be.
-    pub fn located(&mut self, located: &Located) {
+    /// Where it will be, and what its caller was told of that.
+    pub fn located(&mut self, located: &Located, note: Option<String>) {
         let subject = &mut self.subject;
         let pod = located.pod.as_ref();
         subject.pid = Some(located.pid);
-        subject.note = located.note();
+        subject.note = note;
         let name = pod.map(|pod| pod.container.clone()).filter(|name| !name.is_empty());
         subject.container = Some(Container { name, id: Some(located.id.clone()) });
         subject.pod = pod.map(|pod| Pod {

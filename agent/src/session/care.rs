@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use entry::Profile;
 use tokio::time::sleep_until;
 
 use super::ending::Why;
@@ -28,6 +29,12 @@ pub struct Span(Duration);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a length of time is a number above 0 with s, m or h, such as 90s, 30m or 8h")]
 pub struct BadSpan;
+
+impl Span {
+    pub(super) fn duration(self) -> Duration {
+        self.0
+    }
+}
 
 impl FromStr for Span {
     type Err = BadSpan;
@@ -65,6 +72,8 @@ pub struct Care {
     pub registered: Registered,
     pub shutdown: Shutdown,
     pub lifetime: Lifetime,
+    /// What the tool may hold; a terminal shows by itself what was not permitted.
+    pub profile: Option<Profile>,
 }
 
 impl Care {
@@ -74,7 +83,7 @@ impl Care {
 
     /// Completes when the session must end, whatever it is doing.
     pub(super) async fn cut(&self) -> Why {
-        let Self { registered, shutdown, lifetime: Lifetime { idle, total } } = self;
+        let Self { registered, shutdown, lifetime: Lifetime { idle, total }, profile: _ } = self;
         let traffic = registered.traffic();
         tokio::select! {
             by = registered.ended() => Why::EndedBy(by),

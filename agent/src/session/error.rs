@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::PolicyError;
 use super::ending::out_of_memory;
+use super::patience::not_started;
 use super::registry::Neighbour;
 use crate::limits::NoCgroups;
 use crate::runtime::LocateError;
@@ -46,6 +47,8 @@ pub enum StartError {
     TargetExited,
     #[error("the session was killed before its tool ran")]
     Lost,
+    #[error("{}", not_started())]
+    NotStarted,
     #[error(
         "no permission to enter the target while {step}: entering needs root of the node, with CAP_SYS_ADMIN and CAP_SYS_PTRACE"
     )]

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
 
 use entry::pty::Pty;
 use entry::{
@@ -14,12 +15,14 @@ use entry::{
 };
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::StartError;
+use super::care::Span;
 use super::ending::out_of_memory;
-use super::prepared::Prepared;
+use super::patience::{Cut, Due, Patience};
+use super::prepared::{Prepared, Rest};
 use super::relay::Relay;
 use crate::chain::chain;
 
@@ -57,8 +60,23 @@ impl Ready {
     }
 }
 
+/// What the caller has to say about a session beside its plan.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// Whether the tool gets our stdin.
+    pub stdin: bool,
+    /// How long it may go on.
+    pub total: Option<Span>,
+}
+
 /// Carries out `plan` and stays until nothing of it is left.
-pub fn run(ready: Ready, target: &Target, plan: &Plan, stdin: bool) -> Result<Outcome, StartError> {
+pub fn run(
+    ready: Ready,
+    target: &Target,
+    plan: &Plan,
+    manner: Manner,
+) -> Result<Outcome, StartError> {
+    let Manner { stdin, total } = manner;
     let streams = |source| StartError::Streams { source };
     let made = watch_signals()
         .map_err(io::Error::from)
@@ -74,23 +92,12 @@ pub fn run(ready: Ready, target: &Target, plan: &Plan, stdin: bool) -> Result<Ou
     let session = waiting.begin(target, plan, &stdio).map_err(StartError::from);
     drop(stdio); // now the session's alone: its output ends with it
     let ended = session.and_then(|session| {
-        let session = started(session, plan)?;
-        session.map_or(Ok(Ended::BEFORE_START), |session| {
-            Watch { session, target, signals, cgroup: rest.cgroup.as_ref() }.until_end(relay)
-        })
+        let patience = Patience::new(total, Instant::now());
+        Watch { session, target, plan, signals, rest: &rest, patience }.until_end(relay)
     });
     // Whatever happened: no process of ours is left when this returns.
     let closed = rest.close();
     ended?.outcome(target, closed)
-}
-
-/// Waits until the tool runs; `None` where the session is gone instead.
-fn started(mut session: Session, plan: &Plan) -> Result<Option<Session>, StartError> {
-    match session.wait_event()? {
-        Event::Started => Ok(Some(session)),
-        Event::Failed(failure) => Err(StartError::of(&failure, plan)),
-        Event::Ended(_) | Event::Lost => Ok(None),
-    }
 }
 
 fn watch_signals() -> nix::Result<SignalFd> {
@@ -121,51 +128,83 @@ fn wire(terminal: bool, stdin: bool) -> io::Result<(Stdio, Option<Relay>)> {
 struct Watch<'a> {
     session: Session,
     target: &'a Target,
+    plan: &'a Plan,
     signals: SignalFd,
-    cgroup: Option<&'a SessionCgroup>,
+    rest: &'a Rest,
+    patience: Patience,
 }
 
 impl Watch<'_> {
     /// Passes signals and bytes on until the session has ended.
     fn until_end(mut self, mut relay: Option<Relay>) -> Result<Ended, StartError> {
-        let mut target_is_gone = false;
+        let (mut started, mut target_is_gone) = (false, false);
         loop {
             match self.session.next_event()? {
-                None | Some(Event::Started) => {}
+                None => {}
+                Some(Event::Started) => {
+                    started = true;
+                    self.patience.started();
+                }
+                Some(Event::Failed(failure)) => return Err(StartError::of(&failure, self.plan)),
                 Some(event) => {
-                    if let (Event::Lost, Some(cgroup)) = (&event, self.cgroup) {
+                    if event == Event::Lost {
                         // Whoever outlives the supervisor could write for ever.
-                        let _ = cgroup.kill();
+                        let _ = self.rest.kill();
                     }
                     if let Some(relay) = relay {
                         relay.drain();
                     }
-                    return Ok(Ended { started: true, event, target_is_gone });
+                    let cut = self.patience.verdict(&event);
+                    return Ok(Ended { started, event, target_is_gone, cut });
                 }
             }
             self.pass_signals_on(relay.as_ref());
             if !target_is_gone && self.target.has_exited() {
                 target_is_gone = true;
                 self.session.end();
+                self.patience.ending(Cut::TargetExit, Instant::now());
             }
-            let mut fds = vec![
-                PollFd::new(&self.session, PollFlags::IN),
-                PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
-            ];
-            if !target_is_gone {
-                fds.push(PollFd::from_borrowed_fd(self.target.pidfd(), PollFlags::IN));
-            }
-            if let Some(relay) = &relay {
-                fds.extend(relay.interests());
-            }
-            match poll(&mut fds, None) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(errno) => return Err(StartError::Streams { source: errno.into() }),
-            }
-            drop(fds);
+            self.do_what_is_due();
+            self.wait(relay.as_ref(), target_is_gone)?;
             if let Some(relay) = &mut relay {
                 relay.turn();
             }
+        }
+    }
+
+    fn do_what_is_due(&mut self) {
+        let runs_out = self.rest.cgroup.as_ref().is_some_and(SessionCgroup::runs_out);
+        match self.patience.due(Instant::now()) {
+            Some(Due::End) => self.session.end(),
+            // A second attempt would fail as the first one did.
+            Some(Due::Kill) => drop(self.rest.kill()),
+            None if runs_out => drop(self.rest.kill()),
+            None => {}
+        }
+    }
+
+    /// Until something has happened.
+    fn wait(&self, relay: Option<&Relay>, target_is_gone: bool) -> Result<(), StartError> {
+        let mut fds = vec![
+            PollFd::new(&self.session, PollFlags::IN),
+            PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
+        ];
+        if !target_is_gone {
+            fds.push(PollFd::from_borrowed_fd(self.target.pidfd(), PollFlags::IN));
+        }
+        let memory = self.rest.cgroup.as_ref().and_then(SessionCgroup::memory_events);
+        fds.extend(memory.map(|events| PollFd::from_borrowed_fd(events, PollFlags::IN)));
+        if let Some(relay) = relay {
+            fds.extend(relay.interests());
+        }
+        let until = self.patience.next().map(|next| {
+            let left = next.saturating_duration_since(Instant::now());
+            // Any length of time that a clock can be asked for fits.
+            Timespec::try_from(left).unwrap_or_default()
+        });
+        match poll(&mut fds, until.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(StartError::Streams { source: errno.into() }),
         }
     }
 
@@ -174,6 +213,9 @@ impl Watch<'_> {
             let number = info.ssi_signo.cast_signed();
             if number != Signal::SIGWINCH as i32 {
                 self.session.signal(number);
+                if let Some(signal) = PASSED_ON.into_iter().find(|told| *told as i32 == number) {
+                    self.patience.told(signal, Instant::now());
+                }
             } else if let Some(relay) = relay {
                 relay.resize();
             }
@@ -186,21 +228,23 @@ struct Ended {
     started: bool,
     event: Event,
     target_is_gone: bool,
+    cut: Option<Cut>,
 }
 
 impl Ended {
-    const BEFORE_START: Self = Self { started: false, event: Event::Lost, target_is_gone: false };
-
     fn outcome(
         self,
         target: &Target,
         closed: Result<Closed, CgroupError>,
     ) -> Result<Outcome, StartError> {
-        let Self { started, event, target_is_gone } = self;
+        let Self { started, event, target_is_gone, cut } = self;
         let (closed, stays) = match closed {
             Ok(closed) => (closed, None),
             Err(error) => (Closed::default(), Some(chain(&error))),
         };
+        if let Some(cut) = cut {
+            return Ok(Outcome { exit: cut.exit(), reason: Some(cut.reason()) });
+        }
         let killed = Exit::Signal(Signal::SIGKILL as u8);
         let (exit, reason) = match (event, closed.out_of_memory) {
             (Event::Ended(exit), _) if exit == Exit::Code(0) && !target_is_gone => (exit, None),

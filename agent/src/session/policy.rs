@@ -5,7 +5,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use entry::{Capability, Limits, Profile, RunAs};
+use entry::{Capabilities, Capability, Exit, Limits, Profile, RunAs};
+
+use crate::config::Tools;
 
 /// Whose tools sessions run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +50,27 @@ pub enum PolicyError {
 /// What people get who do not choose.
 const DEFAULT_PROFILE: Profile = Profile::General;
 
+/// What a person may want to know whose tool has failed under `profile`: the kernel only says that
+/// something is not permitted.
+#[must_use]
+pub fn hint(profile: Profile, exit: Exit) -> Option<String> {
+    let holds_nothing = profile.capabilities() == Capabilities::NONE;
+    (holds_nothing && matches!(exit, Exit::Code(1..))).then(|| {
+        format!(
+            "under the profile `{profile}` a tool may not trace, capture packets, or look into and signal others' processes: `{DEFAULT_PROFILE}` could"
+        )
+    })
+}
+
 impl Policy {
+    #[must_use]
+    pub fn tools(&self) -> Tools {
+        match self {
+            Self::Host => Tools::Host,
+            Self::Toolbox { .. } => Tools::Toolbox,
+        }
+    }
+
     /// The limits of a session, or none for the node's own tools.
     pub fn limits(&self, choice: Choice) -> Result<Option<Limits>, PolicyError> {
         let Choice { profile, run_as, write } = choice;
@@ -123,6 +145,15 @@ mod tests {
                 toolbox(most).limits(Choice::default()).expect("limits").expect("a toolbox");
             assert_eq!(limits.profile, given);
         }
+    }
+
+    #[test]
+    fn only_what_fails_for_want_of_any_right_is_told_which_profile_could() {
+        let said = hint(Profile::Baseline, Exit::Code(1)).expect("a hint");
+        assert!(said.contains("`baseline`") && said.ends_with("`general` could"), "{said}");
+        assert_eq!(hint(Profile::Baseline, Exit::Code(0)), None);
+        assert_eq!(hint(Profile::Baseline, Exit::Signal(9)), None);
+        assert_eq!(hint(Profile::General, Exit::Code(1)), None);
     }
 
     #[test]

@@ -49,6 +49,15 @@ impl Prepared {
 }
 
 impl Rest {
+    /// Kills whatever runs. [`Self::close`] follows.
+    pub(super) fn kill(&self) -> Result<(), entry::CgroupError> {
+        if let Some(cgroup) = &self.cgroup {
+            return cgroup.kill();
+        }
+        self.helper.kill_session();
+        Ok(())
+    }
+
     /// Waits for the helper, kills whoever is left, and removes the control group.
     pub(super) fn close(self) -> Result<Closed, entry::CgroupError> {
         let Self { helper, cgroup } = self;

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use entry::Exit;
+use entry::{Exit, Profile};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
@@ -24,7 +24,7 @@ use super::running::Running;
 use super::socket::{Outgoing, Socket};
 use super::streams::{Input, Output, Streams, resize};
 use super::traffic::{Flow, Traffic};
-use super::{Ends, StartError};
+use super::{Ends, StartError, hint};
 use crate::metrics::{OpenSession, Outcome, Stream};
 
 /// A reader may be a pager that somebody forgot: longer than a coffee, shorter than a night.
@@ -73,7 +73,8 @@ pub async fn pump(
     drop(terminal);
     let _ = running.gone().await;
     let finished = Finished::new(&verdict, traffic);
-    sender.close(verdict, &finished).await;
+    let hint = verdict.hint(care.profile);
+    sender.close(verdict, &finished, hint).await;
     receiver.hear_out().await;
     open.moved(Stream::Stdin, finished.stdin_bytes);
     open.moved(Stream::Stdout, finished.stdout_bytes);
@@ -95,6 +96,16 @@ enum Verdict {
     Silent(&'static str),
     /// The client broke the protocol; what is said to its author.
     Offence(CloseCode, String),
+}
+
+impl Verdict {
+    /// What to add to an exit code that is the tool's own.
+    fn hint(&self, profile: Option<Profile>) -> Option<String> {
+        match self {
+            Self::Ended(exit, Why::Tool) => hint(profile?, *exit),
+            _ => None,
+        }
+    }
 }
 
 impl Finished {
@@ -200,13 +211,13 @@ impl Sender<'_> {
     }
 
     /// The last word. Only a session that was complete has a Status, and the code for a normal end.
-    async fn close(&mut self, verdict: Verdict, finished: &Finished) {
+    async fn close(&mut self, verdict: Verdict, finished: &Finished, hint: Option<String>) {
         let (code, reason) = match verdict {
             Verdict::Cut(why) | Verdict::Ended(_, why @ Why::Stuck) => {
                 (CloseCode::Error, why.reason().unwrap_or_default())
             }
             Verdict::Ended(..) => {
-                let message = wire::frame::encode(Channel::Status, &status(finished));
+                let message = wire::frame::encode(Channel::Status, &status(finished, hint));
                 let message = Message::Binary(message.into());
                 if self.send(Outgoing::Message(message)).await.is_err() {
                     return;
@@ -231,12 +242,12 @@ fn fitting(reason: &str) -> &str {
     &reason[..end.unwrap_or(0)]
 }
 
-fn status(finished: &Finished) -> Vec<u8> {
+fn status(finished: &Finished, hint: Option<String>) -> Vec<u8> {
     let ending = Ending {
         exit: finished.exit.unwrap_or(wire::Exit::Code(0)),
         stdout_bytes: finished.stdout_bytes,
         stderr_bytes: finished.stderr_bytes,
-        reason: finished.reason.clone(),
+        reason: finished.reason.clone().or(hint),
     };
     ending.to_status().to_json()
 }

@@ -59,7 +59,7 @@ async fn close(Rest { helper, cgroup }: Rest, kill: Arc<Notify>) -> Closed {
         let mut reaping = std::pin::pin!(reap(helper));
         tokio::select! {
             () = &mut reaping => Ok(()),
-            () = kill.notified() => {
+            () = must_end(&kill, cgroup.as_ref()) => {
                 let killed = cgroup.as_ref().map_or(Ok(()), SessionCgroup::kill);
                 reaping.await;
                 killed
@@ -77,6 +77,31 @@ async fn close(Rest { helper, cgroup }: Rest, kill: Arc<Notify>) -> Closed {
         }
         Err(_) => Closed::default(),
     }
+}
+
+/// Completes when somebody says so, or when the session wants more memory than it may have: what is
+/// left of it after the kernel has killed some of it is not what its user started.
+async fn must_end(kill: &Notify, cgroup: Option<&SessionCgroup>) {
+    tokio::select! {
+        () = kill.notified() => {}
+        () = runs_out(cgroup) => {}
+    }
+}
+
+async fn runs_out(cgroup: Option<&SessionCgroup>) {
+    let events = cgroup.and_then(|cgroup| Some((cgroup, cgroup.memory_events()?)));
+    let events = events.and_then(|(cgroup, events)| {
+        Some((cgroup, watched(events.try_clone_to_owned().ok()?).ok()?))
+    });
+    // Without such events the session's end says it.
+    let Some((cgroup, events)) = events else { return std::future::pending().await };
+    while let Ok(mut ready) = events.readable().await {
+        if cgroup.runs_out() {
+            return;
+        }
+        ready.clear_ready();
+    }
+    std::future::pending::<()>().await;
 }
 
 async fn reap(helper: Helper) {

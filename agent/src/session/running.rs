@@ -9,6 +9,7 @@ use entry::{Closed, Event, Exit, Plan, Session, SessionError, Stdio, Target};
 use tokio::io::unix::AsyncFd;
 use tokio::time::timeout;
 
+use super::patience::START;
 use super::remains::Remains;
 use super::watched::watched;
 use super::{Launcher, StartError};
@@ -38,7 +39,12 @@ impl Running {
             target: watched(pidfd).map_err(watch)?,
             remains,
         };
-        match running.halves().0.next().await? {
+        let started = timeout(START, running.halves().0.next()).await;
+        let Ok(started) = started else {
+            running.kill();
+            return Err(StartError::NotStarted);
+        };
+        match started? {
             Event::Started => Ok(running),
             Event::Failed(failure) => Err(StartError::of(&failure, plan)),
             Event::Ended(_) | Event::Lost => Err(running.lost_at_start().await),

@@ -2,8 +2,10 @@
 
 use std::fs::{self, DirBuilder};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,6 +33,9 @@ const AGAIN: Duration = Duration::from_millis(2);
 pub struct SessionCgroup {
     groups: Vec<Group>,
     resources: Option<Resources>,
+    /// Where the kernel would not end all of the session itself.
+    want: Option<v1::Want>,
+    ran_out: AtomicBool,
     closed: bool,
 }
 
@@ -51,14 +56,34 @@ pub struct Closed {
 
 impl SessionCgroup {
     pub(super) fn new(resources: Option<Resources>) -> Self {
-        Self { groups: Vec::new(), resources, closed: false }
+        let ran_out = AtomicBool::new(false);
+        Self { groups: Vec::new(), resources, want: None, ran_out, closed: false }
     }
 
     /// Takes a group that exists, and limits it.
     pub(super) fn push(&mut self, group: Group) -> Result<(), CgroupError> {
         let limited = self.resources.map_or(Ok(()), |resources| group.limit(&resources));
+        if let Some(resources) = self.resources.filter(|_| group.has_memory_of(Version::V1)) {
+            self.want = v1::Want::of(&group.path, resources.memory);
+        }
         self.adopt(group);
         limited
+    }
+
+    /// Becomes readable when [`Self::runs_out`] may have become true; none where the kernel ends a
+    /// session that does, as version 2 can be told to.
+    #[must_use]
+    pub fn memory_events(&self) -> Option<BorrowedFd<'_>> {
+        self.want.as_ref().map(|want| want.event().as_fd())
+    }
+
+    /// Whether the session wants more memory than it may have: to be asked after an event, and then
+    /// to be killed.
+    pub fn runs_out(&self) -> bool {
+        if self.want.as_ref().is_some_and(v1::Want::is_told) {
+            self.ran_out.store(true, Ordering::Relaxed);
+        }
+        self.ran_out.load(Ordering::Relaxed)
     }
 
     pub(super) fn adopt(&mut self, group: Group) {
@@ -96,7 +121,7 @@ impl SessionCgroup {
 
     fn close_within(&mut self, limit: Duration) -> Result<Closed, CgroupError> {
         self.closed = true;
-        let ran_out = self.groups.iter().any(Group::ran_out_of_memory);
+        let ran_out = self.runs_out() || self.groups.iter().any(Group::ran_out_of_memory);
         let limits = self.resources.filter(|_| ran_out);
         let closed = Closed { out_of_memory: limits.map(|resources| resources.memory) };
         let deadline = Instant::now() + limit;
@@ -136,9 +161,13 @@ impl Group {
         })
     }
 
+    fn has_memory_of(&self, version: Version) -> bool {
+        self.version == version && self.controls.contains(&Control::Memory)
+    }
+
     fn ran_out_of_memory(&self) -> bool {
         match self.version {
-            _ if !self.controls.contains(&Control::Memory) => false,
+            version if !self.has_memory_of(version) => false,
             Version::V1 => v1::ran_out_of_memory(&self.path),
             Version::V2 => v2::ran_out_of_memory(&self.path),
         }

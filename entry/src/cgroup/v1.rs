@@ -1,11 +1,15 @@
 //! Control groups of version 1: a directory per controller, and a freezer to kill with.
 
+use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::event::{EventfdFlags, eventfd};
 
 use super::devices::ALLOWED;
 use super::hierarchy::Control;
-use super::resources::Resources;
+use super::resources::{Memory, Resources};
 use super::session::{Descendants, signal_all, write};
 use super::{CgroupError, counter, read};
 
@@ -48,6 +52,47 @@ fn optional(set: Result<(), CgroupError>, fine: io::ErrorKind) -> Result<(), Cgr
     match set {
         Err(CgroupError::Limit { source, .. }) if source.kind() == fine => Ok(()),
         other => other,
+    }
+}
+
+/// Word of the kernel that a group wants more memory than there is for it. Version 1 then kills one process; what is
+/// left is a session that goes on without it.
+#[derive(Debug)]
+pub(super) struct Want {
+    event: OwnedFd,
+    group: PathBuf,
+    limit: u64,
+}
+
+/// How near to its limit a group has come that ran into it: what a processor charges ahead.
+const NEAR: u64 = 1 << 20;
+
+impl Want {
+    /// Of the group at `path` that is limited to `memory`; none where the kernel gives no such word.
+    pub(super) fn of(path: &Path, memory: Memory) -> Option<Self> {
+        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok()?;
+        let control = File::open(path.join("memory.oom_control")).ok()?;
+        let order = format!("{} {}", event.as_raw_fd(), control.as_raw_fd());
+        write(path, "cgroup.event_control", order).ok()?;
+        Some(Self { event, group: path.to_owned(), limit: memory.bytes() })
+    }
+
+    /// Becomes readable with the word.
+    pub(super) fn event(&self) -> &OwnedFd {
+        &self.event
+    }
+
+    /// Takes the word, if there is one, and says whether it is about this group: a group above that
+    /// has run out tells all below, of which this one need not have had too much.
+    pub(super) fn is_told(&self) -> bool {
+        let told = rustix::io::read(&self.event, &mut [0; 8]).is_ok();
+        // Not the counts of failures: the kernel keeps none for memory and swap together, whose limit
+        // is met first.
+        let peaks = ["memory.memsw.max_usage_in_bytes", "memory.max_usage_in_bytes"];
+        told && peaks.into_iter().any(|name| {
+            let peak = read(self.group.join(name)).unwrap_or_default();
+            peak.trim().parse::<u64>().is_ok_and(|peak| peak.saturating_add(NEAR) >= self.limit)
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 mod audit;
 mod checked;
 mod limits;
+mod people;
 mod stage;
 mod targets;
 

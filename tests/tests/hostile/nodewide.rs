@@ -74,6 +74,28 @@ fn no_file_of_the_node_opens_for_writing() {
     }
 }
 
+/// The file by which version 1 runs a program when a control group gets empty: wherever a session finds one.
+#[test]
+fn no_release_agent_opens_under_any_profile() {
+    if skip([Stage::requirement(), Requirement::controllers_of_version_1()]) {
+        return;
+    }
+    let stage = Stage::set();
+    // As no runtime mounts it: writable, and the whole hierarchy.
+    let groups = bind(Path::new("/sys/fs/cgroup/memory"), "/groups", "rw");
+    let site = stage.containerd.run(&stage.spec("site").option(&["--mount", &groups]));
+    let words = ["probe", "named", "release_agent", "/sys", "/target/groups", "/target/sys"];
+    for profile in PROFILES {
+        let said = stage.session(&site, profile, &words);
+        let answers = answers(&said);
+        assert!(!answers.is_empty(), "none was found: {said}");
+        for (file, answer) in answers {
+            let refused = ["EROFS", "EACCES"].contains(&answer.as_str());
+            assert!(refused, "{file} under {profile}: {said}");
+        }
+    }
+}
+
 /// A container with a device node that its own control group keeps it from opening: what makes loop devices, of the
 /// node and harmless to open. Any image may bring one, of the node's disk too.
 fn with_device(stage: &Stage) -> Container<'_> {

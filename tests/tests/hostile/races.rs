@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use harness::{Container, Running, may_skip, until};
+use harness::{Container, Finished, Running, agent, may_skip, run, until};
+use rustix::process::Signal;
 
 use crate::stage::{Stage, bind};
 
@@ -11,6 +12,9 @@ use crate::stage::{Stage, bind};
 const ATTEMPTS: usize = 40;
 /// A killed process is gone at once.
 const MOMENT: Duration = Duration::from_secs(5);
+
+/// Past the ten seconds that a session is given to end.
+const STOPPED_LIMIT: Duration = Duration::from_secs(30);
 
 /// Starts the attacker in `mode`, once it says so.
 fn attacker(stage: &Stage, container: &Container<'_>, words: &[&str]) -> Running {
@@ -97,6 +101,58 @@ fn a_session_that_may_trace_finds_no_more_than_a_profile_in_another_that_starts(
     for mask in said.out().lines().filter_map(|line| line.split_once("CapPrm:")) {
         let held = u64::from_str_radix(mask.1.trim(), 16).expect("a mask");
         assert_eq!(held & !NETADMIN_AND_CANARIES, 0, "{said}");
+    }
+}
+
+/// A command whose session has been stopped by the target, and that ends all the same when it is told to.
+fn end_stopped(
+    stage: &Stage,
+    web: &Container<'_>,
+    options: &[&str],
+    end: impl FnOnce(&Running),
+) -> Finished {
+    let before = web.processes();
+    let mut command = agent();
+    command.args(["exec", "--containerd"]).arg(stage.containerd.socket());
+    command.args(["--container", web.id()]).args(options);
+    let session = Running::start(command.args(["--", "sh", "-c", "echo up; sleep 600"]));
+    session.wait_for_stdout("up");
+    let stop = ["/probe/attacker", "stop", "nsdebug-session", "sh"];
+    run(&mut stage.inside(web, &stop)).expect_success();
+    end(&session);
+    let said = session.finish_within(STOPPED_LIMIT);
+    until("the session to be gone", MOMENT, || {
+        web.processes().difference(&before).all(|pid| !is_alive(*pid))
+    });
+    said
+}
+
+#[test]
+fn a_session_that_is_stopped_from_inside_ends_when_it_is_told_to() {
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    let web = stage.containerd.run(&stage.spec("site"));
+    let tree = stage.tree();
+    let toolbox = ["--tools", "toolbox", "--toolbox", tree.to_str().expect("a plain path")];
+    for options in [&[][..], &toolbox] {
+        let said = end_stopped(&stage, &web, options, |session| session.signal(Signal::TERM));
+        assert!(said.err().contains("did not end within 10 s of SIGTERM"), "{said}");
+        assert_eq!(said.code(), 137, "{said}");
+        let said = end_stopped(&stage, &web, options, |session| {
+            // As a person would: signals that come at once may be one.
+            for _ in 0..3 {
+                session.signal(Signal::INT);
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        });
+        assert!(said.err().contains("after 3 interrupts"), "{said}");
+        assert_eq!(said.code(), 137, "{said}");
+        let limit = [options, &["--session-limit", "2s"]].concat();
+        let said = end_stopped(&stage, &web, &limit, |_| ());
+        assert!(said.err().contains("went on for 2s (--session-limit)"), "{said}");
+        assert_eq!(said.code(), 125, "{said}");
     }
 }
 

@@ -4,9 +4,12 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use harness::{Container, Running, may_skip, run};
+use harness::{Container, Requirement, Running, may_skip, run, skip};
 
 use crate::stage::{PROFILES, Stage, bind};
+
+/// Sessions of each profile, which are met with their descriptors of every moment.
+const JOINS: usize = 10;
 
 const TRACER: [&str; 2] = ["--cap-add", "CAP_SYS_PTRACE"];
 
@@ -124,6 +127,71 @@ fn cve_2019_5736_a_program_that_is_held_cannot_be_written_to() {
         assert!(answers.iter().any(|answer| said.out().trim().ends_with(answer)), "{said}");
     }
     assert_eq!(before, programs.each_ref().map(|program| digest(program)));
+}
+
+/// A runtime that joined a container with a directory of the node open was a way out for whoever looked in in time.
+/// Here: who may not trace follows nothing, and who may finds nothing that leads anywhere.
+#[test]
+fn cve_2016_9962_no_descriptor_of_a_joining_process_leads_out() {
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    let usual = stage.containerd.run(&stage.spec("usual"));
+    let tracer = stage.containerd.run(&stage.spec("tracer").option(&TRACER));
+    for (container, allowed) in [(&usual, &[][..]), (&tracer, &["--allow-host-targets"])] {
+        let _ = std::fs::remove_file(stage.folder().join("stop"));
+        let words = ["/probe/attacker", "descriptors", "/probe"];
+        let attack = Running::start(&mut stage.inside(container, &words));
+        attack.wait_for_stdout("looking");
+        for profile in PROFILES.repeat(JOINS) {
+            let options = [&["--profile", profile], allowed].concat();
+            run(stage.exec(container, &options).args(["--", "true"])).expect_success();
+        }
+        // One that stays, so that each kind of process of ours has been followed.
+        let session = stage.waiting(container, &[&["--profile", "general"], allowed].concat());
+        for comm in ["nsdebug-session", "probe"] {
+            attack.wait_for_stdout(&format!("met {comm}."));
+        }
+        session.finish().expect_success();
+        stage.signal("stop");
+        let said = attack.finish();
+        let text = said.out();
+        let followed: Vec<_> = text.lines().filter(|line| line.starts_with("fd ")).collect();
+        // What can be followed of a supervisor: its connection and what the kernel made for it.
+        let has_met = followed.iter().any(|line| line.starts_with("fd nsdebug-session"));
+        assert_eq!(has_met, !allowed.is_empty(), "{said}");
+        // A tool that is being loaded has its libraries open, of the tree that it is given anyway.
+        let harmless = ["/dev/null", "pipe:", "socket:", "anon_inode:", "/usr/lib/", "/etc/ld.so"];
+        for line in followed {
+            let link = line.split(' ').nth(3).unwrap_or_default();
+            let leads_nowhere = harmless.iter().any(|known| link.starts_with(known));
+            assert!(leads_nowhere && !line.contains(" directory "), "{line}: {said}");
+        }
+    }
+}
+
+/// A container's root that makes itself root of a user namespace, mounts control groups of version 1 and writes the
+/// name of a program to `release_agent`, for the kernel to run on the node: here by a tool, in every profile.
+#[test]
+fn cve_2022_0492_no_step_towards_a_release_agent_is_taken() {
+    if skip([Stage::requirement(), Requirement::controllers_of_version_1()]) {
+        return;
+    }
+    let stage = Stage::set();
+    let site = stage.containerd.run(&stage.spec("site"));
+    let words = ["release-agent", "memory"];
+    for profile in PROFILES {
+        let said = stage.session(&site, profile, &[&["probe"], &words[..]].concat());
+        let steps = "unshare-cgroup EPERM\nunshare-user-cgroup EPERM\nmount-cgroup EPERM\n\
+                     fsopen-cgroup EPERM\n/tmp/release_agent ENOENT\n";
+        assert_eq!(said.out(), steps, "under {profile}: {said}");
+    }
+    // The same steps where nothing is in their way, so that it is us who are.
+    let on_node = run(Command::new(stage.folder().join("probe")).args(words));
+    for step in ["unshare-cgroup", "unshare-user-cgroup", "mount-cgroup"] {
+        assert!(on_node.out().contains(&format!("{step} done\n")), "{on_node}");
+    }
 }
 
 /// What there is to see of an empty file.

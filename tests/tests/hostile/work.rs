@@ -65,6 +65,21 @@ fn general_traces_and_lets_go() {
 }
 
 #[test]
+fn who_may_not_trace_is_told_which_profile_could() {
+    on_site(|stage, site| {
+        for profile in ["restricted", "baseline"] {
+            let said = stage.session(site, profile, &["strace", "-p", "1"]).expect_code(1);
+            assert!(said.err().contains("Operation not permitted"), "{said}");
+            let hint = format!("under the profile `{profile}` a tool may not trace");
+            assert!(said.err().contains(&hint), "{said}");
+            assert!(said.err().trim_end().ends_with("`general` could"), "{said}");
+            let asked = stage.session(site, profile, &["probe", "reach", "1"]).expect_success();
+            assert!(asked.out().contains("reach seize EPERM"), "{asked}");
+        }
+    });
+}
+
+#[test]
 fn general_looks_into_a_program() {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
     let tree = repository.join("target/toolbox-gdb");

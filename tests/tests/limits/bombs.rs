@@ -25,6 +25,20 @@ fn memory_runs_out_for_one_session_only() {
     });
 }
 
+/// Version 1 of control groups kills one process and leaves the rest to itself; a session does not go on like that.
+#[test]
+fn a_session_ends_with_the_process_that_took_its_memory() {
+    with_stage(|stage| {
+        let script = format!("({MEMORY_BOMB}); echo survived; sleep 1000");
+        for mut bomb in [stage.session(&script), stage.local(&script)] {
+            let finished = run(&mut bomb).expect_code(137);
+            assert!(finished.err().contains("ran out of memory (limit 256Mi)"), "{finished}");
+            assert!(!finished.out().contains("survived"), "{finished}");
+        }
+        stage.assert_unharmed();
+    });
+}
+
 #[test]
 fn a_fork_bomb_fills_its_own_session_and_ends_with_it() {
     with_stage(|stage| {
