@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::facts::Facts;
+use crate::facts::{Facts, Shared};
 use crate::kind::{Kind, Kinds};
 use crate::privilege::Identity;
 use crate::profile::{Profile, RunAs};
@@ -35,6 +35,8 @@ pub struct Limits {
     pub write: bool,
     /// Enter targets that are worth as much as the node.
     pub host_targets: bool,
+    /// The target is the node itself, and its processes are what there is to see.
+    pub node: bool,
 }
 
 /// What to run.
@@ -71,6 +73,8 @@ pub(crate) struct Confinement {
     pub(crate) who: Identity,
     pub(crate) write: bool,
     pub(crate) host_targets: bool,
+    /// Stay in the node's pid namespace.
+    pub(crate) sees_node: bool,
 }
 
 /// Joining the user namespace comes last, in the tool: after it, `/proc` could not be mounted.
@@ -109,8 +113,13 @@ impl Plan {
         if join_user && limits.is_some() {
             return Err(PlanError::ConfinedUser);
         }
-        let confinement = limits.map(|limits| confinement(limits, facts)).transpose()?;
+        let mut confinement = limits.map(|limits| confinement(limits, facts)).transpose()?;
+        if let Some(confinement) = &mut confinement {
+            confinement.sees_node &= kinds.is_none_or(|kinds| kinds.contains(Kind::Pid));
+        }
+        let sees_node = confinement.as_ref().is_some_and(|confinement| confinement.sees_node);
         let wanted = kinds.unwrap_or(own).without(Kind::User);
+        let joins_pids = wanted.contains(Kind::Pid) && own.contains(Kind::Pid);
         Ok(Self {
             confinement,
             join: wanted.iter().filter(|kind| own.contains(*kind)).collect(),
@@ -118,7 +127,7 @@ impl Plan {
             tool,
             shared: wanted.iter().filter(|kind| !own.contains(*kind)).collect(),
             target: format!("process {} ({})", facts.pid, facts.name),
-            pids: facts.pids().filter(|_| wanted.contains(Kind::Pid) && own.contains(Kind::Pid)),
+            pids: facts.pids().filter(|_| joins_pids || sees_node),
         })
     }
 
@@ -145,9 +154,11 @@ impl Plan {
         &self.tool
     }
 
-    /// A tool that sees the pid namespace of the node is never confined: it gets an empty one.
+    /// A confined tool gets an empty pid namespace where it joins none: it does not see the node's
+    /// processes because its target does, but where the node is its target.
     pub(crate) fn needs_own_pids(&self) -> bool {
-        self.confinement.is_some() && !self.join.contains(Kind::Pid)
+        let hides_node = |confinement: &Confinement| !confinement.sees_node;
+        self.confinement.as_ref().is_some_and(hides_node) && !self.join.contains(Kind::Pid)
     }
 
     pub(crate) fn mounts_proc(&self) -> bool {
@@ -156,7 +167,7 @@ impl Plan {
 }
 
 fn confinement(limits: Limits, facts: &Facts) -> Result<Confinement, PlanError> {
-    let Limits { tree, profile, run_as, write, host_targets } = limits;
+    let Limits { tree, profile, run_as, write, host_targets, node } = limits;
     if write && !profile.may_write() {
         return Err(PlanError::MayNotWrite { profile });
     }
@@ -171,7 +182,9 @@ fn confinement(limits: Limits, facts: &Facts) -> Result<Confinement, PlanError> 
         RunAs::Ids { uid, gid } => Identity { uid, gid },
         RunAs::Target => Identity { uid: facts.uid, gid: facts.gid },
     };
-    Ok(Confinement { tree, profile, who, write, host_targets })
+    // Of a node whose processes are not ours there is nothing to stay in.
+    let sees_node = node && facts.shared_with_node.contains(&Shared::Pid);
+    Ok(Confinement { tree, profile, who, write, host_targets, sees_node })
 }
 
 /// The steps in their order, for `--explain`.
@@ -189,6 +202,8 @@ impl fmt::Display for Plan {
         writeln!(f, "            join by one setns: {}", self.join)?;
         if self.needs_own_pids() {
             writeln!(f, "            unshare the pid namespace: the tool sees only itself")?;
+        } else if self.confinement.as_ref().is_some_and(|confinement| confinement.sees_node) {
+            writeln!(f, "            stay among the node's processes")?;
         }
         if let Some(confinement) = &self.confinement {
             confinement.explain(f)?;
@@ -327,6 +342,7 @@ mod tests {
             run_as: None,
             write: false,
             host_targets: false,
+            node: false,
         };
         Request { limits: Some(limits), ..request(None) }
     }
@@ -358,6 +374,25 @@ mod tests {
             allowed.limits.as_mut().expect("limits").host_targets = true;
             assert!(Plan::new(allowed, facts).is_ok());
         }
+    }
+
+    #[test]
+    fn the_node_s_processes_are_shown_of_the_node_itself_and_of_no_pod_that_shares_them() {
+        let shares = Facts { shared_with_node: vec![Shared::Pid], ..facts(&[Kind::Net]) };
+        let planned = |node, kinds| {
+            let mut request =
+                Request { limits: confined(Profile::General).limits, ..request(kinds) };
+            let limits = request.limits.as_mut().expect("limits");
+            (limits.host_targets, limits.node) = (true, node);
+            Plan::new(request, &shares).expect("a plan")
+        };
+        let of_pod = planned(false, None);
+        assert!(of_pod.needs_own_pids() && of_pod.pids().is_none());
+        let of_node = planned(true, None);
+        assert!(!of_node.needs_own_pids() && of_node.pids() == shares.pids());
+        assert!(of_node.to_string().contains("stay among the node's processes"), "{of_node}");
+        assert_eq!(of_node.joins().to_string(), "net");
+        assert!(planned(true, Some("net")).needs_own_pids());
     }
 
     #[test]

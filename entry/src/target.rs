@@ -38,6 +38,10 @@ pub enum TargetError {
         "no permission to look at process {pid}: it needs root of the node, with CAP_SYS_PTRACE"
     )]
     Denied { pid: u32 },
+    #[error(
+        "the node's own processes are not seen from here: that takes its pid namespace (in a pod: hostPID: true)"
+    )]
+    NotOfNode,
     #[error("process {pid} is not in the container {container}: its control group is {found}")]
     OtherContainer { pid: u32, container: String, found: String },
 }
@@ -57,6 +61,21 @@ impl Target {
         let target = Self { pid, pidfd, proc_dir };
         // Still alive now: so the number was never given away, and both handles name one process.
         if target.has_exited() { Err(TargetError::Exited { pid }) } else { Ok(target) }
+    }
+
+    /// The process that stands for the node: the kernel's own first thread, which never leaves the
+    /// namespaces that the machine has started with.
+    pub const OF_NODE: u32 = 2;
+
+    /// Takes hold of [`Self::OF_NODE`].
+    pub fn of_node() -> Result<Self, TargetError> {
+        let kernel = match Self::open(Self::OF_NODE) {
+            Err(TargetError::NoProcess { .. }) => return Err(TargetError::NotOfNode),
+            other => other?,
+        };
+        let pids = namespace(kernel.proc_dir.as_fd(), "ns/pid");
+        let pids = pids.map_err(|source| kernel.unreadable("its namespaces", source))?;
+        if pids == Some(INITIAL_PIDS) { Ok(kernel) } else { Err(TargetError::NotOfNode) }
     }
 
     /// The number it had when it was opened: for people to read.
@@ -162,6 +181,10 @@ impl Target {
     }
 }
 
+/// The inode number that the first pid namespace of every machine has (`PROC_PID_INIT_INO`,
+/// `linux/proc_ns.h`): any container has a process of that number as well.
+const INITIAL_PIDS: u64 = 0xEFFF_FFFC;
+
 /// Bytes of one file under `/proc/PID`: what a process can make of its own name and map is less.
 const LONGEST_FACT: u64 = 64 << 10;
 
@@ -237,6 +260,17 @@ mod tests {
     fn a_process_that_never_was_is_named() {
         let error = Target::open(u32::MAX).expect_err("no such process");
         assert_eq!(error.to_string(), "there is no process 4294967295");
+    }
+
+    #[test]
+    fn what_stands_for_the_node_is_the_kernels_or_nothing() {
+        match Target::of_node() {
+            Ok(kernel) => assert!(is_kernel_thread(&format!("/proc/{}", kernel.pid()))),
+            Err(error) => assert!(
+                matches!(error, TargetError::NotOfNode | TargetError::Denied { .. }),
+                "{error}"
+            ),
+        }
     }
 
     #[test]

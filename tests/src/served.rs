@@ -58,6 +58,13 @@ impl Serve {
         Self { toolbox: Some(tree.to_owned()), ..self }
     }
 
+    /// Any option of `serve` that has no value.
+    #[must_use]
+    pub fn flag(mut self, name: &str) -> Self {
+        self.options.push(name.to_owned());
+        self
+    }
+
     /// Any option of `serve`.
     #[must_use]
     pub fn option(mut self, name: &str, value: &str) -> Self {

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionInfo {
     pub id: String,
-    /// The container's ID; a pod's sandbox where it stands in for a container that does not run.
+    /// The container's ID; a pod's sandbox where it stands in for a container that does not run;
+    /// `node` for a session on the node itself.
     pub container: String,
     /// `NAMESPACE/NAME/CONTAINER` of Kubernetes.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -173,7 +173,7 @@ fn enter(args: ExecArgs) -> Result<u8, StartError> {
     let policy = policy(&args);
     let ExecArgs { profile, run_as, write, .. } = args;
     let resources = args.limits.clone().of(matches!(policy, Policy::Toolbox { .. }));
-    let limits = policy.limits(Choice { profile, run_as, write })?;
+    let limits = policy.limits(Choice { profile, run_as, write, node: false })?;
     let profile = limits.as_ref().map(|limits| limits.profile);
     if args.explain {
         let (_, plan) = planned(args, limits, &policy, terminal)?;

@@ -240,8 +240,9 @@ async fn answer(
 }
 
 fn vouched_for<B>(request: &Request<B>, gateway: SocketAddr) -> Result<Peer, Refusal> {
-    if !is_session(request.uri().path()) {
-        let message = "this agent gives gateways sessions in pods, and nothing of its node";
+    let path = request.uri().path();
+    if !is_session(path) {
+        let message = "this agent gives gateways sessions, and nothing else";
         return Err(Refusal::new(Reason::NotFound, message));
     }
     let headers = request.headers();
@@ -253,14 +254,19 @@ fn vouched_for<B>(request: &Request<B>, gateway: SocketAddr) -> Result<Peer, Ref
     });
     let forwarded =
         forwarded.map_err(|error| Refusal::new(Reason::BadRequest, error.to_string()))?;
-    if forwarded.pod_uid.is_none() {
-        return Err(Refusal::new(Reason::BadRequest, "the gateway did not say which pod it means"));
+    let of_node = path == SessionTarget::NODE_ROUTE;
+    if of_node != forwarded.pod_uid.is_none() {
+        let message = "the gateway has to say which pod it means, where it is one";
+        return Err(Refusal::new(Reason::BadRequest, message));
     }
     Ok(Peer::Gateway { address: gateway, forwarded: Arc::new(forwarded) })
 }
 
-/// Whether this is the path of a pod's session, in the one spelling that it has.
+/// Whether this is the path of a session of a pod or of the node, in the one spelling that it has.
 fn is_session(path: &str) -> bool {
+    if path == SessionTarget::NODE_ROUTE {
+        return true;
+    }
     let segments: Vec<_> = path.split('/').collect();
     let ["", "v1", "namespaces", namespace, "pods", name, "exec"] = segments[..] else {
         return false;
@@ -316,6 +322,17 @@ mod tests {
         let mut twice = request(POD, &forwarded());
         twice.headers_mut().append("nsdebug-user", "mallory".parse().expect("a value"));
         assert!(vouched_for(&twice, gateway).is_err());
+    }
+
+    #[test]
+    fn a_gateway_asks_for_the_node_where_it_means_no_pod() {
+        let gateway = SocketAddr::from(([192, 0, 2, 1], 9443));
+        let unbound = Forwarded { pod_uid: None, ..forwarded() };
+        let asked = |path: &str, told: &Forwarded| vouched_for(&request(path, told), gateway);
+        assert!(asked(SessionTarget::NODE_ROUTE, &unbound).is_ok());
+        assert!(asked(SessionTarget::NODE_ROUTE, &forwarded()).is_err());
+        assert!(asked("/v1/node/exec/", &unbound).is_err());
+        assert!(asked("/v1/nodes/exec", &unbound).is_err());
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::upgrade::Upgrade;
 use super::{Reason, Refusal};
 use crate::listen::Peer;
 use crate::session::audit::{AuditId, Record};
+use crate::session::place::Aim;
 use crate::session::{Choice, Policy, StartError, Wanted};
 
 /// The terminal that clients have who do not say which.
@@ -49,7 +50,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Arrival {
 
 /// A request that is in order, apart from what it is about.
 pub(super) struct Asked {
-    pub(super) request: ExecRequest,
+    pub(super) aim: Aim,
+    request: ExecRequest,
     kinds: Option<Kinds>,
     choice: Choice,
     audit_id: Option<AuditId>,
@@ -62,7 +64,11 @@ pub(super) fn parsed<T: FromStr<Err: std::error::Error>>(text: &str) -> Result<T
 
 impl Asked {
     /// Judges what arrived, and notes what it is in `record`.
-    pub(super) fn new(arrival: Arrival, record: &mut Record) -> Result<Self, Refusal> {
+    pub(super) fn new(
+        arrival: Arrival,
+        route: impl FnOnce(&ExecRequest) -> Result<Aim, Refusal>,
+        record: &mut Record,
+    ) -> Result<Self, Refusal> {
         let Arrival { peer: _, headers, query, upgrade } = arrival;
         let audit_id = headers.get(wire::header::AUDIT_ID);
         // What is not text is no ID either.
@@ -73,11 +79,14 @@ impl Asked {
         }
         let request = ExecRequest::from_query(&query)?;
         record.asked(&request);
+        let aim = route(&request)?;
+        record.aimed(&aim);
         let kinds = request.namespaces.as_deref().map(parsed).transpose()?;
         let choice = Choice {
             profile: request.profile.as_deref().map(parsed).transpose()?,
             run_as: request.run_as.as_deref().map(parsed).transpose()?,
             write: request.write,
+            node: aim == Aim::Node,
         };
         let upgrade = upgrade.map_err(|rejection| {
             let message = format!("a session is a websocket: {rejection}");
@@ -88,12 +97,12 @@ impl Asked {
             let message = format!("no subprotocol in common: this agent speaks {spoken}");
             return Err(Refusal::new(Reason::BadRequest, message));
         }
-        Ok(Self { request, kinds, choice, audit_id, upgrade })
+        Ok(Self { aim, request, kinds, choice, audit_id, upgrade })
     }
 
     /// What to run, and how it is wired. A terminal has no stderr of its own.
     pub(super) fn split(self, policy: &Policy) -> Result<(Request, Wanted, Upgrade), StartError> {
-        let Self { request, kinds, choice, audit_id, upgrade } = self;
+        let Self { aim: _, request, kinds, choice, audit_id, upgrade } = self;
         let limits = policy.limits(choice)?;
         let ExecRequest { command, stdin, stdout, stderr, tty, term, .. } = request;
         let term = tty.then(|| term.unwrap_or_else(|| TERM.to_owned()).into());

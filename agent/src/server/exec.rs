@@ -8,17 +8,17 @@ use axum::extract::{Path, State};
 use axum::http::HeaderValue;
 use axum::response::Response;
 use axum::routing::get;
-use entry::{PlanError, Profile, Request, Tool};
-use tracing::{Instrument, info, info_span};
+use entry::{PlanError, Profile, Request, TargetError};
+use tracing::{Instrument, info};
 use wire::{ExecRequest, SessionTarget};
 
 use super::asked::{Arrival, Asked, parsed};
 use super::upgrade::Upgrade;
 use super::{Agent, Reason, Refusal, forwarded};
 use crate::chain::chain;
-use crate::listen::Peer;
-use crate::runtime::{ContainerRuntime, Located, Query};
+use crate::runtime::{ContainerRuntime, Query};
 use crate::session::audit::{Audit, AuditError, Record};
+use crate::session::place::{Aim, Place};
 use crate::session::registry::{About, Neighbour, Registered, Registry, SessionId};
 use crate::session::{
     self, Care, Ends, Launcher, Lifetime, Policy, PolicyError, Running, StartError, Wanted,
@@ -61,6 +61,7 @@ pub fn routes<R: ContainerRuntime>(
     Router::new()
         .route(SessionTarget::CONTAINER_ROUTE, get(in_container::<R>))
         .route(SessionTarget::POD_ROUTE, get(in_pod::<R>))
+        .route(SessionTarget::NODE_ROUTE, get(on_node::<R>))
         .with_state(Sessions { agent, launcher, terms: Arc::new(terms) })
 }
 
@@ -69,11 +70,11 @@ async fn in_container<R: ContainerRuntime>(
     Path(id): Path<String>,
     arrival: Arrival,
 ) -> Result<Response, Refusal> {
-    let query = move |request: &ExecRequest| {
+    let route = move |request: &ExecRequest| {
         let namespace = request.containerd_namespace.clone();
-        Ok(Query::Container { prefix: parsed(&id)?, namespace })
+        Ok(Aim::Runtime(Query::Container { prefix: parsed(&id)?, namespace }))
     };
-    sessions.serve(arrival, query).await
+    sessions.serve(arrival, route).await
 }
 
 async fn in_pod<R: ContainerRuntime>(
@@ -81,15 +82,22 @@ async fn in_pod<R: ContainerRuntime>(
     Path((namespace, name)): Path<(String, String)>,
     arrival: Arrival,
 ) -> Result<Response, Refusal> {
-    let query = move |request: &ExecRequest| {
-        Ok(Query::Pod {
+    let route = move |request: &ExecRequest| {
+        Ok(Aim::Runtime(Query::Pod {
             namespace: parsed(&namespace)?,
             name: parsed(&name)?,
             container: request.container.clone(),
             containerd_namespace: request.containerd_namespace.clone(),
-        })
+        }))
     };
-    sessions.serve(arrival, query).await
+    sessions.serve(arrival, route).await
+}
+
+async fn on_node<R: ContainerRuntime>(
+    State(sessions): State<Sessions<R>>,
+    arrival: Arrival,
+) -> Result<Response, Refusal> {
+    sessions.serve(arrival, |_| Ok(Aim::Node)).await
 }
 
 /// A session whose tool runs and whose client does not know yet.
@@ -110,13 +118,13 @@ impl<R: ContainerRuntime> Sessions<R> {
     async fn serve(
         self,
         arrival: Arrival,
-        query: impl FnOnce(&ExecRequest) -> Result<Query, Refusal> + Send,
+        route: impl FnOnce(&ExecRequest) -> Result<Aim, Refusal> + Send,
     ) -> Result<Response, Refusal> {
         let id = SessionId::random().map_err(|error| {
             Refusal::new(Reason::InternalError, format!("no session can be named: {error}"))
         })?;
         let mut record = self.terms.audit.open(id.clone(), &arrival.peer);
-        let opened = match self.open(arrival, query, &id, &mut record).await {
+        let opened = match self.open(arrival, route, &id, &mut record).await {
             Ok(opened) => record.started().map(|()| opened).map_err(Refusal::from),
             refused => refused,
         };
@@ -133,28 +141,27 @@ impl<R: ContainerRuntime> Sessions<R> {
     async fn open(
         &self,
         arrival: Arrival,
-        query: impl FnOnce(&ExecRequest) -> Result<Query, Refusal> + Send,
+        route: impl FnOnce(&ExecRequest) -> Result<Aim, Refusal> + Send,
         id: &SessionId,
         record: &mut Record,
     ) -> Result<Opened, Refusal> {
         let peer = arrival.peer.clone();
-        let asked = Asked::new(arrival, record)?;
-        let query = query(&asked.request)?;
-        record.aimed(&query);
+        let asked = Asked::new(arrival, route, record)?;
+        let aim = asked.aim.clone();
         let slot = self.agent.admit(&peer)?;
         let policy = forwarded::bounded(&self.terms.policy, &peer)?;
         let (request, wanted, upgrade) = asked.split(&policy)?;
         let profile = request.limits.as_ref().map(|limits| limits.profile);
         record.given(profile);
         let told = profile.filter(|_| !wanted.terminal);
-        let located = self.agent.runtime.locate(&query).await?;
-        forwarded::confirm(&peer, &located)?;
-        let note = located.note(policy.tools());
-        record.located(&located, note.clone());
-        let span = span(id, &located, &request.tool, &peer);
-        let about = about(&located, &request.tool, peer, profile);
+        let place = Place::find(&*self.agent.runtime, &aim).await?;
+        forwarded::confirm(&peer, &place)?;
+        let note = place.note(policy.tools());
+        record.located(&place, note.clone());
+        let span = place.span(id, &request.tool, &peer);
+        let about = place.about(&request.tool, peer, profile);
         let enter = |pids| self.terms.registry.enter(id.clone(), About { pids, ..about });
-        let started = self.start(&located, request, wanted, enter).instrument(span.clone()).await;
+        let started = self.start(&place, request, wanted, enter).instrument(span.clone()).await;
         let (running, ends, registered) = started.map_err(|error| {
             info!(parent: &span, error = chain(&error), "refused");
             Refusal::from(error)
@@ -198,13 +205,13 @@ impl<R: ContainerRuntime> Sessions<R> {
 
     async fn start(
         &self,
-        located: &Located,
+        place: &Place,
         request: Request,
         wanted: Wanted,
         enter: impl FnOnce(Option<u64>) -> Result<Registered, Neighbour>,
     ) -> Result<(Running, Ends, Registered), StartError> {
-        let target = session::hold(&*self.agent.runtime, located).await?;
-        let plan = session::plan(&target, session::within(located, request))?;
+        let target = place.hold(&*self.agent.runtime).await?;
+        let plan = session::plan(&target, place.within(request))?;
         let streams = wanted.open().map_err(|source| StartError::Streams { source });
         let (stdio, ends) = streams?;
         // From before the tool runs: of two that come at once, the second sees the first.
@@ -214,36 +221,13 @@ impl<R: ContainerRuntime> Sessions<R> {
     }
 }
 
-fn words(tool: &Tool) -> Vec<String> {
-    tool.argv.iter().map(|text| text.to_string_lossy().into_owned()).collect()
-}
-
-fn about(located: &Located, tool: &Tool, peer: Peer, profile: Option<Profile>) -> About {
-    let pod = located.pod.as_ref();
-    About {
-        container: located.id.clone(),
-        pod: pod.map(|pod| format!("{pod}/{}", pod.container.escape_debug())),
-        pid: located.pid,
-        command: words(tool),
-        peer,
-        profile,
-        pids: None,
-    }
-}
-
-/// Who does what where: never the bytes of a session.
-fn span(id: &SessionId, located: &Located, tool: &Tool, peer: &Peer) -> tracing::Span {
-    let pod = located.pod.as_ref().map(ToString::to_string);
-    let command = words(tool);
-    info_span!("session", %id, container = located.id, pod, pid = located.pid, %peer, ?command)
-}
-
 impl From<StartError> for Refusal {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Locate(error) => error.into(),
             error => {
                 let reason = match &error {
+                    StartError::Target(TargetError::NotOfNode) => Reason::InternalError,
                     StartError::Target(_)
                     | StartError::TargetExited
                     | StartError::Neighbour(_)

@@ -4,8 +4,8 @@ use wire::Forwarded;
 
 use super::{Reason, Refusal};
 use crate::listen::Peer;
-use crate::runtime::Located;
 use crate::session::Policy;
+use crate::session::place::Place;
 
 /// The policy for `peer`: what a gateway reviewed is a second maximum.
 pub(super) fn bounded(policy: &Policy, peer: &Peer) -> Result<Policy, Refusal> {
@@ -28,8 +28,10 @@ pub(super) fn bounded(policy: &Policy, peer: &Peer) -> Result<Policy, Refusal> {
 }
 
 /// Checks that `located` is what was meant when rights were reviewed: a name may be another's by now.
-pub(super) fn confirm(peer: &Peer, located: &Located) -> Result<(), Refusal> {
+pub(super) fn confirm(peer: &Peer, place: &Place) -> Result<(), Refusal> {
     let Peer::Gateway { forwarded, .. } = peer else { return Ok(()) };
+    // Which node is meant is decided by whose connection it is.
+    let Place::Container(located) = place else { return Ok(()) };
     let Forwarded { pod_uid, container_id, .. } = &**forwarded;
     let found = located.pod.as_ref().map(|pod| &pod.uid);
     if found.is_none() || found != pod_uid.as_ref() {
@@ -48,7 +50,7 @@ pub(super) fn confirm(peer: &Peer, located: &Located) -> Result<(), Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::PodIdentity;
+    use crate::runtime::{Located, PodIdentity};
     use entry::Profile;
     use std::net::SocketAddr;
     use std::sync::Arc;
@@ -104,6 +106,9 @@ mod tests {
             program: None,
             pod,
             stands_in_for: None,
+        };
+        let confirm = |peer: &Peer, located: &Located| {
+            super::confirm(peer, &Place::Container(Box::new(located.clone())))
         };
         let peer = gateway(|_| {});
         assert!(confirm(&peer, &located("0123abcd", Some(pod("u1")))).is_ok());

@@ -17,10 +17,11 @@ use time::format_description::well_known::Rfc3339;
 use wire::ExecRequest;
 
 use super::Finished;
+use super::place::{Aim, Place};
 use super::registry::SessionId;
 use crate::listen::Peer;
 use crate::metrics::Outcome;
-use crate::runtime::{Located, Query};
+use crate::runtime::Query;
 
 /// Where lines go; clones share it.
 #[derive(Clone, Debug)]
@@ -90,6 +91,7 @@ impl Audit {
             session,
             audit_id: None,
             peer: peer.to_string(),
+            target: None,
             pod: None,
             container: None,
             pid: None,
@@ -128,6 +130,8 @@ struct Subject {
     session: SessionId,
     audit_id: Option<AuditId>,
     peer: String,
+    /// What the request named: `container`, `pod` or `node`.
+    target: Option<&'static str>,
     pod: Option<Pod>,
     container: Option<Container>,
     pid: Option<u32>,
@@ -232,14 +236,17 @@ impl Record {
     }
 
     /// Where it is asked for.
-    pub fn aimed(&mut self, query: &Query) {
+    pub fn aimed(&mut self, aim: &Aim) {
         let subject = &mut self.subject;
-        match query {
-            Query::Container { prefix, .. } => {
+        match aim {
+            Aim::Node => subject.target = Some("node"),
+            Aim::Runtime(Query::Container { prefix, .. }) => {
+                subject.target = Some("container");
                 let id = Some(prefix.to_string());
                 subject.container = Some(Container { name: None, id });
             }
-            Query::Pod { namespace, name, container, .. } => {
+            Aim::Runtime(Query::Pod { namespace, name, container, .. }) => {
+                subject.target = Some("pod");
                 let (namespace, name) = (namespace.to_string(), name.to_string());
                 subject.pod = Some(Pod { namespace, name, uid: None });
                 let name = container.as_ref().map(ToString::to_string);
@@ -249,11 +256,12 @@ impl Record {
     }
 
     /// Where it will be, and what its caller was told of that.
-    pub fn located(&mut self, located: &Located, note: Option<String>) {
+    pub fn located(&mut self, place: &Place, note: Option<String>) {
         let subject = &mut self.subject;
-        let pod = located.pod.as_ref();
-        subject.pid = Some(located.pid);
+        subject.pid = Some(place.pid());
         subject.note = note;
+        let Place::Container(located) = place else { return };
+        let pod = located.pod.as_ref();
         let name = pod.map(|pod| pod.container.clone()).filter(|name| !name.is_empty());
         subject.container = Some(Container { name, id: Some(located.id.clone()) });
         subject.pod = pod.map(|pod| Pod {

@@ -11,6 +11,7 @@ mod error;
 mod launcher;
 pub mod local;
 mod patience;
+pub mod place;
 mod policy;
 mod prepared;
 mod pump;

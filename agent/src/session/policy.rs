@@ -30,6 +30,8 @@ pub struct Choice {
     pub profile: Option<Profile>,
     pub run_as: Option<RunAs>,
     pub write: bool,
+    /// The node itself, not a container.
+    pub node: bool,
 }
 
 /// Why a session is not given.
@@ -73,7 +75,7 @@ impl Policy {
 
     /// The limits of a session, or none for the node's own tools.
     pub fn limits(&self, choice: Choice) -> Result<Option<Limits>, PolicyError> {
-        let Choice { profile, run_as, write } = choice;
+        let Choice { profile, run_as, write, node } = choice;
         let Self::Toolbox { tree, most, host_targets } = self else {
             return match choice {
                 Choice { profile: Some(_), .. } => {
@@ -81,6 +83,9 @@ impl Policy {
                 }
                 Choice { run_as: Some(_), .. } => {
                     Err(PolicyError::OnlyInToolbox { what: "another user" })
+                }
+                Choice { node: true, .. } => {
+                    Err(PolicyError::OnlyInToolbox { what: "a session on the node itself" })
                 }
                 Choice { write: true, .. } => {
                     Err(PolicyError::OnlyInToolbox { what: "writing to /target" })
@@ -100,7 +105,7 @@ impl Policy {
             return Err(PolicyError::NotItsChoice { profile });
         }
         let (tree, host_targets) = (tree.clone(), *host_targets);
-        Ok(Some(Limits { tree, profile, run_as, write, host_targets }))
+        Ok(Some(Limits { tree, profile, run_as, write, host_targets, node }))
     }
 
     /// What tools are told of the world. The caller's own environment stays outside.
@@ -171,5 +176,6 @@ mod tests {
     fn the_node_s_own_tools_have_no_profile() {
         assert_eq!(Policy::Host.limits(Choice::default()), Ok(None));
         assert!(Policy::Host.limits(choice(Profile::General)).is_err());
+        assert!(Policy::Host.limits(Choice { node: true, ..Choice::default() }).is_err());
     }
 }

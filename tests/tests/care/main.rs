@@ -3,6 +3,7 @@
 mod audit;
 mod checked;
 mod limits;
+mod node;
 mod people;
 mod stage;
 mod targets;

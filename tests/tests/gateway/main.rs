@@ -10,6 +10,7 @@ mod rig;
 mod certificates;
 mod discovery;
 mod door;
+mod node;
 mod rights;
 mod stream;
 mod tokens;

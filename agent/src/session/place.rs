@@ -1,0 +1,112 @@
+//! Where a session is: in a container, as its runtime describes it, or on the node itself.
+
+use entry::{Profile, Request, Target, Tool};
+use tracing::info_span;
+
+use super::registry::{About, SessionId};
+use super::{StartError, hold, within};
+use crate::config::Tools;
+use crate::listen::Peer;
+use crate::runtime::{ContainerRuntime, LocateError, Located, Query};
+
+/// What a request names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Aim {
+    Runtime(Query),
+    Node,
+}
+
+/// What that is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    Container(Box<Located>),
+    Node,
+}
+
+/// What stands for a container's ID where there is no container.
+const NODE: &str = "node";
+
+impl Place {
+    pub async fn find<R: ContainerRuntime>(runtime: &R, aim: &Aim) -> Result<Self, LocateError> {
+        match aim {
+            Aim::Runtime(query) => Ok(Self::Container(Box::new(runtime.locate(query).await?))),
+            Aim::Node => Ok(Self::Node),
+        }
+    }
+
+    /// Takes hold of a process that is there, and makes sure of that.
+    pub async fn hold<R: ContainerRuntime>(&self, runtime: &R) -> Result<Target, StartError> {
+        match self {
+            Self::Container(located) => hold(runtime, located).await,
+            Self::Node => Ok(Target::of_node()?),
+        }
+    }
+
+    /// The `request` as far as it makes sense here.
+    #[must_use]
+    pub fn within(&self, request: Request) -> Request {
+        match self {
+            Self::Container(located) => within(located, request),
+            Self::Node => request,
+        }
+    }
+
+    /// What a person should know before the output, or nothing.
+    #[must_use]
+    pub fn note(&self, tools: Tools) -> Option<String> {
+        match self {
+            Self::Container(located) => located.note(tools),
+            Self::Node => None,
+        }
+    }
+
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        match self {
+            Self::Container(located) => located.pid,
+            Self::Node => Target::OF_NODE,
+        }
+    }
+
+    fn id(&self) -> &str {
+        match self {
+            Self::Container(located) => &located.id,
+            Self::Node => NODE,
+        }
+    }
+
+    fn located(&self) -> Option<&Located> {
+        match self {
+            Self::Container(located) => Some(located),
+            Self::Node => None,
+        }
+    }
+
+    /// What the list of sessions says of one here.
+    #[must_use]
+    pub fn about(&self, tool: &Tool, peer: Peer, profile: Option<Profile>) -> About {
+        let pod = self.located().and_then(|located| located.pod.as_ref());
+        About {
+            container: self.id().to_owned(),
+            pod: pod.map(|pod| format!("{pod}/{}", pod.container.escape_debug())),
+            pid: self.pid(),
+            command: words(tool),
+            peer,
+            profile,
+            pids: None,
+        }
+    }
+
+    /// Who does what where, for the log: never the bytes of a session.
+    #[must_use]
+    pub fn span(&self, id: &SessionId, tool: &Tool, peer: &Peer) -> tracing::Span {
+        let pod = self.located().and_then(|located| located.pod.as_ref());
+        let pod = pod.map(ToString::to_string);
+        let (container, pid, command) = (self.id(), self.pid(), words(tool));
+        info_span!("session", %id, container, pod, pid, %peer, ?command)
+    }
+}
+
+fn words(tool: &Tool) -> Vec<String> {
+    tool.argv.iter().map(|text| text.to_string_lossy().into_owned()).collect()
+}
