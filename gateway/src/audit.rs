@@ -189,7 +189,7 @@ impl Record {
     }
 
     pub(crate) fn found(&mut self, target: &Target) {
-        let Target { node, pod_uid, container, container_id, host: _ } = target;
+        let Target { node, pod_uid, container, container_id, host: _, defaulted: _ } = target;
         let subject = &mut self.subject;
         subject.node = Some(node.clone());
         if let Some(pod) = &mut subject.pod {

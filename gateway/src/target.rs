@@ -22,6 +22,8 @@ pub(crate) struct Target {
     pub(crate) container_id: Option<ContainerPrefix>,
     /// What makes the target worth as much as its node.
     pub(crate) host: Option<&'static str>,
+    /// Where nobody named a container and there was a choice: the one and all of them, for the person.
+    pub(crate) defaulted: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,7 +50,14 @@ impl Target {
     /// The node itself.
     pub(crate) fn of_node(name: &ObjectName) -> Self {
         let host = Some("is the node");
-        Self { node: name.to_string(), pod_uid: None, container: None, container_id: None, host }
+        Self {
+            node: name.to_string(),
+            pod_uid: None,
+            container: None,
+            container_id: None,
+            host,
+            defaulted: None,
+        }
     }
 
     /// The container `wanted` of `pod`, or the one that kubectl would choose.
@@ -75,8 +84,9 @@ impl Target {
         }
         let container_id = running(pod, container.as_str()).transpose()?;
         let host = host(spec, &listed, container.as_str());
+        let defaulted = defaulted(pod, spec).filter(|_| wanted.is_none());
         let (pod_uid, container) = (Some(pod_uid), Some(container));
-        Ok(Self { node, pod_uid, container, container_id, host })
+        Ok(Self { node, pod_uid, container, container_id, host, defaulted })
     }
 }
 
@@ -101,11 +111,29 @@ fn listed(spec: &PodSpec) -> Vec<Listed<'_>> {
 
 /// The annotated one if the pod has it, else the first.
 fn default<'a>(pod: &'a Pod, spec: &'a PodSpec) -> Option<&'a str> {
-    let annotations = pod.metadata.annotations.as_ref();
-    let annotated = annotations.and_then(|all| all.get(DEFAULT_CONTAINER));
-    let annotated =
-        annotated.filter(|name| spec.containers.iter().any(|container| container.name == **name));
-    annotated.or(spec.containers.first().map(|container| &container.name)).map(String::as_str)
+    annotated(pod, spec).or(spec.containers.first().map(|container| container.name.as_str()))
+}
+
+fn annotated<'a>(pod: &'a Pod, spec: &PodSpec) -> Option<&'a str> {
+    let annotated = pod.metadata.annotations.as_ref()?.get(DEFAULT_CONTAINER)?;
+    let is_there = spec.containers.iter().any(|container| container.name == *annotated);
+    is_there.then_some(annotated)
+}
+
+/// What kubectl says where it takes the first of several, in the form of the header.
+fn defaulted(pod: &Pod, spec: &PodSpec) -> Option<String> {
+    if annotated(pod, spec).is_some() {
+        return None;
+    }
+    let plain = spec.containers.iter().map(|container| container.name.clone());
+    let ephemeral = spec.ephemeral_containers.iter().flatten();
+    let init = spec.init_containers.iter().flatten();
+    let all: Vec<String> = plain
+        .chain(ephemeral.map(|container| format!("{} (ephem)", container.name)))
+        .chain(init.map(|container| format!("{} (init)", container.name)))
+        .collect();
+    let first = spec.containers.first().filter(|_| all.len() > 1)?;
+    Some(format!("{}; {}", first.name, all.join(", ")))
 }
 
 /// The ID of the container of this name, if it runs.
@@ -198,6 +226,24 @@ mod tests {
         };
         assert_eq!(annotated("sidecar"), Some(container("sidecar")));
         assert_eq!(annotated("gone"), Some(container("app")));
+    }
+
+    #[test]
+    fn a_choice_that_nobody_made_is_told() {
+        let told = |pod: &Pod, wanted: Option<&str>| {
+            let wanted = wanted.map(container);
+            Target::of(pod, wanted.as_ref()).expect("a target").defaulted
+        };
+        let all = "app; app, sidecar, debugger-x (ephem), migrate (init)";
+        assert_eq!(told(&pod(|_| {}), None).as_deref(), Some(all));
+        assert_eq!(told(&pod(|_| {}), Some("app")), None);
+        let annotated =
+            pod(|pod| pod["metadata"]["annotations"][DEFAULT_CONTAINER] = json!("sidecar"));
+        assert_eq!(told(&annotated, None), None);
+        let single = pod(|pod| {
+            pod["spec"] = json!({"nodeName": "n1", "containers": [{"name": "app"}]});
+        });
+        assert_eq!(told(&single, None), None);
     }
 
     #[test]

@@ -102,7 +102,8 @@ static OPENAPI: LazyLock<Document> = LazyLock::new(|| {
     let base = format!("/apis/{GROUP}/{VERSION}");
     Document::new(&json!({
         "openapi": "3.0.0",
-        "info": {"title": "nsdebug", "version": VERSION},
+        // Of the server, as Kubernetes has it there: the API's own is in every path.
+        "info": {"title": "nsdebug", "version": env!("CARGO_PKG_VERSION")},
         "paths": {
             format!("{base}/namespaces/{{namespace}}/pods/{{name}}/exec"): path(&["namespace", "name"]),
             format!("{base}/nodes/{{name}}/exec"): path(&["name"]),

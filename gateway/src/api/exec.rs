@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{Request, Response, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade;
 use k8s_openapi::api::core::v1::Pod;
@@ -28,6 +28,8 @@ use crate::quotas::{Place, Quotas};
 use crate::shutdown::Shutdown;
 use crate::target::Target;
 
+const DEFAULTED: HeaderName = HeaderName::from_static(wire::header::DEFAULTED_CONTAINER);
+
 /// What requests share.
 #[derive(Debug)]
 pub(crate) struct Sessions {
@@ -48,6 +50,8 @@ struct Opened {
     place: Place,
     rights: Vec<Right>,
     answer: Answer,
+    /// What the person should know of the choice of a container.
+    defaulted: Option<HeaderValue>,
 }
 
 impl Sessions {
@@ -94,8 +98,10 @@ impl Sessions {
         let span = info_span!("session", audit_id, user = caller.name());
         let opened = self.open(&caller, asked, &audit_id, &mut record);
         match opened.instrument(span.clone()).await {
-            Ok(Opened { place, rights, answer: agent }) if agent.is_a_session() => {
-                let response = agent.response();
+            Ok(Opened { place, rights, answer: agent, defaulted }) if agent.is_a_session() => {
+                let mut response = agent.response();
+                let told = defaulted.map(|told| (DEFAULTED, told));
+                response.headers_mut().extend(told);
                 Ok((Session { agent, caller, rights, record, place, span }, response))
             }
             Ok(Opened { answer, .. }) => Err(self.pass_on(record, answer).await),
@@ -124,7 +130,9 @@ impl Sessions {
         let place = self.quotas.take(caller.name())?;
         let head = forward::head(caller, &asked, &target, audit_id)?;
         let answer = self.agents.ask(&target.node, head).await?;
-        Ok(Opened { place, rights, answer })
+        // Names of containers and punctuation, always a header's value.
+        let defaulted = target.defaulted.and_then(|told| HeaderValue::try_from(told).ok());
+        Ok(Opened { place, rights, answer, defaulted })
     }
 
     async fn target(&self, asked: &Asked) -> Result<Target, Refusal> {

@@ -24,6 +24,10 @@ async fn without_agents_and_reviews_every_document_is_there() {
             assert!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
         }
     }
+    let openapi = rig.ask(&get_document(PATHS[4], "")).await;
+    // All crates of the workspace have one version.
+    let version = concat!("\"version\":\"", env!("CARGO_PKG_VERSION"), "\"");
+    assert!(openapi.contains(version), "the gateway's version: {openapi}");
     let missing = rig.ask(&get_document("/openapi/v2", "x-remote-user: a\r\n")).await;
     assert!(missing.starts_with("HTTP/1.1 404 "), "{missing}");
 }

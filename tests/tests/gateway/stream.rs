@@ -15,8 +15,8 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::rig::{EXEC, LIMIT, POD, Rig, dial, pod, upgrade};
 
-/// One open session.
-pub(crate) struct Session(WebSocketStream<TlsStream<TcpStream>>);
+/// One open session, and what the gateway said of the choice of its container.
+pub(crate) struct Session(WebSocketStream<TlsStream<TcpStream>>, Option<String>);
 
 impl Session {
     /// As kube-apiserver proxies alice's.
@@ -34,7 +34,10 @@ impl Session {
         }
         let opening = tokio_tungstenite::client_async(request, stream);
         match tokio::time::timeout(LIMIT, opening).await.expect("an answer in time") {
-            Ok((socket, _)) => Ok(Self(socket)),
+            Ok((socket, response)) => {
+                let told = response.headers().get(wire::header::DEFAULTED_CONTAINER);
+                Ok(Self(socket, told.map(|told| told.to_str().expect("text").to_owned())))
+            }
             Err(Error::Http(response)) => Err(*response),
             Err(error) => panic!("{error}"),
         }
@@ -116,6 +119,15 @@ async fn an_agents_refusal_is_the_answer() {
     assert!(answer.starts_with("HTTP/1.1 409 "), "{answer}");
     assert!(answer.contains("\"message\":\"as the agent says\""), "{answer}");
     assert!(answer.contains("connection: close"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_names_no_container_is_told_which_was_taken() {
+    let rig = Rig::start().await;
+    let _agent = rig.agent().await;
+    let told = async |path: &str| Session::open(&rig, path).await.expect("a session").1;
+    assert_eq!(told(EXEC).await.as_deref(), Some("app; app, sidecar"));
+    assert_eq!(told(&format!("{EXEC}&container=sidecar")).await, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
