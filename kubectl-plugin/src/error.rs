@@ -1,7 +1,8 @@
 //! Everything that can end the program other than the tool's own end, with its exit code.
 
-use crate::command::run::UsageError;
+use crate::command::UsageError;
 use crate::connect::ConnectError;
+use crate::kubernetes::error::ClusterError;
 use crate::session::SessionError;
 
 /// What a shell reports of a wrong command line.
@@ -18,6 +19,8 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Connect(Box<ConnectError>),
     #[error(transparent)]
+    Cluster(Box<ClusterError>),
+    #[error(transparent)]
     Session(#[from] SessionError),
 }
 
@@ -28,11 +31,23 @@ impl From<ConnectError> for Failure {
     }
 }
 
+impl From<ClusterError> for Failure {
+    fn from(error: ClusterError) -> Self {
+        Self::Cluster(Box::new(error))
+    }
+}
+
 impl Failure {
+    /// Its text has its own beginning, which is kubectl's.
+    pub(crate) fn is_kubectl_s_own(&self) -> bool {
+        matches!(self, Self::Cluster(error) if error.is_kubectl_s_own())
+    }
+
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => USAGE,
             Self::Connect(error) => error.exit_code().unwrap_or(OURS),
+            Self::Cluster(error) => error.exit_code().unwrap_or(OURS),
             Self::Runtime(_) | Self::Session(_) => OURS,
         }
     }
@@ -41,6 +56,7 @@ impl Failure {
         match self {
             Self::Usage(error) => error.hint().map(str::to_owned),
             Self::Connect(error) => error.hint(),
+            Self::Cluster(error) => error.hint(),
             Self::Session(error) => error.hint().map(str::to_owned),
             Self::Runtime(_) => None,
         }

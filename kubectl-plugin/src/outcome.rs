@@ -19,6 +19,11 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// Of a command that is no session.
+    pub(crate) fn of(code: u8) -> Self {
+        Self { code, note: None }
+    }
+
     /// Ended by a signal to the process of this number, as a shell says it.
     pub(crate) fn killed_by(signal: u8) -> Self {
         Self { code: Exit::Signal(signal).code(), note: None }

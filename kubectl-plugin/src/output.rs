@@ -22,6 +22,22 @@ pub(crate) fn note(message: &str) {
     say("note", message);
 }
 
+/// A line that somebody asked for, on stdout.
+pub(crate) fn line(text: &str) {
+    // Whoever reads no further has seen enough.
+    let _ = writeln!(io::stdout().lock(), "{}", printable(text));
+}
+
+/// Words that are printed as they are, for somebody knows them so.
+pub(crate) fn plain(message: &str) {
+    // There is nobody to tell that stderr is gone.
+    let _ = writeln!(io::stderr().lock(), "{}", printable(message));
+}
+
+pub(crate) fn hint(message: &str) {
+    say("hint", message);
+}
+
 fn say(kind: &str, message: &str) {
     // There is nobody to tell that stderr is gone.
     let _ = writeln!(io::stderr().lock(), "{kind}: {}", printable(message));

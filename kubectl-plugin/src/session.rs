@@ -110,7 +110,7 @@ pub(crate) async fn run(
         (None, None)
     };
     let stdin = wiring.stdin.then(local::read_input).transpose().map_err(SessionError::Stdin)?;
-    let Connection { socket, protocol, note: _ } = connection;
+    let Connection { socket, protocol, note: _, defaulted: _ } = connection;
     let (mut server, words) = socket.split();
     let input = Input { stdin, resizes };
     let ended = select! {

@@ -1,3 +1,21 @@
-//! One file per subcommand; there is only the session itself so far, which needs no name.
+//! One file per subcommand; a session itself needs no name.
 
-pub(crate) mod run;
+pub(crate) mod complete;
+mod doctor;
+mod run;
+mod version;
+
+pub(crate) use run::UsageError;
+
+use crate::cli::{Arguments, Subcommand};
+use crate::error::Failure;
+use crate::outcome::Outcome;
+
+pub(crate) fn run(mut arguments: Arguments) -> Result<Outcome, Failure> {
+    match arguments.subcommand.take() {
+        None => run::run(arguments),
+        Some(_) if arguments.target.is_some() => Err(UsageError::WordAfterTarget.into()),
+        Some(Subcommand::Doctor { target }) => doctor::run(arguments, target),
+        Some(Subcommand::Version { client }) => version::run(&arguments, client),
+    }
+}

@@ -7,30 +7,46 @@ use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use wire::{BadRequest, ExecRequest};
+use wire::{BadRequest, ExecRequest, Label, SessionTarget};
 
-use crate::cli::{Arguments, Choice};
-use crate::connect::{self, Address, ConnectError, Credentials};
+use crate::cli::{Arguments, CertificateFlags, Choice, ClusterFlags};
+use crate::connect::{self, Address, ConnectError, Connection, Credentials};
 use crate::error::Failure;
+use crate::kubernetes::error::ClusterError;
+use crate::kubernetes::{Cluster, Place};
 use crate::outcome::Outcome;
 use crate::output;
+use crate::runtime;
 use crate::session::{self, Wiring};
 use crate::target::Target;
 
 /// What is started where no command is given; every root that a session can have holds it.
 const SHELL: &str = "sh";
 
+/// Where an agent looks for a pod that is named without one.
+const NAMESPACE: &str = "default";
+
 /// As many bytes as the agent takes for `TERM`.
 const LONGEST_TERM: usize = 76;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UsageError {
-    #[error("this version can only talk to one agent directly, and --agent is not given")]
-    NoAgent,
+    #[error("no TARGET is given")]
+    NoTarget,
+    #[error("`doctor` and `version` stand alone; a pod of that name is `pod/doctor`")]
+    WordAfterTarget,
     #[error("no COMMAND is given, and a shell needs a terminal on stdin, stdout and stderr")]
     NoTerminalForShell,
-    #[error("--container names a container of a pod, but the target is a container already")]
-    ContainerOfContainer,
+    #[error("--container names a container of a pod, but the target is not a pod")]
+    ContainerOfNoPod,
+    #[error("an agent knows pods and containers, and nothing of the kind `{kind}`")]
+    NotOfAgent { kind: &'static str },
+    #[error("a cluster knows no `{target}`: containers by their ID are only behind --agent")]
+    NotOfCluster { target: String },
+    #[error("--agent asks one agent and no cluster: {flag} says nothing there")]
+    TwoWays { flag: &'static str },
+    #[error("--containerd-namespace is only for containers behind --agent")]
+    ContainerdNamespace,
     #[cfg_attr(unix, expect(dead_code, reason = "arguments are bytes here"))]
     #[error("argument {index} of the command is not valid Unicode")]
     NotUnicode { index: usize },
@@ -45,10 +61,6 @@ pub(crate) enum UsageError {
 impl UsageError {
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::NoAgent => Some(
-                "give --agent unix:PATH or --agent https://HOST:PORT, or set NSDEBUG_AGENT; \
-                 on a node it is usually unix:/run/nsdebug/agent.sock",
-            ),
             Self::NoTerminalForShell => {
                 Some("give a command after `--`, or -i to feed a shell from stdin")
             }
@@ -78,44 +90,100 @@ impl Terminals {
 /// A session, decided.
 #[derive(Debug)]
 struct Wanted {
-    address: Address,
-    credentials: Credentials,
-    path_and_query: String,
+    way: Way,
+    query: String,
     wiring: Wiring,
     limit: Option<Duration>,
+    quiet: bool,
+}
+
+/// How the session is reached; from there on they are all alike.
+#[derive(Debug)]
+enum Way {
+    Agent { address: Address, credentials: Credentials, target: SessionTarget },
+    Cluster(Box<InCluster>),
+}
+
+#[derive(Debug)]
+struct InCluster {
+    place: Place,
+    namespace: Option<Label>,
+    flags: ClusterFlags,
+    certificates: CertificateFlags,
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
     let term = std::env::var("TERM").ok();
     let (wanted, warning) = decide(arguments, Terminals::look(), term)?;
-    if let Some(warning) = warning {
+    if let Some(warning) = warning.filter(|_| !wanted.quiet) {
         output::warning(warning);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(Failure::Runtime)?;
-    let result = runtime.block_on(stream(wanted));
-    // A look-up of a name may still be on its way, and nobody waits for it.
-    runtime.shutdown_background();
-    result
+    runtime::run(stream(wanted))
 }
 
 async fn stream(wanted: Wanted) -> Result<Outcome, Failure> {
-    let Wanted { address, credentials, path_and_query, wiring, limit } = wanted;
+    let Wanted { way, query, wiring, limit, quiet } = wanted;
     // A limit past the end of the clock is no limit.
     let deadline = limit.and_then(|limit| Some((Instant::now().checked_add(limit)?, limit)));
-    let connecting = connect::connect(&address, &credentials, &path_and_query);
-    let connection = match deadline {
-        None => connecting.await?,
-        Some((at, limit)) => tokio::time::timeout_at(at, connecting)
-            .await
-            .map_err(|_| ConnectError::TimedOut { address: address.clone(), limit })??,
-    };
+    let connection = connect(way, &query, deadline).await?;
+    if !quiet {
+        tell(&connection);
+    }
+    Ok(session::run(connection, wiring, deadline).await?)
+}
+
+async fn connect(
+    way: Way,
+    query: &str,
+    deadline: Option<(Instant, Duration)>,
+) -> Result<Connection, Failure> {
+    match way {
+        Way::Agent { address, credentials, target } => {
+            let path_and_query = format!("{}?{query}", target.path());
+            let connecting = connect::connect(&address, &credentials, &path_and_query);
+            let late = |limit| ConnectError::TimedOut { address: address.clone(), limit }.into();
+            before(deadline, connecting, late).await
+        }
+        Way::Cluster(wanted) => {
+            let late = |limit| ClusterError::TimedOut { limit }.into();
+            before(deadline, wanted.connect(query), late).await
+        }
+    }
+}
+
+/// `connecting`, or `late` when the time of the whole session is over before it began.
+async fn before<E: Into<Failure>>(
+    deadline: Option<(Instant, Duration)>,
+    connecting: impl Future<Output = Result<Connection, E>>,
+    late: impl Fn(Duration) -> Failure,
+) -> Result<Connection, Failure> {
+    match deadline {
+        None => connecting.await.map_err(E::into),
+        Some((at, limit)) => {
+            let connected = tokio::time::timeout_at(at, connecting).await;
+            connected.map_err(|_| late(limit))?.map_err(E::into)
+        }
+    }
+}
+
+impl InCluster {
+    async fn connect(&self, query: &str) -> Result<Connection, ClusterError> {
+        let cluster = Cluster::open(&self.flags, &self.certificates).await?;
+        let namespace = self.namespace.as_ref().map_or(cluster.default_namespace(), Label::as_str);
+        cluster.session(&self.place, namespace, query).await
+    }
+}
+
+/// What the person should know before the tool says something.
+fn tell(connection: &Connection) {
+    if let Some((container, all)) =
+        connection.defaulted.as_ref().and_then(|defaulted| defaulted.split_once("; "))
+    {
+        output::plain(&format!("Defaulted container \"{container}\" out of: {all}"));
+    }
     if let Some(note) = &connection.note {
         output::note(note);
     }
-    Ok(session::run(connection, wiring, deadline).await?)
 }
 
 /// The query of `request`, once the agent's own judgement found nothing wrong with it.
@@ -131,60 +199,101 @@ fn decide(
     terminals: Terminals,
     term: Option<String>,
 ) -> Result<(Wanted, Option<&'static str>), UsageError> {
-    let Arguments {
-        target,
-        command,
-        agent,
-        namespace,
-        container,
-        stdin,
-        tty,
-        namespaces,
-        containerd_namespace,
-        timeout,
-        choice,
-        certificate_authority,
-        client_certificate,
-        client_key,
-        tls_server_name,
-    } = arguments;
-    if container.is_some() && matches!(target, Target::Container(_)) {
-        return Err(UsageError::ContainerOfContainer);
-    }
-    let (wiring, warning) = wire_up(Wiring { stdin, tty }, command.is_empty(), terminals)?;
+    let Arguments { choice, timeout, quiet, namespaces, container, .. } = &arguments;
+    let asked = Wiring { stdin: arguments.stdin, tty: arguments.tty };
+    let (wiring, warning) = wire_up(asked, arguments.command.is_empty(), terminals)?;
     let Choice { profile, run_as, write, reason } = choice;
     let request = ExecRequest {
-        container,
-        command: if command.is_empty() { vec![SHELL.into()] } else { as_bytes(command)? },
+        container: container.clone(),
+        command: match arguments.command.as_slice() {
+            [] => vec![SHELL.into()],
+            command => as_bytes(command)?,
+        },
         stdin: wiring.stdin,
         stdout: true,
         stderr: !wiring.tty, // a terminal has one output
         tty: wiring.tty,
-        namespaces,
-        containerd_namespace,
+        namespaces: namespaces.clone(),
+        containerd_namespace: arguments.direct.containerd_namespace.clone(),
         term: term.filter(|term| wiring.tty && is_term(term)),
-        profile,
-        run_as,
-        write,
-        reason,
+        profile: profile.clone(),
+        run_as: run_as.clone(),
+        write: *write,
+        reason: reason.clone(),
     };
-    let query = query(&request)?;
-    let address = agent.ok_or(UsageError::NoAgent)?;
-    if matches!(address, Address::Https { .. }) && certificate_authority.is_none() {
+    let (query, limit, quiet) = (query(&request)?, timeout.and_then(|limit| limit.0), *quiet);
+    let way = way(arguments)?;
+    Ok((Wanted { way, query, wiring, limit, quiet }, warning))
+}
+
+/// Where `arguments` lead: to one agent if one is named, else into a cluster.
+fn way(arguments: Arguments) -> Result<Way, UsageError> {
+    let Arguments {
+        target,
+        selector,
+        container,
+        namespace,
+        cluster: flags,
+        certificates,
+        direct,
+        ..
+    } = arguments;
+    let Some(address) = direct.agent else {
+        if direct.containerd_namespace.is_some() {
+            return Err(UsageError::ContainerdNamespace);
+        }
+        let place = place(target, selector)?;
+        if container.is_some() && matches!(place, Place::Node(_)) {
+            return Err(UsageError::ContainerOfNoPod);
+        }
+        return Ok(Way::Cluster(Box::new(InCluster { place, namespace, flags, certificates })));
+    };
+    if let Some(flag) = flags.given().or(selector.is_some().then_some("--selector")) {
+        return Err(UsageError::TwoWays { flag });
+    }
+    let target = target.ok_or(UsageError::NoTarget)?;
+    if container.is_some() && matches!(target, Target::Container(_)) {
+        return Err(UsageError::ContainerOfNoPod);
+    }
+    let target = of_agent(target, namespace)?;
+    if matches!(address, Address::Https { .. }) && certificates.certificate_authority.is_none() {
         return Err(UsageError::NoAuthority);
     }
-    let wanted = Wanted {
-        address,
-        credentials: Credentials {
-            authority: certificate_authority,
-            client: client_certificate.zip(client_key),
-            server_name: tls_server_name,
-        },
-        path_and_query: format!("{}?{query}", target.in_namespace(namespace).path()),
-        wiring,
-        limit: timeout.and_then(|limit| limit.0),
+    let credentials = Credentials {
+        authority: certificates.certificate_authority,
+        client: certificates.client_certificate.zip(certificates.client_key),
+        server_name: certificates.tls_server_name,
     };
-    Ok((wanted, warning))
+    Ok(Way::Agent { address, credentials, target })
+}
+
+/// Where in a cluster a session is to be.
+pub(super) fn place(target: Option<Target>, selector: Option<String>) -> Result<Place, UsageError> {
+    match (target, selector) {
+        (_, Some(selector)) => Ok(Place::Labelled(selector)),
+        (None, None) => Err(UsageError::NoTarget),
+        (Some(Target::Pod(name)), _) => Ok(Place::Pod(name)),
+        (Some(Target::Node(name)), _) => Ok(Place::Node(name)),
+        (Some(Target::Workload { kind, name }), _) => Ok(Place::Workload { kind, name }),
+        (Some(target @ Target::Container(_)), _) => {
+            Err(UsageError::NotOfCluster { target: target.to_string() })
+        }
+    }
+}
+
+fn of_agent(target: Target, namespace: Option<Label>) -> Result<SessionTarget, UsageError> {
+    match target {
+        Target::Container(id) => Ok(SessionTarget::Container(id)),
+        Target::Pod(name) => {
+            let namespace = match namespace {
+                Some(namespace) => namespace,
+                None => NAMESPACE.parse().map_err(BadRequest::Container)?,
+            };
+            Ok(SessionTarget::Pod { namespace, name })
+        }
+        Target::Node(_) => Err(UsageError::NotOfAgent { kind: "node" }),
+        Target::Workload { kind, .. } => Err(UsageError::NotOfAgent { kind: kind.names()[0] }),
+    }
 }
 
 /// How the streams go: a shell takes the terminal there is, `-t` needs one on stdin.
@@ -216,18 +325,18 @@ fn is_term(term: &str) -> bool {
 
 #[cfg(unix)]
 #[expect(clippy::unnecessary_wraps, reason = "elsewhere arguments are not bytes")]
-fn as_bytes(command: Vec<OsString>) -> Result<Vec<Vec<u8>>, UsageError> {
-    use std::os::unix::ffi::OsStringExt;
-    Ok(command.into_iter().map(OsString::into_vec).collect())
+fn as_bytes(command: &[OsString]) -> Result<Vec<Vec<u8>>, UsageError> {
+    use std::os::unix::ffi::OsStrExt;
+    Ok(command.iter().map(|argument| argument.as_bytes().to_vec()).collect())
 }
 
 #[cfg(not(unix))]
-fn as_bytes(command: Vec<OsString>) -> Result<Vec<Vec<u8>>, UsageError> {
-    let bytes = |(index, argument): (usize, OsString)| match argument.into_string() {
-        Ok(text) => Ok(text.into_bytes()),
-        Err(_) => Err(UsageError::NotUnicode { index }),
+fn as_bytes(command: &[OsString]) -> Result<Vec<Vec<u8>>, UsageError> {
+    let bytes = |(index, argument): (usize, &OsString)| match argument.to_str() {
+        Some(text) => Ok(text.as_bytes().to_vec()),
+        None => Err(UsageError::NotUnicode { index }),
     };
-    command.into_iter().enumerate().map(bytes).collect()
+    command.iter().enumerate().map(bytes).collect()
 }
 
 #[cfg(test)]
@@ -248,10 +357,9 @@ mod tests {
     #[test]
     fn a_shell_takes_the_terminal_that_is_there() {
         let wanted = decided(&["web"], ALL).expect("a session");
-        assert_eq!(
-            wanted.path_and_query,
-            "/v1/namespaces/default/pods/web/exec?command=sh&stdin=true&stdout=true&tty=true&term=xterm"
-        );
+        assert_eq!(wanted.query, "command=sh&stdin=true&stdout=true&tty=true&term=xterm");
+        let Way::Agent { target, .. } = wanted.way else { panic!("{:?}", wanted.way) };
+        assert_eq!(target.path(), "/v1/namespaces/default/pods/web/exec");
     }
 
     #[test]
@@ -267,7 +375,7 @@ mod tests {
     fn a_command_gets_only_the_streams_that_are_asked_for() {
         let wanted = decided(&["web", "--", "ps", "-ef"], ALL).expect("a session");
         assert_eq!(wanted.wiring, Wiring { stdin: false, tty: false });
-        assert!(wanted.path_and_query.ends_with("?command=ps&command=-ef&stdout=true&stderr=true"));
+        assert!(wanted.query.ends_with("command=ps&command=-ef&stdout=true&stderr=true"));
     }
 
     #[test]
@@ -281,7 +389,7 @@ mod tests {
     #[test]
     fn a_container_of_a_container_is_refused() {
         let words = ["container/0123abcd", "-c", "app", "--", "ps"];
-        assert!(matches!(decided(&words, NONE), Err(UsageError::ContainerOfContainer)));
+        assert!(matches!(decided(&words, NONE), Err(UsageError::ContainerOfNoPod)));
     }
 
     #[test]

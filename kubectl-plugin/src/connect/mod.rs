@@ -4,10 +4,10 @@
 //! twice and no redirect is followed: what the first answer says is what the person gets.
 
 mod address;
-mod tls;
+pub(crate) mod tls;
 #[cfg(unix)]
 mod unix;
-mod upgrade;
+pub(crate) mod upgrade;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,6 +39,8 @@ pub(crate) struct Connection {
     pub(crate) protocol: Protocol,
     /// What the agent wants the person to know first.
     pub(crate) note: Option<String>,
+    /// Which container a gateway chose, and out of which.
+    pub(crate) defaulted: Option<String>,
 }
 
 /// Whom to trust behind https, and as whom to come.

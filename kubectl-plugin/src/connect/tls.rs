@@ -115,7 +115,7 @@ impl TlsError {
 }
 
 /// The TLS library's error inside an IO error.
-pub(super) fn library_error(error: &io::Error) -> Option<&rustls::Error> {
+pub(crate) fn library_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 

@@ -7,13 +7,14 @@ use std::error::Error;
 use std::io;
 
 use http_body_util::{BodyExt, Empty};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{self, HeaderMap};
+use hyper::http::request::Builder;
 use hyper::{Request, Response, StatusCode, http};
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+pub(crate) use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use wire::frame::Protocol;
@@ -46,7 +47,7 @@ pub(crate) enum UpgradeError {
 }
 
 impl UpgradeError {
-    pub(super) fn exit_code(&self) -> Option<u8> {
+    pub(crate) fn exit_code(&self) -> Option<u8> {
         match self {
             // A refusal is never a success, whatever its body says.
             Self::Refused { status } => status.exit_code().filter(|&code| code != 0),
@@ -54,7 +55,7 @@ impl UpgradeError {
         }
     }
 
-    pub(super) fn hint(&self) -> Option<&'static str> {
+    pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Foreign { code } if code.is_redirection() => Some("redirects are not followed"),
             Self::Foreign { .. } => Some("is --agent the address of an nsdebug-agent?"),
@@ -63,7 +64,7 @@ impl UpgradeError {
     }
 
     /// What TLS says about it, where that is the cause.
-    pub(super) fn tls(&self) -> Option<TlsError> {
+    pub(crate) fn tls(&self) -> Option<TlsError> {
         let mut source = self.source();
         while let Some(error) = source {
             if let Some(io) = error.downcast_ref::<io::Error>()
@@ -87,13 +88,21 @@ pub(super) async fn upgrade(
     // Ends with the connection, which this function hands out or drops.
     tokio::spawn(connection.with_upgrades());
     let key = generate_key();
-    let request = request(host, path_and_query, &key).map_err(UpgradeError::Request)?;
+    let request =
+        request(path_and_query, &key).header(header::HOST, host).body(Empty::<Bytes>::new());
+    let request = request.map_err(UpgradeError::Request)?;
     let response = sender.send_request(request).await.map_err(UpgradeError::NoAnswer)?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err(refusal(response).await);
     }
-    let protocol = check(response.headers(), &key)?;
-    let note = note(response.headers());
+    begin(response, &key).await
+}
+
+/// The session that `response` to a request with `key` begins.
+pub(crate) async fn begin<B>(response: Response<B>, key: &str) -> Result<Connection, UpgradeError> {
+    let protocol = check(response.headers(), key)?;
+    let note = text(response.headers(), wire::header::NOTE);
+    let defaulted = text(response.headers(), wire::header::DEFAULTED_CONTAINER);
     let upgraded = hyper::upgrade::on(response).await.map_err(UpgradeError::Switch)?;
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
@@ -105,19 +114,18 @@ pub(super) async fn upgrade(
     };
     let socket =
         WebSocketStream::from_partially_read(stream, early, Role::Client, Some(config)).await;
-    Ok(Connection { socket, protocol, note })
+    Ok(Connection { socket, protocol, note, defaulted })
 }
 
-fn request(host: &str, path_and_query: &str, key: &str) -> http::Result<Request<Empty<Bytes>>> {
+/// A request for a session; who is asked is not said yet.
+pub(crate) fn request(path_and_query: &str, key: &str) -> Builder {
     Request::get(path_and_query)
-        .header(header::HOST, host)
         .header(header::USER_AGENT, concat!("kubectl-nsdebug/", env!("CARGO_PKG_VERSION")))
         .header(header::CONNECTION, "Upgrade")
         .header(header::UPGRADE, "websocket")
         .header(header::SEC_WEBSOCKET_VERSION, "13")
         .header(header::SEC_WEBSOCKET_KEY, key)
         .header(header::SEC_WEBSOCKET_PROTOCOL, Protocol::ALL.map(Protocol::as_str).join(", "))
-        .body(Empty::new())
 }
 
 /// That the server switched to what was asked for, and which of the protocols it chose.
@@ -132,9 +140,8 @@ fn check(headers: &HeaderMap, key: &str) -> Result<Protocol, UpgradeError> {
     text(header::SEC_WEBSOCKET_PROTOCOL).and_then(Protocol::named).ok_or(UpgradeError::NoProtocol)
 }
 
-fn note(headers: &HeaderMap) -> Option<String> {
-    let text = headers.get(wire::header::NOTE)?.to_str().ok()?;
-    Some(text.to_owned())
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    Some(headers.get(name)?.to_str().ok()?.to_owned())
 }
 
 async fn refusal(response: Response<Incoming>) -> UpgradeError {
@@ -149,7 +156,7 @@ async fn refusal(response: Response<Incoming>) -> UpgradeError {
 }
 
 /// As much of a body as is read of a refusal. One that breaks off is judged by what came.
-async fn beginning(mut body: Incoming) -> Vec<u8> {
+pub(crate) async fn beginning<B: Body<Data = Bytes> + Unpin>(mut body: B) -> Vec<u8> {
     let mut read = Vec::new();
     while let Some(Ok(frame)) = body.frame().await {
         if let Ok(data) = frame.into_data() {

@@ -2,6 +2,10 @@
 
 #![cfg(unix)]
 
+mod api;
+mod cluster;
+mod doctor;
+mod krew;
 mod outcome;
 mod refusal;
 mod scripted;

@@ -3,11 +3,14 @@
 //! What the words mean together is decided in `command::run`.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use clap::builder::{FalseyValueParser, StyledStr};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser};
+
+mod cluster;
+
+pub(crate) use cluster::{CertificateFlags, ClusterFlags};
 
 use crate::connect::Address;
 use crate::duration::Limit;
@@ -24,32 +27,39 @@ Exit codes:
 
 /// Run a tool that a container does not have, inside that container's namespaces
 ///
-/// Without COMMAND a shell is started, on the terminal that nsdebug was started on.
+/// TARGET is POD, pod/NAME, deploy/NAME, sts/NAME, ds/NAME, rs/NAME, job/NAME, svc/NAME or node/NAME;
+/// behind --agent it is POD, pod/NAME or container/ID. Without COMMAND a shell is started, on the
+/// terminal that nsdebug was started on.
 #[derive(Debug, Parser)]
 #[command(
     name = "kubectl-nsdebug",
     bin_name = "kubectl nsdebug",
     version,
     after_help = EXIT_CODES,
-    override_usage = "kubectl nsdebug TARGET [-c NAME] [-i] [-t] [OPTIONS] [-- COMMAND [ARG]...]"
+    disable_help_subcommand = true,
+    subcommand_negates_reqs = true,
+    override_usage = "kubectl nsdebug TARGET [-c NAME] [-i] [-t] [OPTIONS] [-- COMMAND [ARG]...]
+       kubectl nsdebug -l SELECTOR [OPTIONS] [-- COMMAND [ARG]...]
+       kubectl nsdebug doctor [TARGET] [OPTIONS]
+       kubectl nsdebug version [OPTIONS]"
 )]
 pub(crate) struct Arguments {
-    /// What to enter: `pod/NAME`, `POD` or `container/ID` (the beginning of an ID will do)
-    pub(crate) target: Target,
+    #[command(subcommand)]
+    pub(crate) subcommand: Option<Subcommand>,
+
+    /// What to enter
+    #[arg(required_unless_present = "selector", conflicts_with = "selector")]
+    pub(crate) target: Option<Target>,
 
     /// The tool to run and its arguments
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
 
-    /// The agent to ask: `unix:PATH` or `https://HOST:PORT`
-    #[arg(long, env = "NSDEBUG_AGENT", value_name = "ADDRESS")]
-    pub(crate) agent: Option<Address>,
+    /// Enter one of the pods with these labels, such as `app=web,tier!=cache`
+    #[arg(short = 'l', long, env = "NSDEBUG_SELECTOR", value_name = "SELECTOR")]
+    pub(crate) selector: Option<String>,
 
-    /// Namespace of the pod
-    #[arg(short, long, env = "NSDEBUG_NAMESPACE", default_value = "default", value_name = "NAME")]
-    pub(crate) namespace: wire::Label,
-
-    /// Container of the pod; without it, the pod's first
+    /// Container of the pod, of any kind; without it, the one that kubectl would take
     #[arg(short, long, env = "NSDEBUG_CONTAINER", value_name = "NAME")]
     pub(crate) container: Option<wire::Label>,
 
@@ -61,14 +71,14 @@ pub(crate) struct Arguments {
     #[arg(short, long, env = "NSDEBUG_TTY", value_parser = FalseyValueParser::new())]
     pub(crate) tty: bool,
 
+    /// Only print what the tool prints, and errors
+    #[arg(short, long, env = "NSDEBUG_QUIET", value_parser = FalseyValueParser::new())]
+    pub(crate) quiet: bool,
+
     /// Kinds of namespaces to join, such as `pid,net`; without it, all that the container has of
     /// its own
     #[arg(long, env = "NSDEBUG_NAMESPACES", value_name = "LIST")]
     pub(crate) namespaces: Option<String>,
-
-    /// Namespace of containerd to look for the container in, such as `moby`
-    #[arg(long, env = "NSDEBUG_CONTAINERD_NAMESPACE", value_name = "NAME")]
-    pub(crate) containerd_namespace: Option<String>,
 
     #[command(flatten)]
     pub(crate) choice: Choice,
@@ -77,21 +87,46 @@ pub(crate) struct Arguments {
     #[arg(long, env = "NSDEBUG_TIMEOUT", value_name = "DURATION")]
     pub(crate) timeout: Option<Limit>,
 
-    /// Authorities that may have signed the agent's certificate (PEM)
-    #[arg(long, env = "NSDEBUG_CERTIFICATE_AUTHORITY", value_name = "FILE")]
-    pub(crate) certificate_authority: Option<PathBuf>,
+    /// Namespace of the target; without it, the context's
+    #[arg(short, long, env = "NSDEBUG_NAMESPACE", value_name = "NAME", global = true)]
+    pub(crate) namespace: Option<wire::Label>,
 
-    /// Certificate to show to the agent (PEM)
-    #[arg(long, env = "NSDEBUG_CLIENT_CERTIFICATE", value_name = "FILE", requires = "client_key")]
-    pub(crate) client_certificate: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterFlags,
 
-    /// Private key of the client certificate (PEM)
-    #[arg(long, env = "NSDEBUG_CLIENT_KEY", value_name = "FILE", requires = "client_certificate")]
-    pub(crate) client_key: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) certificates: CertificateFlags,
 
-    /// Name to expect in the agent's certificate, where it is not the host of --agent
-    #[arg(long, env = "NSDEBUG_TLS_SERVER_NAME", value_name = "NAME")]
-    pub(crate) tls_server_name: Option<String>,
+    #[command(flatten)]
+    pub(crate) direct: DirectFlags,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Subcommand {
+    /// Say what would work for this user, and for this pod, and why not
+    Doctor {
+        /// The pod to look at: POD, pod/NAME or whatever else a session could be in
+        target: Option<Target>,
+    },
+    /// Print the versions of this program and of the gateway in the cluster
+    Version {
+        /// Only this program's
+        #[arg(long, env = "NSDEBUG_CLIENT", value_parser = FalseyValueParser::new())]
+        client: bool,
+    },
+}
+
+/// The way to one agent, past the Kubernetes API.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Without a cluster")]
+pub(crate) struct DirectFlags {
+    /// The agent to ask: `unix:PATH` or `https://HOST:PORT`
+    #[arg(long, env = "NSDEBUG_AGENT", value_name = "ADDRESS")]
+    pub(crate) agent: Option<Address>,
+
+    /// Namespace of containerd to look for the container in, such as `moby`
+    #[arg(long, env = "NSDEBUG_CONTAINERD_NAMESPACE", value_name = "NAME")]
+    pub(crate) containerd_namespace: Option<String>,
 }
 
 /// What a session may be and hold, as far as its caller chooses.
@@ -99,7 +134,7 @@ pub(crate) struct Arguments {
 pub(crate) struct Choice {
     /// What the tool may hold: restricted, baseline, general, netadmin or sysadmin, as far as the
     /// agent gives it; without it, general
-    #[arg(long, env = "NSDEBUG_PROFILE", value_name = "NAME")]
+    #[arg(long, env = "NSDEBUG_PROFILE", value_name = "NAME", global = true)]
     pub(crate) profile: Option<String>,
 
     /// Who the tool is: UID, UID:GID or `target`; without it, as the profile says

@@ -1,0 +1,165 @@
+//! The rights that a session takes, each asked of the API server as the gateway asks it.
+
+use serde_json::{Value, json};
+use wire::ApiTarget;
+use wire::api::GROUP;
+
+use super::report::Verdict;
+use super::{Found, Look, pod_name};
+use crate::kubernetes::error::ClusterError;
+
+const REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+const PROFILES: [&str; 5] = ["restricted", "baseline", "general", "netadmin", "sysadmin"];
+const KUBE_SYSTEM: &str = "kube-system";
+
+/// One thing that one may do; without a name, to all of them.
+struct Right<'a> {
+    verb: &'static str,
+    group: &'static str,
+    resource: &'static str,
+    subresource: &'static str,
+    namespace: &'a str,
+    name: &'a str,
+}
+
+impl Right<'_> {
+    fn review(&self) -> Value {
+        let Self { verb, group, resource, subresource, namespace, name } = self;
+        json!({
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": {
+                "verb": verb, "group": group, "resource": resource, "subresource": subresource,
+                "namespace": namespace, "name": name,
+            }},
+        })
+    }
+
+    fn said(&self) -> String {
+        let Self { verb, group, resource, subresource, namespace, name } = self;
+        let mut said = format!("{verb} {resource}");
+        if !group.is_empty() {
+            said = format!("{said}.{group}");
+        }
+        if !subresource.is_empty() {
+            said = format!("{said}/{subresource}");
+        }
+        if !name.is_empty() {
+            said = format!("{said} \"{name}\"");
+        }
+        if !namespace.is_empty() {
+            said = format!("{said} in the namespace \"{namespace}\"");
+        }
+        said
+    }
+}
+
+impl Look<'_> {
+    pub(super) async fn at_rights(
+        &mut self,
+        found: Option<&Found>,
+        profile: Option<&str>,
+        home: &str,
+    ) {
+        let target = found.map(|found| &found.target);
+        let is_node = matches!(target, Some(ApiTarget::Node { .. }));
+        let name = match target {
+            Some(ApiTarget::Node { name }) => name.as_str(),
+            Some(target) => pod_name(target).map_or("", |name| name.as_str()),
+            None => "",
+        };
+        let namespace = if is_node { "" } else { self.namespace };
+        let resource = if is_node { "nodes" } else { "pods" };
+        for verb in ["get", "create"] {
+            let right =
+                Right { verb, group: GROUP, resource, subresource: "exec", namespace, name };
+            self.need(&right, "").await;
+        }
+        if !is_node {
+            let (verb, subresource) = ("create", "exec");
+            let right = Right { verb, group: "", resource, subresource, namespace, name };
+            self.need(&right, " (unless the gateway is told not to ask for it)").await;
+            if [KUBE_SYSTEM, home].contains(&namespace) {
+                self.need(&using("systemnamespaces", "", namespace), "").await;
+            }
+        }
+        self.at_profiles(namespace, profile).await;
+        if let Some((why, node)) =
+            found.and_then(|found| found.container_host.zip(found.node.as_deref()))
+        {
+            let because = format!(" (the pod {why})");
+            self.need(&using("hosttargets", "", node), &because).await;
+        }
+    }
+
+    /// The one that is wanted, or any at all.
+    async fn at_profiles(&mut self, namespace: &str, wanted: Option<&str>) {
+        let mut any = false;
+        for profile in PROFILES {
+            let right = using("profiles", namespace, profile);
+            match self.may(&right).await {
+                Ok(true) => {
+                    any = true;
+                    self.report.add(Verdict::Ok, "profile", profile);
+                }
+                Ok(false) => {
+                    let verdict =
+                        if wanted == Some(profile) { Verdict::No } else { Verdict::Without };
+                    self.report.add(
+                        verdict,
+                        "profile",
+                        format!("{profile}: cannot {}", right.said()),
+                    );
+                }
+                Err(error) => return self.report.failed("profile", &error),
+            }
+        }
+        if !any {
+            self.report.add(Verdict::No, "profile", "a session needs one, and there is none");
+        }
+    }
+
+    async fn need(&mut self, right: &Right<'_>, because: &str) {
+        match self.may(right).await {
+            Ok(true) => self.report.add(Verdict::Ok, "right", format!("{}{because}", right.said())),
+            Ok(false) => {
+                let text = format!("cannot {}{because}", right.said());
+                self.report.add(Verdict::No, "right", text);
+            }
+            Err(error) => self.report.failed("right", &error),
+        }
+    }
+
+    async fn may(&self, right: &Right<'_>) -> Result<bool, ClusterError> {
+        let answer = self.cluster.create(REVIEWS, &right.review()).await?;
+        let status = &answer["status"];
+        Ok(status["allowed"] == true && status["denied"] != true)
+    }
+}
+
+fn using<'a>(resource: &'static str, namespace: &'a str, name: &'a str) -> Right<'a> {
+    Right { verb: "use", group: GROUP, resource, subresource: "", namespace, name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_right_is_said_so_that_a_role_can_be_written_from_it() {
+        let exec = Right {
+            verb: "create",
+            group: GROUP,
+            resource: "pods",
+            subresource: "exec",
+            namespace: "shop",
+            name: "api",
+        };
+        assert_eq!(exec.said(), "create pods.nsdebug.dev/exec \"api\" in the namespace \"shop\"");
+        assert_eq!(
+            Right { group: "", name: "", ..exec }.said(),
+            "create pods/exec in the namespace \"shop\""
+        );
+        assert_eq!(using("hosttargets", "", "n1").said(), "use hosttargets.nsdebug.dev \"n1\"");
+    }
+}

@@ -1,0 +1,260 @@
+//! The cluster: one configuration, one connection, and the few things that it is asked.
+//!
+//! A session of `pod/NAME` is one request: which node, which container and whether one may are all
+//! the gateway's to find out. Only what has many pods is looked up before.
+
+mod client;
+mod config;
+mod credential;
+pub(crate) mod error;
+mod expiry;
+mod kubeconfig;
+mod pods;
+mod proxy;
+
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use hyper::body::Bytes;
+use hyper::{Method, Request, StatusCode, header};
+use k8s_openapi::List;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Config;
+use kube::client::{Body, Client};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::time::timeout;
+use wire::api::{GROUP, VERSION};
+use wire::{ApiTarget, ObjectName};
+
+use crate::cli::{CertificateFlags, ClusterFlags};
+use crate::connect::{Connection, upgrade};
+use crate::target::Workload;
+use error::{BadAnswer, ClusterError, TargetError};
+
+/// A server that does not even take the connection for this long is not there.
+const REACH: Duration = Duration::from_secs(30);
+
+/// What one answer may take; a gateway waits for an agent, and that for its container runtime.
+const ANSWER: Duration = Duration::from_mins(1);
+
+/// Bytes of one answer: ten thousand pods and what they say of themselves.
+const LONGEST_ANSWER: usize = 256 << 20;
+
+pub(crate) const AGENT: &str = concat!("kubectl-nsdebug/", env!("CARGO_PKG_VERSION"));
+
+/// What a session is to be in, where it is asked for at the API server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Pod(ObjectName),
+    Node(ObjectName),
+    /// A pod of it.
+    Workload {
+        kind: Workload,
+        name: ObjectName,
+    },
+    /// One of the pods with these labels.
+    Labelled(String),
+}
+
+/// A cluster that can be asked.
+pub(crate) struct Cluster {
+    client: Client,
+    config: Config,
+    limit: Duration,
+}
+
+impl Cluster {
+    /// Nothing is sent yet; a credential program is run, if the kubeconfig names one.
+    pub(crate) async fn open(
+        flags: &ClusterFlags,
+        certificates: &CertificateFlags,
+    ) -> Result<Self, ClusterError> {
+        // The `kube` crate takes the process' default; there is none where another is linked in too.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let config = config::load(flags, certificates).await?;
+        let client = client::of(&config).map_err(ClusterError::SetUp)?;
+        let limit = flags.request_timeout.and_then(|limit| limit.0).unwrap_or(ANSWER);
+        Ok(Self { client, config, limit })
+    }
+
+    /// As the person knows it: host and port.
+    pub(crate) fn server(&self) -> String {
+        let url = &self.config.cluster_url;
+        url.authority().map_or_else(|| url.to_string(), ToString::to_string)
+    }
+
+    /// Where things are that no `-n` is given for.
+    pub(crate) fn default_namespace(&self) -> &str {
+        &self.config.default_namespace
+    }
+
+    /// Opens the session of `query` at `place`.
+    pub(crate) async fn session(
+        &self,
+        place: &Place,
+        namespace: &str,
+        query: &str,
+    ) -> Result<Connection, ClusterError> {
+        let target = self.resolve(place, namespace).await?;
+        let key = upgrade::generate_key();
+        let path = format!("{}?{query}", target.path());
+        let request = upgrade::request(&path, &key).body(Body::empty());
+        let request = request
+            .map_err(|error| ClusterError::Upgrade(upgrade::UpgradeError::Request(error)))?;
+        let response = self.send(request).await?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return upgrade::begin(response, &key).await.map_err(ClusterError::Upgrade);
+        }
+        let code = response.status();
+        let body = upgrade::beginning(response.into_body()).await;
+        let error = self.judge(ClusterError::from_answer(code, &body));
+        Err(self.explain(error, code).await)
+    }
+
+    /// The pod or node that `place` comes to.
+    pub(crate) async fn resolve(
+        &self,
+        place: &Place,
+        namespace: &str,
+    ) -> Result<ApiTarget, ClusterError> {
+        let pod = |name: ObjectName| -> Result<ApiTarget, ClusterError> {
+            let namespace =
+                namespace.parse().map_err(|_| ClusterError::Target(TargetError::Name))?;
+            Ok(ApiTarget::Pod { namespace, name })
+        };
+        match place {
+            Place::Pod(name) => pod(name.clone()),
+            Place::Node(name) => Ok(ApiTarget::Node { name: name.clone() }),
+            Place::Workload { kind, name } => {
+                let what = format!("{}/{name}", kind.names()[0]);
+                let path = format!("{}/{name}", kind.path(namespace));
+                let object: Value = self.get(&path).await?;
+                let selector = pods::selector_of(*kind, &object, &what);
+                let selector = selector.map_err(ClusterError::Target)?;
+                pod(self.pod_of(&selector, &what, namespace).await?)
+            }
+            Place::Labelled(selector) => {
+                let what = format!("the labels `{selector}`");
+                pod(self.pod_of(selector, &what, namespace).await?)
+            }
+        }
+    }
+
+    async fn pod_of(
+        &self,
+        selector: &str,
+        what: &str,
+        namespace: &str,
+    ) -> Result<ObjectName, ClusterError> {
+        let selector = utf8_percent_encode(selector, NON_ALPHANUMERIC);
+        let path = format!("/api/v1/namespaces/{namespace}/pods?labelSelector={selector}");
+        let pods: List<Pod> = self.get(&path).await?;
+        let none = || {
+            let (what, namespace) = (what.to_owned(), namespace.to_owned());
+            ClusterError::Target(TargetError::NoPods { what, namespace })
+        };
+        let name = pods::best(pods.items).ok_or_else(none)?.metadata.name.unwrap_or_default();
+        name.parse().map_err(|_| ClusterError::Target(TargetError::Name))
+    }
+
+    /// What a refused session means, asking once more where the answer alone does not say it.
+    async fn explain(&self, error: ClusterError, code: StatusCode) -> ClusterError {
+        let unknown = matches!(code, StatusCode::FORBIDDEN | StatusCode::NOT_FOUND);
+        if unknown && !matches!(error, ClusterError::Tool(_)) && self.is_missing().await {
+            return ClusterError::NotInstalled;
+        }
+        error
+    }
+
+    /// Whether the API server surely has no such API group; who may not even get a session may ask that.
+    async fn is_missing(&self) -> bool {
+        let path = format!("/apis/{GROUP}");
+        match self.get::<Value>(&path).await {
+            Err(ClusterError::Foreign { code, .. }) => code == StatusCode::NOT_FOUND,
+            Err(ClusterError::Status(status)) => status.code == 404,
+            _ => false,
+        }
+    }
+
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClusterError> {
+        self.ask(Method::GET, path, Bytes::new()).await
+    }
+
+    /// Creates something that is only an answer, such as a review.
+    pub(crate) async fn create(&self, path: &str, object: &Value) -> Result<Value, ClusterError> {
+        self.ask(Method::POST, path, object.to_string().into()).await
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<T, ClusterError> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::USER_AGENT, AGENT)
+            .header(header::ACCEPT, "application/json")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body.to_vec()));
+        let request = request
+            .map_err(|error| ClusterError::Upgrade(upgrade::UpgradeError::Request(error)))?;
+        let response = self.send(request).await?;
+        let code = response.status();
+        if !code.is_success() {
+            let body = upgrade::beginning(response.into_body()).await;
+            return Err(self.judge(ClusterError::from_answer(code, &body)));
+        }
+        let reading = timeout(self.limit, whole(response.into_body()));
+        let body = reading.await.map_err(|_| self.silent())?.map_err(ClusterError::Answer)?;
+        serde_json::from_slice(&body).map_err(|error| ClusterError::Answer(error.into()))
+    }
+
+    async fn send(&self, request: Request<Body>) -> Result<hyper::Response<Body>, ClusterError> {
+        let sending = timeout(self.limit, self.client.send(request));
+        let sent = sending.await.map_err(|_| self.silent())?;
+        sent.map_err(|error| ClusterError::from_transport(&self.server(), error))
+    }
+
+    fn silent(&self) -> ClusterError {
+        ClusterError::Silent { server: self.server(), limit: self.limit }
+    }
+
+    /// A refusal of who we are, with what is wrong with our credentials as far as that shows.
+    fn judge(&self, error: ClusterError) -> ClusterError {
+        match error {
+            ClusterError::Unauthorized { message, .. } => {
+                let expired = expiry::of(&self.config.auth_info);
+                ClusterError::Unauthorized { message, expired }
+            }
+            error => error,
+        }
+    }
+}
+
+/// The names in a list of the kubeconfig: `contexts`, `clusters` or `users`.
+pub(crate) fn configured(flags: &ClusterFlags, list: &str) -> Vec<String> {
+    kubeconfig::names(flags.kubeconfig.as_deref(), list)
+}
+
+/// Where the API itself is described.
+pub(crate) fn api_path() -> String {
+    format!("/apis/{GROUP}/{VERSION}")
+}
+
+async fn whole(mut body: Body) -> Result<Vec<u8>, BadAnswer> {
+    let mut read = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| BadAnswer::Read(Box::new(error)))?;
+        if let Ok(data) = frame.into_data() {
+            if read.len() + data.len() > LONGEST_ANSWER {
+                return Err(BadAnswer::TooLong { most: LONGEST_ANSWER });
+            }
+            read.extend_from_slice(&data);
+        }
+    }
+    Ok(read)
+}

@@ -1,0 +1,254 @@
+//! An API server that knows what a test tells it, and writes down what it is asked.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::fs;
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use rustls::ServerConfig;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
+use wire::frame::{self, Channel};
+use wire::{Ending, Exit, Status};
+
+use crate::scripted::{Left, left, program};
+
+/// What one path answers.
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    Json(u16, Value),
+    Text(u16, &'static str),
+    /// A session whose tool says its own arguments' query, and ends with this code.
+    Session(u8),
+}
+
+/// One request, as it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) line: String,
+    pub(crate) headers: HashMap<String, String>,
+}
+
+#[derive(Default)]
+struct World {
+    answers: HashMap<String, Answer>,
+    asked: Vec<Asked>,
+    connections: usize,
+    /// Rights that are denied, as `VERB RESOURCE NAME`.
+    denied: Vec<String>,
+}
+
+/// A running one, and a kubeconfig for it.
+pub(crate) struct ApiServer {
+    world: Arc<Mutex<World>>,
+    pub(crate) address: SocketAddr,
+    pub(crate) directory: TempDir,
+}
+
+impl ApiServer {
+    pub(crate) fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// With TLS, if there is a configuration for it.
+    pub(crate) fn start_with(tls: Option<ServerConfig>) -> Self {
+        let world = Arc::<Mutex<World>>::default();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let serving = Arc::clone(&world);
+        std::thread::spawn(move || serve(listener, tls, &serving));
+        let directory = tempfile::tempdir().expect("a directory");
+        let server = Self { world, address, directory };
+        server.write_kubeconfig("token: secret");
+        server
+    }
+
+    /// A kubeconfig whose user is `user`, in the flow style of YAML.
+    pub(crate) fn write_kubeconfig(&self, user: &str) {
+        let text = format!(
+            "{{apiVersion: v1, kind: Config, current-context: it,\n\
+             clusters: [{{name: it, cluster: {{server: 'http://{}'}}}}],\n\
+             users: [{{name: it, user: {{{user}}}}}],\n\
+             contexts: [{{name: it, context: {{cluster: it, user: it, namespace: shop}}}}]}}",
+            self.address
+        );
+        fs::write(self.kubeconfig(), text).expect("a kubeconfig");
+    }
+
+    pub(crate) fn kubeconfig(&self) -> std::path::PathBuf {
+        self.directory.path().join("config")
+    }
+
+    pub(crate) fn answer(&self, path: &str, answer: Answer) {
+        self.world.lock().expect("no panic").answers.insert(path.to_owned(), answer);
+    }
+
+    pub(crate) fn deny(&self, rights: &[&str]) {
+        self.world.lock().expect("no panic").denied =
+            rights.iter().map(|right| (*right).to_owned()).collect();
+    }
+
+    /// All requests so far.
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        self.world.lock().expect("no panic").asked.clone()
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.world.lock().expect("no panic").connections
+    }
+
+    /// The program with this server's kubeconfig.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let mut command = program();
+        command.env("KUBECONFIG", self.kubeconfig()).args(words);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    pub(crate) fn run(&self, words: &[&str]) -> Left {
+        left(self.command(words).spawn().expect("the program"))
+    }
+}
+
+fn serve(listener: std::net::TcpListener, tls: Option<ServerConfig>, world: &Arc<Mutex<World>>) {
+    listener.set_nonblocking(true).expect("a non-blocking port");
+    let tls = tls.map(|config| TlsAcceptor::from(Arc::new(config)));
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().build().expect("a runtime").block_on(async {
+        let listener = tokio::net::TcpListener::from_std(listener).expect("a port");
+        loop {
+            let (tcp, _) = listener.accept().await.expect("a connection");
+            let world = Arc::clone(world);
+            world.lock().expect("no panic").connections += 1;
+            match tls.clone() {
+                None => drop(tokio::spawn(speak(tcp, world))),
+                Some(tls) => drop(tokio::spawn(async move {
+                    // A handshake that fails is what some tests are about.
+                    if let Ok(stream) = tls.accept(tcp).await {
+                        speak(stream, world).await;
+                    }
+                })),
+            }
+        }
+    });
+}
+
+async fn speak<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+    stream: S,
+    world: Arc<Mutex<World>>,
+) {
+    let service = service_fn(move |request| {
+        let world = Arc::clone(&world);
+        async move { Ok::<_, Infallible>(respond(request, &world).await) }
+    });
+    let connection =
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    // Clients leave when they have seen enough.
+    let _ = connection.with_upgrades().await;
+}
+
+async fn respond(mut request: Request<Incoming>, world: &Mutex<World>) -> Response<Full<Bytes>> {
+    let line = format!("{} {}", request.method(), request.uri());
+    let path = request.uri().path().to_owned();
+    let headers: HashMap<String, String> = request
+        .headers()
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.to_str().expect("text").to_owned()))
+        .collect();
+    let upgrade = hyper::upgrade::on(&mut request);
+    let method = request.method().clone();
+    let body = request.into_body().collect().await.expect("a body").to_bytes();
+    let body = String::from_utf8(body.to_vec()).expect("text");
+    let key = headers.get("sec-websocket-key").cloned();
+    let query = line.split_once('?').map(|(_, query)| query.to_owned()).unwrap_or_default();
+    let answer = {
+        let mut world = world.lock().expect("no panic");
+        world.asked.push(Asked { line, headers });
+        match world.answers.get(&path).cloned() {
+            None if method == Method::POST => review(&body, &world.denied),
+            None => Answer::Text(404, "404 page not found\n"),
+            Some(answer) => answer,
+        }
+    };
+    match answer {
+        Answer::Json(code, body) => plain(code, "application/json", body.to_string()),
+        Answer::Text(code, text) => plain(code, "text/plain", text.to_owned()),
+        Answer::Session(code) => {
+            let accept = derive_accept_key(key.expect("a key").as_bytes());
+            tokio::spawn(async move {
+                let upgraded = TokioIo::new(upgrade.await.expect("an upgrade"));
+                let socket = WebSocketStream::from_raw_socket(upgraded, Role::Server, None).await;
+                session(socket, &query, code).await;
+            });
+            Response::builder()
+                .status(101)
+                .header("connection", "Upgrade")
+                .header("upgrade", "websocket")
+                .header("sec-websocket-accept", accept)
+                .header("sec-websocket-protocol", "v5.channel.k8s.io")
+                .header(wire::header::DEFAULTED_CONTAINER, "app; app, migrate (init)")
+                .body(Full::default())
+                .expect("an answer")
+        }
+    }
+}
+
+fn plain(code: u16, kind: &str, body: String) -> Response<Full<Bytes>> {
+    let answer = Response::builder().status(code).header("content-type", kind);
+    answer.body(body.into()).expect("an answer")
+}
+
+/// What a review of one's own access is answered with.
+fn review(body: &str, denied: &[String]) -> Answer {
+    let review: Value = serde_json::from_str(body).expect("JSON");
+    let wanted = &review["spec"]["resourceAttributes"];
+    let text = |key: &str| wanted[key].as_str().unwrap_or_default();
+    let right = format!("{} {}/{} {}", text("verb"), text("group"), text("resource"), text("name"));
+    let allowed = !denied.contains(&right);
+    Answer::Json(
+        201,
+        json!({"status": {
+            "allowed": allowed,
+            "userInfo": {"username": "alice", "groups": ["dev"]},
+        }}),
+    )
+}
+
+async fn session<S: AsyncRead + AsyncWrite + Unpin>(
+    mut socket: WebSocketStream<S>,
+    query: &str,
+    code: u8,
+) {
+    use futures_util::{SinkExt, StreamExt};
+    let output = Message::Binary(frame::encode(Channel::Stdout, query.as_bytes()).into());
+    socket.send(output).await.expect("output");
+    let ending = Ending {
+        exit: Exit::Code(code),
+        stdout_bytes: query.len() as u64,
+        stderr_bytes: 0,
+        reason: None,
+    };
+    let status = frame::encode(Channel::Status, &ending.to_status().to_json());
+    socket.send(Message::Binary(status.into())).await.expect("a status");
+    socket.close(None).await.expect("a close");
+    while let Some(Ok(_)) = socket.next().await {}
+}
+
+/// A refusal in the words of Kubernetes.
+pub(crate) fn refusal(code: u16, reason: &str, message: &str) -> Answer {
+    let status = Status::refusal(code, reason, message);
+    Answer::Json(code, serde_json::from_slice(&status.to_json()).expect("JSON"))
+}

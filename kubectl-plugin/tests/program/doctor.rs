@@ -1,0 +1,207 @@
+//! `doctor`, `version` and completion: what a person is told about a cluster before a session.
+
+use serde_json::json;
+
+use crate::api::{Answer, ApiServer, refusal};
+
+const API_SERVICE: &str = "/apis/apiregistration.k8s.io/v1/apiservices/v1alpha1.nsdebug.dev";
+const AGENTS: &str = "/api/v1/namespaces/debugging/pods";
+const POD: &str = "/api/v1/namespaces/shop/pods/api";
+
+/// A cluster in which everything works.
+fn healthy() -> ApiServer {
+    let server = ApiServer::start();
+    server.answer("/version", Answer::Json(200, json!({"gitVersion": "v1.34.4"})));
+    let available = json!([{"type": "Available", "status": "True"}]);
+    let service = json!({"spec": {"service": {"namespace": "debugging"}}, "status": {"conditions": available}});
+    server.answer(API_SERVICE, Answer::Json(200, service));
+    server.answer("/apis/nsdebug.dev/v1alpha1", Answer::Json(200, json!({})));
+    let version = json!({"info": {"version": env!("CARGO_PKG_VERSION")}});
+    server.answer("/openapi/v3/apis/nsdebug.dev/v1alpha1", Answer::Json(200, version));
+    server.answer(POD, Answer::Json(200, pod(&json!({}))));
+    let ready = json!({"conditions": [{"type": "Ready", "status": "True"}]});
+    let agents =
+        json!({"metadata": {}, "items": [{"metadata": {"name": "agent"}, "status": ready}]});
+    server.answer(AGENTS, Answer::Json(200, agents));
+    server
+}
+
+fn pod(spec: &serde_json::Value) -> serde_json::Value {
+    let mut pod = json!({
+        "metadata": {"name": "api"},
+        "spec": {"nodeName": "n1", "containers": [{"name": "app"}], "initContainers": [{"name": "migrate"}]},
+        "status": {"phase": "Running", "containerStatuses": [
+            {"name": "app", "image": "", "imageID": "", "ready": true, "restartCount": 0, "state": {"running": {}}},
+        ]},
+    });
+    for (key, value) in spec.as_object().expect("an object") {
+        pod["spec"][key] = value.clone();
+    }
+    pod
+}
+
+fn said(server: &ApiServer, words: &[&str]) -> (i32, String) {
+    let left = server.run(words);
+    assert_eq!(left.stderr, "");
+    (left.code, String::from_utf8(left.stdout).expect("text"))
+}
+
+#[test]
+fn where_all_is_well_every_line_says_so() {
+    let (code, text) = said(&healthy(), &["doctor", "pod/api"]);
+    assert_eq!(code, 0, "{text}");
+    for line in [
+        "ok          API server        127.0.0.1:",
+        "ok          user              alice (dev)",
+        "ok          APIService        v1alpha1.nsdebug.dev is Available",
+        "ok          gateway           answers through the API server, v",
+        "ok          right             create pods.nsdebug.dev/exec \"api\" in the namespace \"shop\"",
+        "ok          right             create pods/exec \"api\" in the namespace \"shop\"",
+        "ok          profile           general",
+        "ok          pod               api: Running on the node n1",
+        "ok          agent             one is ready on the node n1",
+        "A session could work.",
+    ] {
+        assert!(text.contains(line), "{line} in\n{text}");
+    }
+}
+
+#[test]
+fn each_thing_that_is_missing_is_a_line_and_a_failure() {
+    type Break = fn(&ApiServer);
+    let cases: [(&str, Break); 9] = [
+        (
+            "no          APIService        v1alpha1.nsdebug.dev is not Available: MissingEndpoints: none",
+            |server| {
+                let condition = json!([{"type": "Available", "status": "False", "reason": "MissingEndpoints", "message": "none"}]);
+                server.answer(
+                    API_SERVICE,
+                    Answer::Json(200, json!({"status": {"conditions": condition}})),
+                );
+            },
+        ),
+        ("no          APIService        nsdebug is not installed", |server| {
+            server.answer(API_SERVICE, refusal(404, "NotFound", "apiservices \"x\" not found"));
+        }),
+        ("no          gateway           the gateways of nsdebug are not available", |server| {
+            server.answer("/apis/nsdebug.dev/v1alpha1", Answer::Text(503, "service unavailable"));
+        }),
+        ("no          right             cannot create pods.nsdebug.dev/exec \"api\"", |server| {
+            server.deny(&["create nsdebug.dev/pods api"]);
+        }),
+        ("no          right             cannot create pods/exec \"api\"", |server| {
+            server.deny(&["create /pods api"]);
+        }),
+        (
+            "no          right             cannot use hosttargets.nsdebug.dev \"n1\" (the pod shares the node's network)",
+            |server| {
+                server.answer(POD, Answer::Json(200, pod(&json!({"hostNetwork": true}))));
+                server.deny(&["use nsdebug.dev/hosttargets n1"]);
+            },
+        ),
+        (
+            "no          pod               Error from server (NotFound): pods \"api\" not found",
+            |server| {
+                server.answer(POD, refusal(404, "NotFound", "pods \"api\" not found"));
+            },
+        ),
+        (
+            "no          agent             on the node n1: none is (in the namespace \"debugging\")",
+            |server| {
+                server.answer(AGENTS, Answer::Json(200, json!({"metadata": {}, "items": []})));
+            },
+        ),
+        ("no          profile           general: cannot use", |server| {
+            server.deny(&["use nsdebug.dev/profiles general"]);
+        }),
+    ];
+    for (line, break_it) in cases {
+        let server = healthy();
+        break_it(&server);
+        let (code, text) = said(&server, &["doctor", "pod/api", "--profile", "general"]);
+        assert!(text.contains(line), "{line} in\n{text}");
+        assert_eq!(code, 1, "{text}");
+    }
+}
+
+#[test]
+fn what_cannot_be_seen_is_not_guessed_at() {
+    let server = healthy();
+    let hidden = || refusal(403, "Forbidden", "not yours");
+    for path in [API_SERVICE, POD, "/api/v1/namespaces/nsdebug/pods"] {
+        server.answer(path, hidden());
+    }
+    let (code, text) = said(&server, &["doctor", "pod/api"]);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("cannot see  APIService "), "{text}");
+    assert!(text.contains("cannot see  pod               api is not yours to read"), "{text}");
+    assert!(!text.contains("  agent "), "{text}");
+    let (code, text) = said(&server, &["doctor"]);
+    assert!(code == 0 && text.contains("cannot see  agent "), "{text}");
+}
+
+#[test]
+fn a_session_of_another_profile_could_still_work() {
+    let server = healthy();
+    server.deny(&["use nsdebug.dev/profiles general"]);
+    let (code, text) = said(&server, &["doctor", "pod/api"]);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("without     profile           general: cannot use"), "{text}");
+}
+
+#[test]
+fn a_server_that_is_not_there_is_the_only_line() {
+    let server = healthy();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    drop(listener);
+    let (code, text) = said(&server, &["doctor", "pod/api", "--server", &url]);
+    assert_eq!(code, 1);
+    assert!(
+        text.starts_with("no          API server        The connection to the server"),
+        "{text}"
+    );
+    assert!(!text.contains("gateway"), "{text}");
+}
+
+#[test]
+fn versions_are_told_and_compared() {
+    let server = healthy();
+    let version = env!("CARGO_PKG_VERSION");
+    let both = format!("Client Version: v{version}\nServer Version: v{version}\n");
+    assert_eq!(said(&server, &["version"]), (0, both));
+    let client = format!("Client Version: v{version}\n");
+    assert_eq!(said(&server, &["version", "--client"]), (0, client.clone()));
+    let other = json!({"info": {"version": "9.9.9"}});
+    server.answer("/openapi/v3/apis/nsdebug.dev/v1alpha1", Answer::Json(200, other));
+    let left = server.run(&["version"]);
+    assert_eq!(left.code, 0);
+    assert!(left.stderr.starts_with("warning: version difference"), "{}", left.stderr);
+    let bare = ApiServer::start();
+    let left = bare.run(&["version"]);
+    assert_eq!((left.code, String::from_utf8_lossy(&left.stdout).as_ref()), (125, client.as_str()));
+    assert!(left.stderr.contains("nsdebug is not installed"), "{}", left.stderr);
+}
+
+#[test]
+fn words_are_completed_as_kubectl_asks() {
+    let server = healthy();
+    let list = |names: &[&str]| {
+        let items: Vec<_> = names.iter().map(|name| json!({"metadata": {"name": name}})).collect();
+        Answer::Json(200, json!({"metadata": {}, "items": items}))
+    };
+    server.answer("/api/v1/namespaces/shop/pods", list(&["api", "web-0"]));
+    server.answer("/api/v1/namespaces", list(&["shop", "other"]));
+    server.answer("/apis/apps/v1/namespaces/shop/deployments", list(&["web"]));
+    let completed = |words: &[&str]| said(&server, &[&["__complete"], words].concat()).1;
+    assert_eq!(completed(&["w"]), "web-0\n:4\n");
+    assert_eq!(completed(&["dep"]), "deploy/\n:6\n");
+    assert_eq!(completed(&["deploy/"]), "deploy/web\n:4\n");
+    assert_eq!(completed(&["api", "-c", ""]), "app\nmigrate\n:4\n");
+    assert_eq!(completed(&["-n", "o"]), "other\n:4\n");
+    assert_eq!(completed(&["api", "--profile", "net"]), "netadmin\n:4\n");
+    assert_eq!(completed(&["--context", ""]), "it\n:4\n");
+    assert_eq!(completed(&["api", "--", "p"]), ":0\n");
+    // Nothing that goes wrong is said on a line that somebody is writing.
+    assert_eq!(completed(&["--server", "http://127.0.0.1:1", "w"]), ":6\n");
+}
