@@ -114,9 +114,10 @@ impl TlsError {
     }
 }
 
-/// The TLS library's error inside an IO error.
+/// The TLS library's error inside an IO error, or inside one that is inside it.
 pub(crate) fn library_error(error: &io::Error) -> Option<&rustls::Error> {
-    error.get_ref()?.downcast_ref()
+    let inner = error.get_ref()?;
+    inner.downcast_ref().or_else(|| library_error(inner.downcast_ref()?))
 }
 
 /// Everything that can be wrong before the network is touched, done.

@@ -6,6 +6,7 @@ use rustls::CertificateError;
 use std::error::Error;
 use std::io;
 use std::time::Duration;
+use tower::BoxError;
 use wire::{Status, StatusKind};
 
 use super::config::ConfigError;
@@ -27,7 +28,7 @@ pub(crate) enum ClusterError {
     #[error("Unable to connect to the server: no answer from {server} within {} s", limit.as_secs_f32())]
     Silent { server: String, limit: Duration },
     #[error("Unable to connect to the server")]
-    Unreachable(#[source] Box<KubeError>),
+    Unreachable(#[source] BoxError),
     #[error("error: You must be logged in to the server ({message})")]
     Unauthorized { message: String, expired: Option<String> },
     /// The tool's own trouble, told by the agent: its exit code comes with it.
@@ -174,7 +175,10 @@ impl ClusterError {
             }
             cause = it.source();
         }
-        Self::Unreachable(Box::new(error))
+        Self::Unreachable(match error {
+            KubeError::Service(cause) => cause,
+            error => Box::new(error),
+        })
     }
 }
 

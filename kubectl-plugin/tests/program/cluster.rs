@@ -297,3 +297,44 @@ fn configurations_that_mean_nothing_say_so() {
     let (code, text) = said(&["--agent", "unix:/a", "--context", "it"]);
     assert!(code == 2 && text.contains("--context says nothing there"), "{text}");
 }
+
+/// A server that shows a certificate of its own making, and that certificate.
+fn encrypted() -> (ApiServer, String) {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let params = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).expect("a name");
+    let certificate = params.self_signed(&key).expect("a certificate");
+    let secret = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("protocol versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], secret)
+        .expect("a certificate and its key");
+    (ApiServer::start_with(Some(config)), certificate.pem())
+}
+
+#[test]
+fn a_server_is_believed_by_its_certificate_or_not_at_all() {
+    let (server, pem) = encrypted();
+    server.answer(API, Answer::Session(7));
+    let file = |name: &str, text: &str| {
+        let path = server.directory.path().join(name);
+        fs::write(&path, text).expect("a file");
+        path.display().to_string()
+    };
+    let (own, other) = (file("own.pem", &pem), file("other.pem", &encrypted().1));
+    let url = format!("https://{}", server.address);
+    let run = |flags: &[&str]| {
+        let left = server.run(&[&["--server", url.as_str()], flags, &["api", "--", "ps"]].concat());
+        (left.code, left.stderr)
+    };
+    assert_eq!(run(&["--certificate-authority", &own]).0, 7);
+    assert_eq!(run(&["--insecure-skip-tls-verify"]).0, 7);
+    let (code, text) = run(&["--certificate-authority", &other]);
+    let said = "Unable to connect to the server: certificate signed by unknown authority\nhint: ";
+    assert!(code == 125 && text.starts_with(said), "{text}");
+    let (code, text) = run(&["--certificate-authority", &own, "--tls-server-name", "other"]);
+    let said = "Unable to connect to the server: its certificate is for another name\nhint: ";
+    assert!(code == 125 && text.starts_with(said), "{text}");
+}
