@@ -60,7 +60,7 @@ bench: prerequisites build ## how fast it is, against what one would do without 
 	$(CARGO) bench $(ALL) --bench ratios --target $(HOST) -- $(ONLY)
 
 image: build ## make the tool tree in target/toolbox and OCI archives in target/image
-	image/build --program target/release/nsdebug-agent
+	image/build --programs target/release
 
 lint: check $(DENY) ## check, and the licences, sources and versions of all dependencies
 	$(DENY) --workspace check bans licenses sources
