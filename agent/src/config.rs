@@ -83,6 +83,11 @@ pub struct ServeArgs {
     #[arg(long, env = "NSDEBUG_CONTAINERD", value_name = "SOCKET", default_value = CONTAINERD_SOCKET)]
     containerd: PathBuf,
 
+    /// In a container: make its own control groups writable to itself, which runtimes mount for
+    /// reading only; takes the node's pid namespace and the right to mount
+    #[arg(long, env = "NSDEBUG_REMOUNT_CGROUPS", value_parser = BoolishValueParser::new())]
+    remount_cgroups: bool,
+
     /// How long running sessions may go on after the first SIGTERM or SIGINT
     #[arg(long, env = "NSDEBUG_GRACE", value_name = "SECONDS", default_value = "30")]
     grace: u32,
@@ -134,6 +139,7 @@ pub struct Config {
     pub gateways: Option<Gateways>,
     pub policy: Policy,
     pub containerd: PathBuf,
+    pub remount_cgroups: bool,
     pub grace: Duration,
     pub max_sessions: NonZeroU16,
     pub limits: SessionLimits,
@@ -216,6 +222,7 @@ impl TryFrom<ServeArgs> for Config {
             max_profile,
             allow_host_targets,
             containerd,
+            remount_cgroups,
             grace,
             max_sessions,
             limits,
@@ -241,7 +248,6 @@ impl TryFrom<ServeArgs> for Config {
             (Some(_), true) => return Err(BadConfig::UnusedCertificate),
         };
         let gateways = gateways.resolve(tools)?;
-        let grace = Duration::from_secs(grace.into());
         let policy = match tools {
             Tools::Host => Policy::Host,
             Tools::Toolbox => Policy::Toolbox {
@@ -250,9 +256,18 @@ impl TryFrom<ServeArgs> for Config {
                 host_targets: allow_host_targets,
             },
         };
-        let limits = limits.of(tools == Tools::Toolbox);
-        let care = care.into();
-        Ok(Self { unix, tls, gateways, policy, containerd, grace, max_sessions, limits, care })
+        Ok(Self {
+            unix,
+            tls,
+            gateways,
+            policy,
+            containerd,
+            remount_cgroups,
+            grace: Duration::from_secs(grace.into()),
+            max_sessions,
+            limits: limits.of(tools == Tools::Toolbox),
+            care: care.into(),
+        })
     }
 }
 

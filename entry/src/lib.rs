@@ -37,6 +37,7 @@ mod tool;
 pub use capability::{Capabilities, Capability};
 pub use cgroup::{
     BadCpu, BadMemory, CgroupError, Cgroups, Closed, Cpu, Layout, Memory, Resources, SessionCgroup,
+    make_cgroups_writable,
 };
 pub use facts::{Facts, IdMap, Shared};
 pub use helper::helper_main;

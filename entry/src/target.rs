@@ -197,6 +197,11 @@ fn namespace(directory: BorrowedFd<'_>, link: &str) -> io::Result<Option<u64>> {
     }
 }
 
+/// The namespace of a process by its path in `/proc`.
+fn namespace_of(process: &str, kind: &str) -> Option<u64> {
+    namespace(CWD, &format!("{process}/ns/{kind}")).ok().flatten()
+}
+
 /// The node's namespace of this kind: that of its threads, which never have another, or of its init,
 /// where this process sees them; its own where it does not.
 fn nodes(kind: &str) -> Option<u64> {
@@ -204,7 +209,12 @@ fn nodes(kind: &str) -> Option<u64> {
         .into_iter()
         .filter(|process| *process != "/proc/2" || is_kernel_thread(process))
         .chain(["/proc/self"])
-        .find_map(|process| namespace(CWD, &format!("{process}/ns/{kind}")).ok().flatten())
+        .find_map(|process| namespace_of(process, kind))
+}
+
+/// Whether this process is in the node's own namespace of this kind, or cannot know it.
+pub(crate) fn in_nodes_own(kind: &str) -> bool {
+    nodes(kind) == namespace_of("/proc/self", kind)
 }
 
 fn is_kernel_thread(process: &str) -> bool {

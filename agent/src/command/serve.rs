@@ -1,7 +1,7 @@
 //! `serve`: the daemon, from its sockets to its last session.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,8 +56,18 @@ pub fn run(args: ServeArgs) -> ExitCode {
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
-    let Config { unix, tls, gateways, policy, containerd, grace, max_sessions, limits, care } =
-        config;
+    let Config {
+        unix,
+        tls,
+        gateways,
+        policy,
+        containerd,
+        remount_cgroups,
+        grace,
+        max_sessions,
+        limits,
+        care,
+    } = config;
     let CareConfig { max_sessions_per_caller, lifetime, audit_log } = care;
     let audit = audit_log.map_or_else(|| Ok(Audit::to_stderr()), |path| Audit::to_file(&path))?;
     let image = HelperImage::sealed_copy(Path::new("/proc/self/exe"))?;
@@ -71,16 +81,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     };
     let registry = Registry::default();
     let terms = Terms { policy, lifetime, audit, registry: registry.clone() };
-    let launcher = Arc::new(Launcher::new(image, cgroups(limits)?));
+    let launcher = Arc::new(Launcher::new(image, cgroups(limits, remount_cgroups)?));
     let routes = exec::routes(agent.clone(), Arc::clone(&launcher), terms);
     let routes = routes.merge(sessions::routes(registry));
     let serving =
         Serving { router: router(agent.clone(), routes), metrics: agent.metrics.clone(), shutdown };
-    let mut listeners = JoinSet::new();
-    for path in unix {
-        listeners.spawn(UnixListener::bind(&path)?.serve(serving.clone()));
-        info!(path = %path.display(), "listening");
-    }
+    let mut listeners = listen_unix(&unix, &serving)?;
     if let Some(tls) = tls {
         listen_tls(tls, &serving, &mut listeners).await?;
     }
@@ -104,7 +110,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 }
 
 /// Control groups for sessions, once what a predecessor left in them has been ended.
-fn cgroups(limits: SessionLimits) -> anyhow::Result<Option<Cgroups>> {
+fn cgroups(limits: SessionLimits, remount: bool) -> anyhow::Result<Option<Cgroups>> {
+    if remount {
+        info!(mounts = entry::make_cgroups_writable()?, "control groups are writable");
+    }
     let cgroups = match limits.cgroups(Layout::Daemon) {
         Ok(cgroups) => cgroups,
         // The node's own tools have no limits anyway.
@@ -120,6 +129,15 @@ fn cgroups(limits: SessionLimits) -> anyhow::Result<Option<Cgroups>> {
         _ => {}
     }
     Ok(cgroups)
+}
+
+fn listen_unix(paths: &[PathBuf], serving: &Serving) -> anyhow::Result<JoinSet<()>> {
+    let mut listeners = JoinSet::new();
+    for path in paths {
+        listeners.spawn(UnixListener::bind(path)?.serve(serving.clone()));
+        info!(path = %path.display(), "listening");
+    }
+    Ok(listeners)
 }
 
 async fn listen_tls(

@@ -92,6 +92,7 @@ impl Cgroups {
             controllers: Vec::new(),
             mount: directory.to_owned(),
             directory: directory.to_owned(),
+            read_only: false,
         };
         Self::among(&[place], layout, resources)
     }
@@ -244,7 +245,7 @@ mod tests {
     fn v1(controller: &str) -> Place {
         let directory = PathBuf::from("/sys/fs/cgroup").join(controller);
         let (version, controllers) = (Version::V1, vec![controller.to_owned()]);
-        Place { version, controllers, mount: directory.clone(), directory }
+        Place { version, controllers, mount: directory.clone(), directory, read_only: false }
     }
 
     fn unified() -> Place {

@@ -14,6 +14,7 @@ mod resources;
 mod session;
 mod v1;
 mod v2;
+mod writable;
 
 use std::io;
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ pub use hierarchy::{Cgroups, Layout};
 pub(crate) use neighbours::Neighbours;
 pub use resources::{BadCpu, BadMemory, Cpu, Memory, Resources};
 pub use session::{Closed, SessionCgroup};
+pub use writable::make_cgroups_writable;
 
 /// What went wrong with a control group.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +33,12 @@ pub enum CgroupError {
     Read { file: PathBuf, source: io::Error },
     #[error("no control groups of this process can be found: is /sys/fs/cgroup mounted?")]
     NotMounted,
+    #[error(
+        "the control groups here are the node's own mounts, or its namespaces cannot be seen: only in a container with the node's pid namespace are they made writable"
+    )]
+    NodesMounts,
+    #[error("cannot make {} writable", path.display())]
+    Remount { path: PathBuf, source: io::Error },
     #[error("no writable control group here can limit {what}")]
     NoControl { what: &'static str },
     #[error("cannot give the controllers of {} to control groups below it", path.display())]

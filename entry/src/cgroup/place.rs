@@ -23,6 +23,8 @@ pub(super) struct Place {
     /// Where the hierarchy is mounted: nothing above this is ours to touch.
     pub(super) mount: PathBuf,
     pub(super) directory: PathBuf,
+    /// The mount is, not the hierarchy: it could be mounted otherwise.
+    pub(super) read_only: bool,
 }
 
 /// A line of `/proc/PID/cgroup`.
@@ -71,6 +73,7 @@ impl<'a> Membership<'a> {
             controllers: self.controllers.iter().map(ToString::to_string).collect(),
             mount: mount.point.clone(),
             directory,
+            read_only: mount.read_only,
         })
     }
 
@@ -192,5 +195,7 @@ mod tests {
 9 8 0:5 / /with\\040space\\134 rw - cgroup2 cgroup rw
 ";
         assert_eq!(directories("0::/a b\n", mounts), ["/with space\\/a b"]);
+        assert!(!places("0::/\n", mounts)[0].read_only);
+        assert!(places("0::/\n", mounts.lines().next().expect("a line"))[0].read_only);
     }
 }
