@@ -1,0 +1,4 @@
+{{/* What the agent may do, as SECURITY.md itemises it. */}}
+{{- define "nsdebug.capabilities" -}}
+SYS_ADMIN,SYS_CHROOT,SYS_PTRACE,SETPCAP,SETUID,SETGID,KILL,NET_RAW,NET_ADMIN,WAKE_ALARM
+{{- end }}
