@@ -19,7 +19,7 @@ PROGRAMS := target/release
 test e2e bench: export NSDEBUG_PROGRAMS := $(CURDIR)/$(PROGRAMS)
 
 .DEFAULT_GOAL := help
-.PHONY: help prerequisites cluster-prerequisites build demo cluster cluster-down test e2e check bench image lint clean
+.PHONY: help prerequisites cluster-prerequisites build demo cluster cluster-down test e2e check bench image manifests lint clean
 
 help: ## list these tasks
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,12 +32,12 @@ cluster-prerequisites: prerequisites ## build the programs of a one-node Kuberne
 
 build: ## build the programs into target/release
 	$(CARGO) build $(ALL) --bins --profile dist --target $(HOST)
-	@mkdir -p $(PROGRAMS) && cp -f $(addprefix target/$(HOST)/dist/,nsdebug-agent nsdebug-gateway kubectl-nsdebug cluster demo) $(PROGRAMS)/
+	@mkdir -p $(PROGRAMS) && cp -u $(addprefix target/$(HOST)/dist/,nsdebug-agent nsdebug-gateway kubectl-nsdebug cluster demo) $(PROGRAMS)/
 
 demo: prerequisites build ## show it: tools a container does not have, inside a real container
 	@target/release/demo
 
-cluster: cluster-prerequisites build ## start a one-node Kubernetes on this machine, apart from it, and say how to use it
+cluster: cluster-prerequisites image ## start a one-node Kubernetes on this machine, apart from it, with nsdebug installed
 	@target/release/cluster up target/cluster
 
 cluster-down: ## end that Kubernetes and leave nothing of it
@@ -48,19 +48,33 @@ test: prerequisites build ## run all tests, with the programs as they are releas
 	@[ -d target/toolbox-gdb/usr ] || image/build toolbox toolbox-gdb --toolbox-only
 	$(CARGO) test $(ALL) -- --test-threads $(TEST_THREADS)
 
-e2e: cluster-prerequisites build ## run the tests on a real Kubernetes, on both containerds
-	CI=$${CI:-e2e} $(CARGO) test $(ALL) --test cluster --test cluster_end --test plugin_end -- --test-threads $(TEST_THREADS)
+e2e: cluster-prerequisites image ## run the tests on a real Kubernetes, on both containerds
+	CI=$${CI:-e2e} $(CARGO) test $(ALL) --test cluster --test chart --test cluster_chart --test plugin_end --test cluster_end -- --test-threads $(TEST_THREADS)
 
 check: ## format, lints, unit tests; no root and nothing installed
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(ALL) --all-targets -- -D warnings
 	$(CARGO) test $(ALL) --lib --bins --test tidy --test golden
+	charts/readme --check
 
 bench: prerequisites build ## how fast it is, against what one would do without it; ONLY=footprint, commands, confined or copies
 	$(CARGO) bench $(ALL) --bench ratios --target $(HOST) -- $(ONLY)
 
-image: build ## make the tool tree in target/toolbox and OCI archives in target/image
-	image/build --programs target/release
+image: build target/image/nsdebug-agent.tar target/image/nsdebug-gateway.tar ## make the tool tree in target/toolbox and OCI archives in target/image
+
+# Only when what is in them has changed: the tree takes half a minute and a mirror.
+IMAGE := $(wildcard image/*)
+target/image/nsdebug-agent.tar: $(IMAGE) target/release/nsdebug-agent
+	image/build toolbox --programs target/release
+
+target/image/nsdebug-gateway.tar: $(IMAGE) target/release/nsdebug-gateway target/release/kubectl-nsdebug
+	image/build gateway --programs target/release
+
+target/release/%: build ;
+
+manifests: cluster-prerequisites build ## render manifests/install.yaml from the chart, and the chart's README from its values
+	charts/readme
+	target/release/cluster manifest manifests/install.yaml
 
 lint: check $(DENY) ## check, and the licences, sources and versions of all dependencies
 	$(DENY) --workspace check bans licenses sources

@@ -4,14 +4,17 @@
 //! No packet leaves it, and this machine's links, routes, rules and mounts stay as they are. Everything of it is in
 //! one folder, one pair of namespaces and one control group, by which it is found and removed.
 
+mod api;
 mod authority;
 mod daemon;
 mod holder;
 mod images;
+mod install;
 mod kubeconfig;
 mod launch;
 mod layout;
 mod programs;
+mod reverse_proxy;
 mod start;
 
 use std::ops::Deref;
@@ -31,6 +34,9 @@ use layout::Layout;
 
 pub use daemon::Daemon;
 pub use images::DISTROLESS_IMAGE;
+pub use install::RELEASE;
+pub(crate) use programs::built_helm;
+pub use reverse_proxy::ReverseProxy;
 
 /// Names the folder of a cluster that runs, to be used by tests instead of one of their own.
 const CLUSTER_VARIABLE: &str = "NSDEBUG_CLUSTER";

@@ -15,6 +15,7 @@
 mod captured;
 mod certificates;
 mod cgroup;
+mod chart;
 mod cluster;
 mod container;
 mod containerd;
@@ -37,7 +38,8 @@ mod wait;
 
 pub use certificates::{Certificate, CertificateFiles, Certificates};
 pub use cgroup::control_groups;
-pub use cluster::{Cluster, DISTROLESS_IMAGE, Daemon, SharedCluster};
+pub use chart::{chart, helm, helm_requirement, plain_manifest, plain_manifest_file, render};
+pub use cluster::{Cluster, DISTROLESS_IMAGE, Daemon, RELEASE, ReverseProxy, SharedCluster};
 pub use container::{Container, IdMap, RunSpec};
 pub use containerd::{Containerd, Version};
 pub use cri::{NamespaceMode, Pod, PodSpec, Pods};

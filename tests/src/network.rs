@@ -21,6 +21,12 @@ pub fn inside<T: Send>(pid: u32, work: impl FnOnce() -> T + Send) -> T {
     within(&namespace, work)
 }
 
+/// Put the calling thread into the network namespace of `pid`, for the rest of its life.
+pub(crate) fn join(pid: u32) {
+    let namespace = File::open(format!("/proc/{pid}/ns/net")).expect("the process lives");
+    setns(namespace, CloneFlags::CLONE_NEWNET).expect("root can join a network namespace");
+}
+
 fn within<T: Send>(namespace: &File, work: impl FnOnce() -> T + Send) -> T {
     on_own_thread(|| {
         setns(namespace, CloneFlags::CLONE_NEWNET).expect("root can join a network namespace");

@@ -4,7 +4,8 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
@@ -15,13 +16,13 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, HandshakeError, Message, WebSocket, client};
 
-use crate::certificates::{Certificate, Certificates};
+use crate::certificates::{Certificate, CertificateFiles, Certificates};
 
 /// As for any program of these tests, see `running`: a server that is silent for longer hangs.
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// A connection of either kind.
-pub struct Stream(Box<dyn ReadWrite>);
+pub struct Stream(Arc<Mutex<Box<dyn ReadWrite>>>);
 
 trait ReadWrite: Read + Write + Send {}
 impl<T: Read + Write + Send> ReadWrite for T {}
@@ -29,43 +30,66 @@ impl<T: Read + Write + Send> ReadWrite for T {}
 impl Stream {
     pub(crate) fn new(stream: UnixStream) -> Self {
         stream.set_read_timeout(Some(SILENCE)).expect("a limit that is not zero");
-        Self(Box::new(stream))
+        Self::of(stream)
+    }
+
+    fn of(stream: impl ReadWrite + 'static) -> Self {
+        Self(Arc::new(Mutex::new(Box::new(stream))))
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Box<dyn ReadWrite>> {
+        self.0.lock().expect("nobody panics in here")
     }
 }
 
 /// Speak TLS on `stream` with a good certificate.
 pub(crate) fn tls(stream: TcpStream, certificates: &Certificates) -> Stream {
-    stream.set_read_timeout(Some(SILENCE)).expect("a limit that is not zero");
     let files = certificates.issue(Certificate::Client);
-    let pem = |path| CertificateDer::from_pem_file(path).expect("a certificate");
+    tls_as(stream, "localhost", &certificates.authority(), &files)
+}
+
+/// Speak TLS on `stream` with the server of this name and a certificate of one's own.
+pub(crate) fn tls_as(
+    stream: TcpStream,
+    server: &'static str,
+    authority: &Path,
+    files: &CertificateFiles,
+) -> Stream {
+    stream.set_read_timeout(Some(SILENCE)).expect("a limit that is not zero");
+    let name = ServerName::try_from(server).expect("a name");
+    let config = Arc::new(client_config(authority, files));
+    let connection = ClientConnection::new(config, name).expect("a configuration");
+    Stream::of(StreamOwned::new(connection, stream))
+}
+
+/// Whom a client believes, and what it shows.
+pub(crate) fn client_config(authority: &Path, files: &CertificateFiles) -> ClientConfig {
+    let pem = |path: &Path| CertificateDer::from_pem_file(path).expect("a certificate");
     let mut roots = RootCertStore::empty();
-    roots.add(pem(certificates.authority())).expect("an authority");
-    let key = PrivateKeyDer::from_pem_file(files.key).expect("a key");
+    roots.add(pem(authority)).expect("an authority");
+    let key = PrivateKeyDer::from_pem_file(&files.key).expect("a key");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("ring speaks them")
         .with_root_certificates(roots)
-        .with_client_auth_cert(vec![pem(files.certificate)], key)
-        .expect("the key belongs to the certificate");
-    let name = ServerName::try_from("localhost").expect("a name");
-    let connection = ClientConnection::new(Arc::new(config), name).expect("a configuration");
-    Stream(Box::new(StreamOwned::new(connection, stream)))
+        .with_client_auth_cert(vec![pem(&files.certificate)], key)
+        .expect("the key belongs to the certificate")
 }
 
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
+        self.inner().read(buffer)
     }
 }
 
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
+        self.inner().write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.inner().flush()
     }
 }
 
@@ -135,6 +159,7 @@ impl Client {
             request.headers_mut().insert("sec-websocket-protocol", value);
         }
         let config = WebSocketConfig::default().max_message_size(Some(16 << 20));
+        let mut rest = Stream(Arc::clone(&stream.0));
         match client::client_with_config(request, stream, Some(config)) {
             Ok((socket, response)) => {
                 let chosen = response.headers().get("sec-websocket-protocol");
@@ -142,7 +167,14 @@ impl Client {
                 Ok(Self { protocol: chosen.to_owned(), socket })
             }
             Err(HandshakeError::Failure(Error::Http(response))) => {
-                let body = response.body().clone().unwrap_or_default();
+                let mut body = response.body().clone().unwrap_or_default();
+                // As much of it as came with the head; a proxy may send it apart.
+                let length = response.headers().get("content-length");
+                let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
+                let missing = length.unwrap_or(0usize).saturating_sub(body.len());
+                let mut late = vec![0; missing];
+                rest.read_exact(&mut late).expect("the whole answer");
+                body.append(&mut late);
                 let body = String::from_utf8_lossy(&body).into_owned();
                 Err(Answer { code: response.status().as_u16(), body })
             }

@@ -100,6 +100,11 @@ pub(super) fn make(folder: &Path) {
     write(folder, "service-accounts", &tokens.public_key_pem(), &tokens);
 }
 
+/// What the certificate and key of a user are called.
+pub(super) fn files(user: &str) -> (String, String) {
+    (format!("{user}.pem"), format!("{user}.key"))
+}
+
 /// Make `FILE.pem` and `FILE.key` for another user.
 pub(super) fn make_user(folder: &Path, file: &str, user: &str, group: &str) {
     Authority::open(folder, "ca").client(file, user, group);

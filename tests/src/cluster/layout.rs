@@ -17,6 +17,7 @@ pub(crate) const API_SERVICE_ADDRESS: &str = "10.96.0.1";
 const DNS_ADDRESS: &str = "10.96.0.10";
 /// The API server, from anywhere in the cluster.
 pub(crate) const API_SERVER: &str = "https://10.88.0.1:6443";
+pub(crate) const API_SERVER_ADDRESS: &str = "10.88.0.1:6443";
 
 /// The kernel's limit for the path of a socket is 108 bytes; the kubelet's is the longest below our folder.
 const LONGEST_SOCKET: &str = "kubelet/pod-resources/kubelet.sock.temporary";

@@ -41,6 +41,11 @@ impl Built {
     }
 }
 
+/// Where helm is, which also works without a cluster.
+pub(crate) fn built_helm() -> PathBuf {
+    Built::Helm.folder()
+}
+
 fn read(path: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
 }

@@ -1,0 +1,66 @@
+//! A session from a client to a tool: through kube-apiserver, a gateway's Service, and a connection that an agent dialled.
+
+use harness::until;
+
+use crate::stage::{SOON, field, installed, output, session, session_with};
+
+#[test]
+fn a_session_comes_through_the_api_server() {
+    let Some(cluster) = installed() else { return };
+    let ps = output(&session(&cluster, "shop/api", &["ps", "-ef"]));
+    assert!(ps.contains("/target-app serve children=2"), "{ps}");
+    assert!(!ps.contains("kubelet"), "{ps}");
+    let failed = session(&cluster, "shop/api", &["sh", "-c", "exit 42"]).expect("a session");
+    assert_eq!(failed.cause("ExitCode"), Some("42"));
+    // The pod's files, through a clone that the agent makes from within its own pod.
+    let keeper = ["cat", "/target/etc/os-release"];
+    assert!(output(&session(&cluster, "vault/keeper", &keeper)).contains("distroless-like"));
+}
+
+#[test]
+fn every_profile_can_be_had_in_an_agents_pod() {
+    let Some(cluster) = installed() else { return };
+    let capabilities = ["grep", "CapEff", "/proc/self/status"];
+    let mut seen = Vec::new();
+    for profile in ["restricted", "baseline", "general", "netadmin"] {
+        let said = session_with(&cluster, "shop/api", profile, &capabilities);
+        seen.push(output(&said).trim().to_owned());
+    }
+    assert!(seen.windows(2).skip(1).all(|pair| pair[0] != pair[1]), "{seen:?}");
+    let beyond = session_with(&cluster, "shop/api", "sysadmin", &capabilities);
+    let answer = beyond.expect_err("agents give no more than `maxProfile`");
+    assert!(answer.message().contains("netadmin"), "{answer:?}");
+}
+
+#[test]
+fn a_session_is_bounded_by_groups_below_the_agents_own() {
+    let Some(cluster) = installed() else { return };
+    let own = output(&session(&cluster, "shop/api", &["cat", "/proc/self/cgroup"]));
+    let pod = field(&cluster, &["pods", "-n", "nsdebug", "-l", AGENTS], "{.items[0].metadata.uid}");
+    let memory = own.lines().find(|line| line.contains(":memory:") || line.starts_with("0::"));
+    let memory = memory.expect("a group that bounds memory");
+    assert!(memory.contains(&pod) && memory.contains("/nsdebug/"), "{own}");
+}
+
+const AGENTS: &str = "app.kubernetes.io/component=agent";
+
+#[test]
+fn discovery_shows_no_error_while_agents_are_away() {
+    let Some(cluster) = installed() else { return };
+    let nowhere = r#"{"spec":{"template":{"spec":{"nodeSelector":{"nsdebug.dev/none":"true"}}}}}"#;
+    let agents = ["-n", "nsdebug", "daemonset/nsdebug-agent"];
+    cluster.kubectl(&[&["patch"], &agents[..], &["-p", nowhere]].concat()).expect_success();
+    let pods = ["get", "pods", "-n", "nsdebug", "-l", AGENTS, "-o", "name"];
+    until("the agents to be gone", SOON, || {
+        cluster.kubectl(&pods).expect_success().out().is_empty()
+    });
+    let (resources, refused) =
+        (cluster.kubectl(&["api-resources"]), session(&cluster, "shop/api", &["true"]));
+    // helm would leave what is not in its chart.
+    let back = r#"{"spec":{"template":{"spec":{"nodeSelector":{"nsdebug.dev/none":null}}}}}"#;
+    cluster.kubectl(&[&["patch"], &agents[..], &["-p", back]].concat()).expect_success();
+    until("the agents to be back", SOON, || session(&cluster, "shop/api", &["true"]).is_ok());
+    assert_eq!(resources.expect_success().err(), "");
+    let answer = refused.expect_err("nobody could serve it");
+    assert!(answer.code == 503 && answer.message().contains("node n1"), "{answer:?}");
+}
