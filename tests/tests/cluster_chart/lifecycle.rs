@@ -121,6 +121,32 @@ fn removing_leaves_nothing_and_takes_the_api_away_first() {
     assert_eq!(left, [""; 0]);
 }
 
+#[test]
+fn without_gateways_a_namespace_is_emptied_and_ends_once_the_api_is_taken_away() {
+    let Some(cluster) = installed() else { return };
+    cluster.kubectl(&["create", "namespace", "doomed"]).expect_success();
+    cluster.kubectl(&["create", "configmap", "-n", "doomed", "content"]).expect_success();
+    let scale = ["scale", "--replicas=0", "--timeout=60s"];
+    cluster.kubectl(&[&scale[..], &GATEWAYS].concat()).expect_success();
+    until("the API to be unavailable", SOON, || {
+        field(&cluster, &API_SERVICE, "{.status.conditions[0].status}") == "False"
+    });
+    cluster.kubectl(&["delete", "namespace", "doomed", "--wait=false"]).expect_success();
+    // Kubernetes' own rule, which no API server behind it can change: it must know of every API first.
+    let condition = |kind: &str| {
+        let path = format!("{{.status.conditions[?(@.type==\"{kind}\")].status}}");
+        field(&cluster, &["namespace/doomed"], &path)
+    };
+    until("the namespace to be empty", SOON, || condition("NamespaceContentRemaining") == "False");
+    assert_eq!(condition("NamespaceDeletionDiscoveryFailure"), "True");
+    cluster.kubectl(&[&["delete"], &API_SERVICE[..]].concat()).expect_success();
+    let gone = ["wait", "--for=delete", "namespace/doomed", "--timeout=60s"];
+    cluster.kubectl(&gone).expect_success();
+    // As the chart's README says.
+    cluster.install(&[]);
+    until("a session", SOON, || session(&cluster, "shop/api", &["true"]).is_ok());
+}
+
 /// Start from nothing.
 fn remove(cluster: &Cluster) {
     let listed = run(cluster.command("helm").args(["list", "-q", "-n", RELEASE])).expect_success();
