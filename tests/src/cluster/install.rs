@@ -76,7 +76,7 @@ impl Cluster {
     /// `helm test`.
     pub fn test_installation(&self) -> Finished {
         let mut test = self.command("helm");
-        test.args(["test", RELEASE, "--namespace", RELEASE, "--logs"]);
+        test.args(["test", RELEASE, "--namespace", RELEASE]);
         patient(test.args(["--timeout", INSTALL_LIMIT]))
     }
 
