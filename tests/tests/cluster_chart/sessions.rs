@@ -64,3 +64,12 @@ fn discovery_shows_no_error_while_agents_are_away() {
     let answer = refused.expect_err("nobody could serve it");
     assert!(answer.code == 503 && answer.message().contains("node n1"), "{answer:?}");
 }
+
+#[test]
+fn helm_test_opens_a_session_from_within_and_leaves_nothing() {
+    let Some(cluster) = installed() else { return };
+    let tested = cluster.test_installation();
+    assert!(tested.status.success(), "{tested}\n{}", cluster.installation());
+    let left = ["get", "pods,serviceaccounts,roles", "-n", "nsdebug", "-o", "name"];
+    assert!(!cluster.kubectl(&left).expect_success().out().contains("nsdebug-test"));
+}

@@ -31,6 +31,7 @@ fn say_how(folder: &Path) {
     let enter = enter.display();
     println!("The cluster runs, with nsdebug in it. On its node, as its administrator:\n");
     println!("  {enter} kubectl get pods -A");
+    println!("  {enter} kubectl nsdebug -n shop pod/api -- ps -ef");
     println!("  {enter} kubectl get apiservice v1alpha1.nsdebug.dev");
     println!("  {enter} kubectl exec -n nsdebug ds/nsdebug-agent -- nsdebug-agent sessions");
     println!("  {enter} helm get values nsdebug -n nsdebug --all");
