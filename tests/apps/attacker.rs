@@ -229,11 +229,12 @@ fn drop_everything() {
     capset(permitted() & !(1 << CAP_SYS_PTRACE));
 }
 
-/// The first process of that name.
+/// A process of that name which is not a zombie: what this one has stopped may die without a parent that waits.
 fn find(comm: &str) -> u32 {
     loop {
         let is_it = |pid: &u32| {
-            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == comm)
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            status.starts_with(&format!("Name:\t{comm}\n")) && !status.contains("State:\tZ")
         };
         if let Some(pid) = pids().into_iter().find(is_it) {
             return pid;

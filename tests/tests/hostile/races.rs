@@ -115,7 +115,8 @@ fn end_stopped(
     let mut command = agent();
     command.args(["exec", "--containerd"]).arg(stage.containerd.socket());
     command.args(["--container", web.id()]).args(options);
-    let session = Running::start(command.args(["--", "sh", "-c", "echo up; sleep 600"]));
+    // A shell that does not become its last command.
+    let session = Running::start(command.args(["--", "sh", "-c", "echo up; sleep 600; :"]));
     session.wait_for_stdout("up");
     let stop = ["/probe/attacker", "stop", "nsdebug-session", "sh"];
     run(&mut stage.inside(web, &stop)).expect_success();
