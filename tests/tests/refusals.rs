@@ -140,5 +140,5 @@ fn an_agent_that_is_not_there_is_said_so() {
     assert!(done.err().contains(&format!("cannot reach an agent at unix:{nowhere}")), "{done}");
     assert!(done.err().contains("hint: is the agent running?"), "{done}");
     let done = run(harness::plugin().args(["container/web-one", "--", "true"])).expect_code(2);
-    assert!(done.err().contains("--agent is not given"), "{done}");
+    assert!(done.err().contains("containers by their ID are only behind --agent"), "{done}");
 }
