@@ -12,14 +12,14 @@ ALL := --workspace --locked
 # What is released has no loader to run and nothing to relocate at its start, which is most of what a session of a
 # few milliseconds would wait for; see ARCHITECTURE.md. `--target` keeps the flags from the compiler's own plug-ins.
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
-build bench: export CARGO_TARGET_$(shell echo $(HOST) | tr a-z- A-Z_)_RUSTFLAGS := -C target-feature=+crt-static -C relocation-model=static
+build bench bench-cluster: export CARGO_TARGET_$(shell echo $(HOST) | tr a-z- A-Z_)_RUSTFLAGS := -C target-feature=+crt-static -C relocation-model=static
 
 # Tests and measurements are of these programs, however they are compiled themselves.
 PROGRAMS := target/release
-test e2e bench: export NSDEBUG_PROGRAMS := $(CURDIR)/$(PROGRAMS)
+test e2e bench bench-cluster: export NSDEBUG_PROGRAMS := $(CURDIR)/$(PROGRAMS)
 
 .DEFAULT_GOAL := help
-.PHONY: help prerequisites cluster-prerequisites build demo cluster cluster-down test e2e check bench image manifests lint clean
+.PHONY: help prerequisites cluster-prerequisites build demo cluster cluster-down test e2e check bench bench-cluster image manifests lint clean
 
 help: ## list these tasks
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,14 @@ check: ## format, lints, unit tests; no root and nothing installed
 
 bench: prerequisites build ## how fast it is, against what one would do without it; ONLY=footprint, commands, confined or copies
 	$(CARGO) bench $(ALL) --bench ratios --target $(HOST) -- $(ONLY)
+
+bench-cluster: cluster-prerequisites image target/kubectl ## how fast it is through Kubernetes, against kubectl; ONLY=commands, streams, footprint, crowd or fleet
+	$(CARGO) bench $(ALL) --bench cluster --target $(HOST) -- $(ONLY)
+
+# kubectl as it is released: alone, it starts faster than as one of the cluster's programs in one.
+KUBERNETES := tests/cluster/programs/kubernetes
+target/kubectl: $(KUBERNETES)/go.mod
+	cd $(KUBERNETES) && PATH="$$PATH:/usr/local/go/bin" CGO_ENABLED=0 GOWORK=off go build -buildvcs=false -ldflags '-s -w' -o $(CURDIR)/$@ k8s.io/kubernetes/cmd/kubectl
 
 image: build target/image/nsdebug-agent.tar target/image/nsdebug-gateway.tar ## make the tool tree in target/toolbox and OCI archives in target/image
 

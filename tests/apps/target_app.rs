@@ -11,6 +11,7 @@ const USAGE: &str = "usage: target-app serve [port=N] [children=N] [zombies=N] [
        target-app get HOST:PORT [PATH]
        target-app sleep SECONDS
        target-app exit CODE
+       target-app pour MEBIBYTES
        target-app pause";
 
 const SIGCHLD: i32 = 17;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         ["get", address, path] => get(address, path),
         ["sleep", seconds] => sleep(seconds),
         ["exit", code] => code.parse::<u8>().map_or(ExitCode::FAILURE, ExitCode::from),
+        ["pour", mebibytes] => pour(mebibytes),
         ["pause"] => pause(),
         _ => {
             eprintln!("{USAGE}");
@@ -132,6 +134,15 @@ fn fetch(address: &str, path: &str) -> std::io::Result<String> {
 fn sleep(seconds: &str) -> ExitCode {
     std::thread::sleep(Duration::from_secs(seconds.parse().expect("a number of seconds")));
     ExitCode::SUCCESS
+}
+
+/// Zeros, in writes as large as a pipe.
+fn pour(mebibytes: &str) -> ExitCode {
+    use std::io::Write;
+    let (chunk, count) = ([0; 64 << 10], mebibytes.parse::<usize>().expect("a number") * 16);
+    let mut out = std::io::stdout().lock();
+    let poured = (0..count).try_for_each(|_| out.write_all(&chunk));
+    if poured.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The first process of a pod: does nothing, and lets the kernel reap whatever is left to it.

@@ -64,6 +64,26 @@ pub(crate) fn arguments(pid: u32) -> Vec<String> {
     words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
 
+/// The processes that any thread of `pid` has started and that still are.
+pub fn children(pid: u32) -> Vec<u32> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
+    // A thread may end meanwhile; its children are then another's.
+    let lists = threads
+        .flatten()
+        .map(|thread| std::fs::read_to_string(thread.path().join("children")).unwrap_or_default());
+    let words = lists.collect::<Vec<_>>().join(" ");
+    words.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+}
+
+/// Bytes of its memory that nobody else has mapped.
+pub fn private_memory(pid: u32) -> u64 {
+    let path = format!("/proc/{pid}/smaps_rollup");
+    let text = std::fs::read_to_string(path).expect("the process runs and is ours");
+    let lines = text.lines().filter(|line| line.starts_with("Private_"));
+    let kibibytes = lines.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    kibibytes.sum::<u64>() * 1024
+}
+
 /// Start `command` so that it gets the number of a process that is gone.
 ///
 /// The kernel hands out the number after the last one, and lets root say which that was.

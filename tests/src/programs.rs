@@ -18,6 +18,11 @@ pub fn plugin() -> Command {
     program("kubectl-nsdebug")
 }
 
+/// `nsdebug-gateway`, to be given arguments.
+pub fn gateway() -> Command {
+    program("nsdebug-gateway")
+}
+
 /// `cluster`, which keeps a Kubernetes for the tests.
 pub(crate) fn cluster() -> Command {
     let mut command = program("cluster");

@@ -78,6 +78,13 @@ impl Terminal {
         assert!(found, "{text:?} was never shown; what was:\n{}", self.shown());
     }
 
+    /// Wait until more than `before` bytes were shown: how many there are then.
+    pub fn wait_for_more_than(&self, before: usize) -> usize {
+        let found = self.screen.wait(TIME_LIMIT, |bytes| bytes.len() > before);
+        assert!(found, "nothing more was shown than:\n{}", self.shown());
+        self.screen.bytes().len()
+    }
+
     /// What `stty -a` says of the line: to see whether it was left in raw mode.
     pub fn settings(&self) -> String {
         let line = self.line.try_clone().expect("a descriptor can be duplicated");

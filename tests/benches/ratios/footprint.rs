@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::{Agent, Client, Listener, until_some};
+use harness::{Agent, Client, Listener, children, private_memory, until_some};
 
 use crate::table::{Reach, Row};
 
@@ -27,9 +27,9 @@ pub(crate) fn session(agent: &Agent) -> Row {
         client.wait_for_stdout("up");
         client
     };
-    let before = private(agent.pid());
+    let before = private_memory(agent.pid());
     let sessions: Vec<Client> = (0..SESSIONS).map(|_| open()).collect();
-    let grown = private(agent.pid()).saturating_sub(before);
+    let grown = private_memory(agent.pid()).saturating_sub(before);
     #[expect(clippy::cast_precision_loss, reason = "20 is exact")]
     let grown = megabytes(grown) / SESSIONS as f64;
     let helpers = until_some("all helpers to be seen", Duration::from_secs(10), || {
@@ -42,7 +42,7 @@ pub(crate) fn session(agent: &Agent) -> Row {
         let mut ours = [vec![*helper], children(*helper)].concat();
         ours.retain(|pid| is_ours(*pid));
         assert_eq!(ours.len(), 2, "a helper and a supervisor: {ours:?}");
-        megabytes(ours.iter().map(|pid| private(*pid)).sum()) + grown
+        megabytes(ours.iter().map(|pid| private_memory(*pid)).sum()) + grown
     };
     let each: Vec<f64> = helpers.iter().map(of_session).collect();
     for mut session in sessions {
@@ -59,19 +59,4 @@ fn megabytes(bytes: u64) -> f64 {
 
 fn is_ours(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == NAME)
-}
-
-fn children(pid: u32) -> Vec<u32> {
-    let path = format!("/proc/{pid}/task/{pid}/children");
-    let list = std::fs::read_to_string(path).expect("the kernel lists children");
-    list.split_whitespace().filter_map(|word| word.parse().ok()).collect()
-}
-
-/// Bytes that nobody else has mapped.
-fn private(pid: u32) -> u64 {
-    let path = format!("/proc/{pid}/smaps_rollup");
-    let text = std::fs::read_to_string(path).expect("the process runs and is ours");
-    let lines = text.lines().filter(|line| line.starts_with("Private_"));
-    let kibibytes = lines.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
-    kibibytes.sum::<u64>() * 1024
 }

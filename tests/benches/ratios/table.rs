@@ -68,10 +68,19 @@ pub(crate) fn print_head() {
 /// Run both in turn, as often as a median needs, after one run of each that does not count.
 pub(crate) fn pairs(
     count: usize,
+    ours: impl FnMut(),
+    theirs: impl FnMut(),
+) -> Vec<(Duration, Duration)> {
+    assert!(count >= FEWEST_PAIRS, "{count} pairs are too few for a median");
+    few_pairs(count, ours, theirs)
+}
+
+/// The same for what takes so long that a row has to say how often it ran.
+pub(crate) fn few_pairs(
+    count: usize,
     mut ours: impl FnMut(),
     mut theirs: impl FnMut(),
 ) -> Vec<(Duration, Duration)> {
-    assert!(count >= FEWEST_PAIRS, "{count} pairs are too few for a median");
     ours();
     theirs();
     (0..count).map(|_| (timed(&mut ours), timed(&mut theirs))).collect()
