@@ -148,6 +148,8 @@ pub struct Heard {
     pub status: Option<Value>,
     /// Code and reason; none when the connection just ended.
     pub close: Option<(u16, String)>,
+    /// Why the connection ended, where not in order: TLS takes an end without a farewell for a cut.
+    pub broken: Option<String>,
 }
 
 impl Client {
@@ -219,7 +221,12 @@ impl Client {
                 heard.close = frame.map(|frame| (frame.code.into(), frame.reason.to_string()));
             }
             Ok(_) => {}
-            Err(_) => return false,
+            Err(error) => {
+                if !matches!(error, Error::ConnectionClosed | Error::AlreadyClosed) {
+                    heard.broken = Some(error.to_string());
+                }
+                return false;
+            }
         }
         true
     }

@@ -78,6 +78,7 @@ fn a_status_with_byte_counts_ends_every_session() {
                 let reason = json["reason"].as_str();
                 assert_eq!(reason, code.map(|_| "NonZeroExitCode"), "{json}");
                 assert_eq!(heard.close, Some((1000, String::new())));
+                assert_eq!(heard.broken, None);
             }
         }
     });

@@ -75,7 +75,9 @@ pub async fn pump(
     let finished = Finished::new(&verdict, traffic);
     let hint = verdict.hint(care.profile);
     sender.close(verdict, &finished, hint).await;
-    receiver.hear_out().await;
+    if receiver.hear_out().await {
+        sender.part().await;
+    }
     open.moved(Stream::Stdin, finished.stdin_bytes);
     open.moved(Stream::Stdout, finished.stdout_bytes);
     open.moved(Stream::Stderr, finished.stderr_bytes);
@@ -233,6 +235,11 @@ impl Sender<'_> {
         let closing = self.sink.send(Outgoing::Message(Message::Close(Some(frame))));
         let _ = timeout(limits::CLOSE_WAIT, closing).await;
     }
+
+    /// Ends the connection in order, once both have closed: to TLS, an end without a word is a break.
+    async fn part(&mut self) {
+        let _ = timeout(limits::CLOSE_WAIT, self.sink.close()).await;
+    }
 }
 
 /// As much of `reason` as fits a control frame beside the code (RFC 6455, 5.5).
@@ -289,10 +296,10 @@ impl Receiver<'_> {
         }
     }
 
-    /// Waits for the peer's own close, so that ours is not overtaken by the end of the connection.
-    async fn hear_out(&mut self) {
+    /// Waits for the peer's own close, so that ours is not overtaken by the end of the connection: whether it came.
+    async fn hear_out(&mut self) -> bool {
         let closed = async { while let Some(Ok(_)) = self.source.next().await {} };
-        let _ = timeout(limits::CLOSE_WAIT, closed).await;
+        timeout(limits::CLOSE_WAIT, closed).await.is_ok()
     }
 }
 

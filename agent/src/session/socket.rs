@@ -126,7 +126,9 @@ impl Sink<Outgoing> for Socket {
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         ready!(self.0.get_mut().poll_frame(cx))?;
-        Pin::new(&mut self.0).poll_close(cx)
+        ready!(Pin::new(&mut self.0).poll_close(cx))?;
+        // The library leaves the connection under it open.
+        Pin::new(self.0.get_mut()).poll_shutdown(cx).map_err(Error::Io)
     }
 }
 
