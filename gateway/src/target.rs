@@ -11,11 +11,14 @@ use wire::{BadName, ContainerPrefix, Label, ObjectName};
 /// kubectl's own annotation.
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
+/// The kubelet's, on what it shows of a pod that it runs from a file: who the pod is on its node.
+const MIRRORED: &str = "kubernetes.io/config.mirror";
+
 /// Where a session is to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) node: String,
-    /// None where the node itself is meant.
+    /// As its node knows the pod; none where the node itself is meant.
     pub(crate) pod_uid: Option<String>,
     pub(crate) container: Option<Label>,
     /// Of a container that runs; of one that does not, the agent enters the pod's sandbox.
@@ -65,7 +68,7 @@ impl Target {
         let spec = pod.spec.as_ref().ok_or(TargetError::Incomplete)?;
         let node = spec.node_name.clone().filter(|node| !node.is_empty());
         let node = node.ok_or(TargetError::Unscheduled)?;
-        let pod_uid = pod.metadata.uid.clone().ok_or(TargetError::Incomplete)?;
+        let pod_uid = uid_on_node(pod).ok_or(TargetError::Incomplete)?;
         let phase = pod.status.as_ref().and_then(|status| status.phase.clone());
         if let Some(phase) = phase.filter(|phase| phase == "Succeeded" || phase == "Failed") {
             return Err(TargetError::Over { phase });
@@ -107,6 +110,12 @@ fn listed(spec: &PodSpec) -> Vec<Listed<'_>> {
     all.extend(spec.init_containers.iter().flatten().map(Listed::from));
     all.extend(spec.ephemeral_containers.iter().flatten().map(Listed::from));
     all
+}
+
+/// The API server gave a static pod's mirror an identity of its own, which the runtime never heard of.
+fn uid_on_node(pod: &Pod) -> Option<String> {
+    let mirrored = pod.metadata.annotations.as_ref().and_then(|all| all.get(MIRRORED));
+    mirrored.or(pod.metadata.uid.as_ref()).cloned()
 }
 
 /// The annotated one if the pod has it, else the first.
@@ -226,6 +235,13 @@ mod tests {
         };
         assert_eq!(annotated("sidecar"), Some(container("sidecar")));
         assert_eq!(annotated("gone"), Some(container("app")));
+    }
+
+    #[test]
+    fn a_static_pod_is_who_its_node_says() {
+        let pod = pod(|pod| pod["metadata"]["annotations"][MIRRORED] = json!("of-the-file"));
+        let target = Target::of(&pod, None).expect("a target");
+        assert_eq!(target.pod_uid.as_deref(), Some("of-the-file"));
     }
 
     #[test]
