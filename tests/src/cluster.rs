@@ -13,6 +13,7 @@ mod install;
 mod kubeconfig;
 mod launch;
 mod layout;
+mod person;
 mod programs;
 mod reverse_proxy;
 mod start;
@@ -35,6 +36,7 @@ use layout::Layout;
 pub use daemon::Daemon;
 pub use images::DISTROLESS_IMAGE;
 pub use install::RELEASE;
+pub use person::{Person, Right};
 pub(crate) use programs::built_helm;
 pub use reverse_proxy::ReverseProxy;
 

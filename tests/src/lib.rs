@@ -39,7 +39,9 @@ mod wait;
 pub use certificates::{Certificate, CertificateFiles, Certificates};
 pub use cgroup::control_groups;
 pub use chart::{chart, helm, helm_requirement, plain_manifest, plain_manifest_file, render};
-pub use cluster::{Cluster, DISTROLESS_IMAGE, Daemon, RELEASE, ReverseProxy, SharedCluster};
+pub use cluster::{
+    Cluster, DISTROLESS_IMAGE, Daemon, Person, RELEASE, ReverseProxy, Right, SharedCluster,
+};
 pub use container::{Container, IdMap, RunSpec};
 pub use containerd::{Containerd, Version};
 pub use cri::{NamespaceMode, Pod, PodSpec, Pods};

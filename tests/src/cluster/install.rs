@@ -48,7 +48,8 @@ impl Cluster {
         let mut upgrade = self.command("helm");
         upgrade.args(["upgrade", "--install", RELEASE]).arg(chart);
         upgrade.args(["--namespace", RELEASE, "--create-namespace"]);
-        upgrade.args(["--wait", "--timeout", INSTALL_LIMIT]);
+        // Without it, helm keeps what was set before when nothing is.
+        upgrade.args(["--reset-values", "--wait", "--timeout", INSTALL_LIMIT]);
         for value in values {
             upgrade.args(["--set", value]);
         }

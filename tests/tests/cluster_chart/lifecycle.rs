@@ -1,6 +1,5 @@
 //! Installing, upgrading and removing: what was made stays, what is gone is gone, and the cluster can always be used.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -84,27 +83,11 @@ fn no_session_is_refused_while_gateways_are_replaced() {
     assert!(given > 10, "{given} sessions in all that time");
 }
 
-/// Every object but those that come and go by themselves.
-fn objects(cluster: &Cluster) -> BTreeSet<String> {
-    let names = cluster.kubectl(&["api-resources", "--verbs=list", "-o", "name"]).expect_success();
-    let passing = ["leases", "events", "endpoints", "endpointslices", "componentstatuses"];
-    let names = names.out();
-    let lasting = |name: &&str| !passing.contains(&name.split('.').next().unwrap_or(name));
-    let kinds = names.lines().filter(lasting).collect::<Vec<_>>().join(",");
-    cluster
-        .kubectl(&["get", &kinds, "-A", "-o", "name"])
-        .expect_success()
-        .out()
-        .lines()
-        .map(str::to_owned)
-        .collect()
-}
-
 #[test]
 fn removing_leaves_nothing_and_takes_the_api_away_first() {
     let Some(cluster) = cluster() else { return };
     remove(&cluster);
-    let before = objects(&cluster);
+    let before = cluster.objects();
     cluster.install(&[]);
     let asked = cluster.audit_log().lines().count();
     cluster.uninstall();
@@ -117,7 +100,7 @@ fn removing_leaves_nothing_and_takes_the_api_away_first() {
     assert_eq!(deleted.first().map(String::as_str), Some("\"apiservices\""), "{deleted:?}");
     // helm never removes the namespace, and nothing else is in it.
     cluster.kubectl(&["delete", "namespace", RELEASE, "--timeout=60s"]).expect_success();
-    let left: Vec<_> = objects(&cluster).difference(&before).cloned().collect();
+    let left: Vec<_> = cluster.objects().difference(&before).cloned().collect();
     assert_eq!(left, [""; 0]);
 }
 
