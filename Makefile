@@ -49,7 +49,7 @@ test: prerequisites build ## run all tests, with the programs as they are releas
 	$(CARGO) test $(ALL) -- --test-threads $(TEST_THREADS)
 
 e2e: cluster-prerequisites image ## run the tests on a real Kubernetes, on both containerds
-	CI=$${CI:-e2e} $(CARGO) test $(ALL) --test cluster --test chart --test cluster_chart --test cluster_access --test cluster_faults --test plugin_end --test cluster_end -- --test-threads $(TEST_THREADS)
+	CI=$${CI:-e2e} $(CARGO) test $(ALL) --test cluster --test chart --test cluster_chart --test cluster_access --test cluster_faults --test plugin_end --test runbooks --test cluster_end -- --test-threads $(TEST_THREADS)
 
 check: ## format, lints, unit tests; no root and nothing installed
 	$(CARGO) fmt --all --check

@@ -1,4 +1,5 @@
-//! The whole contents of a test container: one static program that is server, client, pause and sleeper.
+//! The whole contents of a test container: one static program that is server, client, pause and sleeper, and what
+//! goes wrong with such programs at night.
 //!
 //! Only the standard library, so that `rustc` alone builds it. It never reaps a child unless it is `pause`.
 
@@ -9,6 +10,11 @@ use std::time::Duration;
 
 const USAGE: &str = "usage: target-app serve [port=N] [children=N] [zombies=N] [term=ignore]
        target-app get HOST:PORT [PATH]
+       target-app call HOST:PORT
+       target-app reset
+       target-app leak
+       target-app spin
+       target-app depend HOST:PORT
        target-app sleep SECONDS
        target-app exit CODE
        target-app pour MEBIBYTES
@@ -43,6 +49,11 @@ fn main() -> ExitCode {
         ["serve", options @ ..] => serve(options),
         ["get", address] => get(address, "/"),
         ["get", address, path] => get(address, path),
+        ["call", address] => call(address),
+        ["reset"] => reset(),
+        ["leak"] => leak(),
+        ["spin"] => spin(),
+        ["depend", address] => depend(address),
         ["sleep", seconds] => sleep(seconds),
         ["exit", code] => code.parse::<u8>().map_or(ExitCode::FAILURE, ExitCode::from),
         ["pour", mebibytes] => pour(mebibytes),
@@ -129,6 +140,58 @@ fn fetch(address: &str, path: &str) -> std::io::Result<String> {
     let mut answer = String::new();
     connection.read_to_string(&mut answer)?;
     Ok(answer.split_once("\r\n\r\n").map_or(answer.clone(), |(_, body)| body.to_owned()))
+}
+
+/// A client that goes on whatever it gets.
+fn call(address: &str) -> ExitCode {
+    loop {
+        get(address, "/");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+}
+
+/// A server that hangs up on whatever it is asked: what was not read when a connection is closed resets it.
+fn reset() -> ExitCode {
+    let listener = TcpListener::bind(("0.0.0.0", 8080)).expect("the port is free");
+    for connection in listener.incoming().flatten() {
+        // Fails when the client has gone away.
+        let _ = connection.peek(&mut [0]);
+    }
+    ExitCode::SUCCESS
+}
+
+/// A server that never closes a connection whose client has gone. It is its own client, until it may open no more.
+fn leak() -> ExitCode {
+    let listener = TcpListener::bind(("0.0.0.0", 8080)).expect("the port is free");
+    let mut kept = Vec::new();
+    loop {
+        if let Ok(client) = TcpStream::connect("127.0.0.1:8080") {
+            drop(client);
+            kept.extend(listener.accept());
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// One thread that never ends its turn, beside one that waits for it.
+fn spin() -> ExitCode {
+    let spinning = || loop {
+        std::hint::spin_loop();
+    };
+    let thread = std::thread::Builder::new().name("retry-loop".to_owned()).spawn(spinning);
+    thread.expect("a thread can be started").join().expect("it never ends")
+}
+
+/// A program that ends when what it depends on is not there, a moment after its start.
+fn depend(address: &str) -> ExitCode {
+    std::thread::sleep(Duration::from_secs(5));
+    match TcpStream::connect(address) {
+        Ok(_) => pause(),
+        Err(why) => {
+            eprintln!("target-app: cannot reach {address}: {why}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn sleep(seconds: &str) -> ExitCode {

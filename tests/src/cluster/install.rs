@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
-use super::Cluster;
+use super::{Cluster, SharedCluster};
 use crate::chart::{chart, helm_requirement};
+use crate::containerd::Version;
 use crate::programs;
-use crate::requirement::Requirement;
-use crate::running::{Finished, Running};
+use crate::requirement::{Requirement, may_skip};
+use crate::running::{Finished, Running, run};
 
 /// Where `make image` leaves an archive of each image, and the programs that are in it.
 const IMAGES: [(&str, &[&str]); 2] = [
@@ -23,7 +25,46 @@ const HELM_LIMIT: std::time::Duration = std::time::Duration::from_secs(240);
 /// The namespace and the name of the release.
 pub const RELEASE: &str = "nsdebug";
 
+/// By the first test of this process that needs it.
+static INSTALLED: OnceLock<()> = OnceLock::new();
+
 impl Cluster {
+    /// The cluster of this process with the chart installed as it is, beside others who use it and leave it so.
+    /// None where it has to be left out.
+    pub fn with_nsdebug() -> Option<SharedCluster> {
+        let needed = [Self::requirement(Version::chosen()), Self::installation_requirement()];
+        if may_skip(Requirement::all(needed)) {
+            return None;
+        }
+        let cluster = Self::shared();
+        INSTALLED.get_or_init(|| drop(cluster.install(&[])));
+        Some(cluster)
+    }
+
+    /// `kubectl nsdebug`, run by kubectl as the cluster's administrator, to be given arguments.
+    pub fn plugin(&self) -> Command {
+        let mut kubectl = self.command("kubectl");
+        kubectl.arg("nsdebug");
+        kubectl
+    }
+
+    /// Run it to its end.
+    pub fn nsdebug(&self, words: &[&str]) -> Finished {
+        run(self.plugin().args(words))
+    }
+
+    /// The same as somebody else, by a kubeconfig of theirs.
+    pub fn nsdebug_as(&self, user: &Path, words: &[&str]) -> Finished {
+        run(self.plugin().arg("--kubeconfig").arg(user).args(words))
+    }
+
+    /// Make or change objects, which are written down as `name` in the cluster's folder.
+    pub fn apply(&self, name: &str, objects: &str) {
+        let path = self.path().join(name);
+        std::fs::write(&path, objects).expect("the cluster's folder can be written to");
+        self.kubectl(&["apply", "-f", path.to_str().expect("a plain path")]).expect_success();
+    }
+
     /// What has to be there for [`Cluster::install`], beside the cluster: images with the programs that are tested.
     pub fn installation_requirement() -> Requirement {
         let images = IMAGES.into_iter().map(|(archive, programs)| fresh(archive, programs));
