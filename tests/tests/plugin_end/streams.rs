@@ -1,0 +1,58 @@
+//! What flows through `kubectl nsdebug`: into a tool, out of it, and between two terminals.
+
+use harness::{Cluster, Running, Terminal, run};
+
+/// More than any pipe or window on the way holds.
+const PIPED: usize = 8 << 20;
+
+#[test]
+fn a_capture_is_read_while_it_is_made() {
+    let Some(cluster) = Cluster::with_nsdebug() else { return };
+    let traffic = "while :; do curl -s 127.0.0.1:8080; sleep 0.1; done";
+    let mut client = cluster.plugin();
+    client.args(["-n", "shop", "pod/api", "--", "sh", "-c", traffic]);
+    let client = Running::start(&mut client);
+    client.wait_for_stdout("hello from the container");
+    let capture = "kubectl nsdebug -n shop pod/api -- tcpdump -i any -c 5 -w - | tcpdump -nn -r -";
+    let read = run(cluster.command("sh").args(["-c", capture])).expect_success();
+    assert_eq!(read.out().matches(" IP 127.0.0.1.").count(), 5, "{read}");
+    assert!(read.err().contains("5 packets captured"), "{read}");
+}
+
+#[test]
+fn a_pipe_reaches_the_tool_to_its_end() {
+    let Some(cluster) = Cluster::with_nsdebug() else { return };
+    let mut count = cluster.plugin();
+    count.args(["-n", "shop", "pod/api", "-i", "--", "wc", "-c"]);
+    let mut count = Running::start(&mut count);
+    assert!(count.write(&vec![b'x'; PIPED]), "{}", count.stderr());
+    assert_eq!(count.finish().expect_success().out(), format!("{PIPED}\n"));
+    let back =
+        format!("head -c {PIPED} /dev/zero | kubectl nsdebug -n shop pod/api -i -- cat | wc -c");
+    let back = run(cluster.command("sh").args(["-c", &back])).expect_success();
+    assert_eq!(back.out(), format!("{PIPED}\n"), "{back}");
+}
+
+#[test]
+fn a_shell_is_as_large_as_its_window_and_ends_as_it_is_told() {
+    let Some(cluster) = Cluster::with_nsdebug() else { return };
+    let mut shell = cluster.plugin();
+    shell.args(["-n", "shop", "pod/api", "-it", "--", "bash"]);
+    let mut terminal = Terminal::start(&shell, 31, 101);
+    let before = terminal.settings();
+    terminal.press("echo size=$(stty size)\r");
+    terminal.wait_for("size=31 101");
+    terminal.resize(41, 121);
+    // The new size comes by another way than keys: the shell asks until it is there.
+    terminal.press("until [ \"$(stty size)\" = '41 121' ]; do :; done; echo now=$(stty size)\r");
+    terminal.wait_for("now=41 121");
+    terminal.press("sleep 1000\r\x03");
+    terminal.press("echo interrupted=$?\r");
+    terminal.wait_for("interrupted=130");
+    terminal.press("hostname; exit 3\r");
+    let raw = terminal.settings();
+    let (code, shown) = terminal.finish();
+    assert_eq!(code, 3, "{shown}");
+    assert!(shown.contains("api"), "{shown}");
+    assert_ne!(before, raw, "keys go to the tool one by one");
+}
