@@ -45,9 +45,10 @@ impl Survey {
                 if theirs.is_some_and(|theirs| theirs != users) {
                     continue;
                 }
-                // Gone since it was listed, or dead and not reaped: nobody any more.
-                let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
-                if !is_dead(&status) {
+                let read = |file| fs::read_to_string(thread.path().join(file)).unwrap_or_default();
+                let status = read("status");
+                // Asked last: who has left a session's control group, being about to end, is known by this.
+                if !is_ending(&read("stat")) {
                     around = around.union(capabilities(&status));
                 }
             }
@@ -68,9 +69,15 @@ impl Survey {
     }
 }
 
-fn is_dead(status: &str) -> bool {
-    let state = status.lines().find_map(|line| line.strip_prefix("State:"));
-    state.is_some_and(|state| state.trim_start().starts_with(['Z', 'X']))
+/// Set by the kernel when a thread begins to end, and kept by what is not reaped yet (`PF_EXITING`, include/linux/sched.h).
+const EXITING: u32 = 0x4;
+
+/// Whether a thread runs nothing of its own any more; one that is gone since it was listed does not either.
+fn is_ending(stat: &str) -> bool {
+    // The name, in brackets, may hold anything.
+    let Some((_, fields)) = stat.rsplit_once(')') else { return stat.is_empty() };
+    let flags = fields.split_whitespace().nth(6).and_then(|flags| flags.parse::<u32>().ok());
+    flags.is_some_and(|flags| flags & EXITING != 0)
 }
 
 /// The union of a process's sets. The bounding set is what an exec could still give it.
@@ -115,9 +122,26 @@ mod tests {
     }
 
     #[test]
-    fn the_dead_trace_nobody() {
-        assert!(is_dead("Name:\tsleep\nState:\tZ (zombie)\nCapBnd:\t000001ffffffffff\n"));
-        assert!(!is_dead("Name:\tZ\nState:\tS (sleeping)\n"));
+    fn who_ends_traces_nobody() {
+        assert!(is_ending("12 (sleep) R 1 12 12 0 -1 4194308 0 0 0 0"));
+        assert!(is_ending("12 (a) b) Z 1 12 12 0 -1 4228108 0 0 0 0"));
+        assert!(!is_ending("12 (Z 1 1 1 1 1 4) S 1 12 12 0 -1 4194304 0 0 0 0"));
+        assert!(is_ending(""), "it is gone");
+        assert!(!is_ending("12 (sleep"), "not known is not gone");
+    }
+
+    #[test]
+    fn the_kernel_tells_who_ends() {
+        let mut ended = std::process::Command::new("true").spawn().expect("it starts");
+        let stat = format!("/proc/{}/stat", ended.id());
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        // Not waited for yet: it stays what it is.
+        while !is_ending(&fs::read_to_string(&stat).expect("nobody reaps it")) {
+            assert!(std::time::Instant::now() < end, "it does not end");
+            std::thread::yield_now();
+        }
+        ended.wait().expect("an own child");
+        assert!(!is_ending(&fs::read_to_string("/proc/self/stat").expect("an own file")));
     }
 
     #[test]

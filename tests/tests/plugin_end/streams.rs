@@ -2,6 +2,8 @@
 
 use harness::{Cluster, Running, Terminal, run};
 
+/// Enough to meet processes that are about to end, several times.
+const BESIDE: usize = 100;
 /// More than any pipe or window on the way holds.
 const PIPED: usize = 8 << 20;
 
@@ -55,4 +57,18 @@ fn a_shell_is_as_large_as_its_window_and_ends_as_it_is_told() {
     assert_eq!(code, 3, "{shown}");
     assert!(shown.contains("api"), "{shown}");
     assert_ne!(before, raw, "keys go to the tool one by one");
+}
+
+#[test]
+fn a_session_opens_beside_one_whose_processes_come_and_go() {
+    let Some(cluster) = Cluster::with_nsdebug() else { return };
+    let mut busy = cluster.plugin();
+    let forks = "while :; do curl -s 127.0.0.1:8080; done";
+    busy.args(["-n", "shop", "pod/api", "--", "sh", "-c", forks]);
+    let busy = Running::start(&mut busy);
+    busy.wait_for_stdout("hello from the container");
+    for _ in 0..BESIDE {
+        cluster.nsdebug(&["-n", "shop", "pod/api", "--", "true"]).expect_success();
+    }
+    assert!(!busy.has_ended(), "{}", busy.stderr());
 }
