@@ -58,13 +58,6 @@ impl Cluster {
         run(self.plugin().arg("--kubeconfig").arg(user).args(words))
     }
 
-    /// Make or change objects, which are written down as `name` in the cluster's folder.
-    pub fn apply(&self, name: &str, objects: &str) {
-        let path = self.path().join(name);
-        std::fs::write(&path, objects).expect("the cluster's folder can be written to");
-        self.kubectl(&["apply", "-f", path.to_str().expect("a plain path")]).expect_success();
-    }
-
     /// What has to be there for [`Cluster::install`], beside the cluster: images with the programs that are tested.
     pub fn installation_requirement() -> Requirement {
         let images = IMAGES.into_iter().map(|(archive, programs)| fresh(archive, programs));

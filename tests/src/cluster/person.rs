@@ -101,17 +101,10 @@ impl<'c> Person<'c> {
 }
 
 impl Cluster {
-    /// `kubectl nsdebug WORDS` of the cluster's administrator, to be started.
-    pub fn nsdebug(&self, words: &[&str]) -> Command {
-        let mut kubectl = self.command("kubectl");
-        kubectl.arg("nsdebug").args(words);
-        kubectl
-    }
-
-    /// `kubectl apply`.
-    pub fn apply(&self, object: &Value) {
+    /// `kubectl apply` of YAML or JSON.
+    pub fn apply(&self, objects: &(impl ToString + ?Sized)) {
         let mut apply = Running::start(self.command("kubectl").args(["apply", "-f", "-"]));
-        apply.write(object.to_string().as_bytes());
+        apply.write(objects.to_string().as_bytes());
         apply.finish().expect_success();
     }
 

@@ -42,7 +42,7 @@ fn the_records_of_a_session_are_joined_and_name_everything() {
     let user = format!("auditee-{}", std::process::id());
     let who = ["--as", &user, "--as-group", "system:masters", "--reason", "INC-7", "-n", "shop"];
     let command = ["deploy/web", "-c", "sidecar", "--", "sh", "-c", "exit 3"];
-    run(&mut cluster.nsdebug(&[&who[..], &command].concat())).expect_code(3);
+    cluster.nsdebug(&[&who[..], &command].concat()).expect_code(3);
     let kubernetes = seen(&cluster, &user);
     assert_eq!(kubernetes["user"]["username"], "admin");
     assert_eq!(kubernetes["responseStatus"]["code"], 101);

@@ -99,7 +99,7 @@ fn what_is_worth_a_node_takes_a_right_of_its_own_and_the_chart_s_leave() {
     each_is_needed(&cluster, "node", &node, &rights);
     // Whoever may do everything is refused by the nodes themselves.
     cluster.install(&[]);
-    let admin = |words: &[&str]| harness::run(&mut cluster.nsdebug(words));
+    let admin = |words: &[&str]| cluster.nsdebug(words);
     for words in [&pod[..], &node] {
         until("the agent's own answer", SOON, || admin(words).err().contains("host target"));
         assert_refused(&admin(words), "is a host target, and those are not allowed here");

@@ -18,7 +18,7 @@ fn specs(cluster: &Cluster) -> BTreeMap<String, Value> {
 }
 
 fn in_pod(cluster: &Cluster, namespace: &str, words: &[&str]) -> Finished {
-    run(&mut cluster.nsdebug(&[&["-n", namespace], words].concat()))
+    cluster.nsdebug(&[&["-n", namespace], words].concat())
 }
 
 /// Fails unless `ps` shows the container's own process, as the first there is.

@@ -30,7 +30,7 @@ pub(crate) fn installed() -> Option<SharedCluster> {
 
 /// Whether a session can be had now.
 fn session(cluster: &Cluster) -> Finished {
-    run(&mut cluster.nsdebug(&["-n", "vault", "pod/keeper", "--", "true"]))
+    cluster.nsdebug(&["-n", "vault", "pod/keeper", "--", "true"])
 }
 
 /// Wait for a session, without doing anything for it.
@@ -56,7 +56,7 @@ impl<'c> Lasting<'c> {
         let idle = of_sessions(cluster).len();
         let echo = "echo ready; while read line; do echo \"$line\"; done";
         let words = ["-n", "shop", "-i", "pod/api", "--", "sh", "-c", echo, &mark];
-        let running = Running::start(&mut cluster.nsdebug(&words));
+        let running = Running::start(cluster.plugin().args(words));
         running.wait_for_stdout("ready\n");
         // The client that names it, and the tool.
         assert!(named(&mark) > 1 && !of_sessions(cluster).is_empty(), "the test looks elsewhere");

@@ -86,7 +86,7 @@ fn each_right_that_is_missing_is_named_to_the_user_and_by_doctor() {
     for (left_out, (right, _)) in RIGHTS.iter().enumerate() {
         let rules = RIGHTS.iter().enumerate().filter(|(index, _)| *index != left_out);
         let rules: Vec<&str> = rules.map(|(_, (_, rule))| *rule).collect();
-        cluster.apply("carol.yaml", &role(&rules.join(", ")));
+        cluster.apply(&role(&rules.join(", ")));
         let refused = cluster.nsdebug_as(&carol, &session);
         assert_refused(&refused, "Error from server (Forbidden): ");
         assert!(refused.err().contains("User \"carol\" cannot "), "{refused}");
@@ -96,7 +96,7 @@ fn each_right_that_is_missing_is_named_to_the_user_and_by_doctor() {
         assert!(doctor.out().contains(&format!("cannot {right}")), "{right} in {doctor}");
     }
     let all = RIGHTS.map(|(_, rule)| rule).join(", ");
-    cluster.apply("carol.yaml", &role(&all));
+    cluster.apply(&role(&all));
     cluster.nsdebug_as(&carol, &session).expect_success();
     let doctor = cluster.nsdebug_as(&carol, &["-n", "shop", "doctor", "pod/api"]).expect_success();
     assert!(doctor.out().contains("cannot see  pod "), "carol may not read pods: {doctor}");

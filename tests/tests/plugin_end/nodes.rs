@@ -25,10 +25,10 @@ fn a_node_is_entered_where_role_and_value_both_allow_it() {
     }
     let cluster = Cluster::alone();
     let erin = cluster.user("erin", "dev");
-    cluster.apply("erin.yaml", &binding("nsdebug-general"));
+    cluster.apply(&binding("nsdebug-general"));
     let no_role = cluster.nsdebug_as(&erin, &SESSION);
     assert_refused(&no_role, "User \"erin\" cannot get resource \"nodes/exec\"");
-    cluster.apply("erin.yaml", &binding("nsdebug-nodes"));
+    cluster.apply(&binding("nsdebug-nodes"));
     let no_value = cluster.nsdebug_as(&erin, &SESSION);
     assert_refused(&no_value, "host target, and those are not allowed here");
     cluster.install(&["hostTargets=true"]);

@@ -31,7 +31,7 @@ fn text(file: &str) -> String {
 
 /// Break pods in each way that a runbook is about.
 fn break_pods(cluster: &Cluster) {
-    cluster.apply("broken.yaml", include_str!("../../cluster/workloads/broken.yaml"));
+    cluster.apply(include_str!("../../cluster/workloads/broken.yaml"));
     let ready = ["wait", "-n", "shop", "--for=condition=Ready", "--timeout=60s"];
     let pods = ["cart", "orders-0", "checkout", "report", "feed"].map(|pod| format!("pod/{pod}"));
     run(cluster.command("kubectl").args(ready).args(pods)).expect_success();
