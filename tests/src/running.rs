@@ -127,8 +127,8 @@ impl Running {
     }
 }
 
-/// What a program may take to end by itself when its test is over: longer than its tool's grace.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+/// What a program may take to end by itself when its test is over: longer than all that an agent waits for.
+const LAST_WORDS: Duration = Duration::from_secs(20);
 
 impl Drop for Running {
     fn drop(&mut self) {
