@@ -48,8 +48,9 @@ fn a_shell_is_as_large_as_its_window_and_ends_as_it_is_told() {
     // The new size comes by another way than keys: the shell asks until it is there.
     terminal.press("until [ \"$(stty size)\" = '41 121' ]; do :; done; echo now=$(stty size)\r");
     terminal.wait_for("now=41 121");
-    // A key that is pressed before the tool runs is the shell's.
-    let script = "trap 'echo was interrupted; exit' INT; echo begun-$((40 + 1)); sleep 1000; :";
+    // A shell that waits for one long command would not hear a key that came just before that began.
+    let script = "trap 'echo was interrupted; exit' INT; echo begun-$((40 + 1)); \
+                  while :; do sleep 0.05; done";
     terminal.press(&format!("sh -c \"{}\"\r", script.replace('$', "\\$")));
     terminal.wait_for("begun-41");
     terminal.press("\x03");
