@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use entry::{Cgroups, HelperImage, Plan, Session, SpawnError, Stdio, Target};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 use tracing::warn;
@@ -25,6 +25,8 @@ use crate::chain::chain;
 pub struct Launcher {
     means: Arc<Means>,
     stock: Mutex<Stock>,
+    /// Sessions of which something is left, refused ones too.
+    open: watch::Sender<usize>,
 }
 
 #[derive(Debug)]
@@ -39,6 +41,9 @@ enum Stock {
 /// by then, and those that are not have their start behind them.
 const SETTLED: Duration = Duration::from_secs(1);
 
+/// What is left of a session that has ended is the end of its processes.
+const REMAINS: Duration = Duration::from_secs(5);
+
 type Preparing = JoinHandle<Result<Prepared, StartError>>;
 
 #[derive(Debug)]
@@ -51,8 +56,11 @@ impl Launcher {
     /// For helpers made of `image`, in groups of `cgroups`. To be called under the runtime.
     #[must_use]
     pub fn new(image: HelperImage, cgroups: Option<Cgroups>) -> Self {
-        let launcher =
-            Self { means: Arc::new(Means { image, cgroups }), stock: Mutex::new(Stock::Empty) };
+        let launcher = Self {
+            means: Arc::new(Means { image, cgroups }),
+            stock: Mutex::new(Stock::Empty),
+            open: watch::Sender::new(0),
+        };
         launcher.restock();
         launcher
     }
@@ -96,9 +104,15 @@ impl Launcher {
     /// processors, and this session's end needs that too.
     fn restock_after(self: &Arc<Self>, over: oneshot::Receiver<Infallible>) {
         let launcher = Arc::clone(self);
+        launcher.open.send_modify(|open| *open += 1);
         tokio::spawn(async move {
-            let _ = timeout(SETTLED, over).await;
+            let mut over = over;
+            let goes_on = timeout(SETTLED, &mut over).await.is_err();
             launcher.restock();
+            if goes_on {
+                let _ = over.await;
+            }
+            launcher.open.send_modify(|open| *open -= 1);
         });
     }
 
@@ -109,8 +123,13 @@ impl Launcher {
         }
     }
 
-    /// Ends the helper that is not needed any more, and prepares no other.
+    /// Ends the helper that is not needed any more, and prepares no other. Waits for what is left of
+    /// sessions, whose control groups lie below those that the last owner removes.
     pub async fn retire(&self) {
+        let mut open = self.open.subscribe();
+        if timeout(REMAINS, open.wait_for(|open| *open == 0)).await.is_err() {
+            warn!("sessions have left something behind");
+        }
         let stock = mem::replace(&mut *self.stock(), Stock::Closed);
         let Stock::Spare(spare) = stock else { return };
         let Ok(Ok(prepared)) = spare.await else { return };
