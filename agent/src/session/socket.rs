@@ -145,6 +145,20 @@ enum Connection {
     Other(TokioIo<Upgraded>),
 }
 
+/// What both kinds of connection are.
+trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Duplex for S {}
+
+impl Connection {
+    fn stream(&mut self) -> Pin<&mut dyn Duplex> {
+        match self {
+            Self::Unix(socket) => Pin::new(socket),
+            Self::Other(other) => Pin::new(other),
+        }
+    }
+}
+
 impl Line {
     /// Writes what is left of the frame, if one is on its way.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -163,11 +177,8 @@ impl Frame {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while self.bytes.has_remaining() {
-            let written = match connection {
-                Connection::Unix(socket) => Pin::new(socket).poll_write(cx, &self.bytes),
-                Connection::Other(other) => Pin::new(other).poll_write(cx, &self.bytes),
-            };
-            self.bytes.advance(moved(ready!(written)?)?);
+            let written = ready!(connection.stream().poll_write(cx, &self.bytes))?;
+            self.bytes.advance(moved(written)?);
         }
         if let (Some((pipe, left)), Connection::Unix(socket)) = (&mut self.rest, connection) {
             while *left > 0 {
@@ -197,10 +208,7 @@ impl AsyncRead for Line {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.connection {
-            Connection::Unix(socket) => Pin::new(socket).poll_read(cx, buffer),
-            Connection::Other(other) => Pin::new(other).poll_read(cx, buffer),
-        }
+        self.connection.stream().poll_read(cx, buffer)
     }
 }
 
@@ -214,23 +222,14 @@ impl AsyncWrite for Line {
             // Whoever sends the frame is woken for it, and lets the library go on afterwards.
             return Poll::Pending;
         }
-        match &mut self.connection {
-            Connection::Unix(socket) => Pin::new(socket).poll_write(cx, bytes),
-            Connection::Other(other) => Pin::new(other).poll_write(cx, bytes),
-        }
+        self.connection.stream().poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.connection {
-            Connection::Unix(socket) => Pin::new(socket).poll_flush(cx),
-            Connection::Other(other) => Pin::new(other).poll_flush(cx),
-        }
+        self.connection.stream().poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.connection {
-            Connection::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
-            Connection::Other(other) => Pin::new(other).poll_shutdown(cx),
-        }
+        self.connection.stream().poll_shutdown(cx)
     }
 }
