@@ -46,10 +46,10 @@ cluster-down: ## end that Kubernetes and leave nothing of it
 test: prerequisites build ## run all tests, with the programs as they are released
 	image/test.py
 	@[ -d target/toolbox-gdb/usr ] || image/build toolbox toolbox-gdb --toolbox-only
-	$(CARGO) test $(ALL) -- --test-threads $(TEST_THREADS)
+	$(CARGO) test $(ALL) --no-fail-fast -- --test-threads $(TEST_THREADS)
 
 e2e: cluster-prerequisites image ## run the tests on a real Kubernetes, on both containerds
-	CI=$${CI:-e2e} $(CARGO) test $(ALL) --test cluster --test chart --test cluster_chart --test cluster_access --test cluster_faults --test plugin_end --test runbooks --test cluster_end -- --test-threads $(TEST_THREADS)
+	CI=$${CI:-e2e} $(CARGO) test $(ALL) --no-fail-fast --test cluster --test chart --test cluster_chart --test cluster_access --test cluster_faults --test plugin_end --test runbooks --test cluster_end -- --test-threads $(TEST_THREADS)
 
 check: ## format, lints, unit tests; no root and nothing installed
 	$(CARGO) fmt --all --check
