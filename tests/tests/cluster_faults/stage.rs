@@ -1,6 +1,6 @@
 //! A cluster with the chart in it, a session that lasts, and what may be left of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -39,68 +39,72 @@ pub(crate) fn serves(cluster: &Cluster) {
 }
 
 /// A session that says `ready`, says what it hears, and goes on until it is ended.
-pub(crate) struct Lasting<'c> {
-    cluster: &'c Cluster,
+pub(crate) struct Lasting {
     running: Running,
     /// In the arguments of its tool, and of nobody else's.
     mark: String,
-    /// The control groups that an idle agent keeps for sessions to come.
-    idle: usize,
+    /// What its control group is called, in every hierarchy.
+    group: String,
 }
 
-impl<'c> Lasting<'c> {
-    pub(crate) fn start(cluster: &'c Cluster) -> Self {
+impl Lasting {
+    pub(crate) fn start(cluster: &Cluster) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let mark = format!("lasting-{}-{count}", std::process::id());
-        let idle = of_sessions(cluster).len();
         let echo = "echo ready; while read line; do echo \"$line\"; done";
         let words = ["-n", "shop", "-i", "pod/api", "--", "sh", "-c", echo, &mark];
         let running = Running::start(cluster.plugin().args(words));
         running.wait_for_stdout("ready\n");
-        // The client that names it, and the tool.
-        assert!(named(&mark) > 1 && !of_sessions(cluster).is_empty(), "the test looks elsewhere");
-        Self { cluster, running, mark, idle }
+        let group = named(&mark).iter().find_map(|pid| session_group(*pid)).expect("its tool");
+        assert!(!groups_called(&group).is_empty(), "the test looks elsewhere");
+        Self { running, mark, group }
     }
 
     /// Fails unless the session still carries what is said.
     pub(crate) fn assert_goes_on(mut self) {
         assert!(self.running.write(b"still here\n"), "{}", self.running.stderr());
         self.running.wait_for_stdout("still here\n");
-        let Self { cluster, running, mark, idle } = self;
+        let Self { running, mark, group } = self;
         running.finish().expect_success();
-        nothing_is_left(cluster, &mark, idle);
+        nothing_is_left(&mark, &group);
     }
 
     /// Fails unless the session ends by itself, says why, does not pass for complete, and leaves nothing.
     pub(crate) fn assert_ends(self, why: &str) {
-        let Self { cluster, running, mark, idle } = self;
+        let Self { running, mark, group } = self;
         until("the session to end", SOON, || running.has_ended());
         let ended = running.finish().expect_code(125);
         assert!(ended.err().contains(why), "{why} in {ended}");
-        nothing_is_left(cluster, &mark, idle);
+        nothing_is_left(&mark, &group);
     }
 }
 
-fn nothing_is_left(cluster: &Cluster, mark: &str, idle: usize) {
-    until("the tool to be gone", SOON, || named(mark) == 0);
-    until("its control groups to be gone", SOON, || of_sessions(cluster).len() <= idle);
+fn nothing_is_left(mark: &str, group: &str) {
+    until("the tool to be gone", SOON, || named(mark).is_empty());
+    until("its control groups to be gone", SOON, || groups_called(group).is_empty());
 }
 
-/// How many processes have `mark` among their arguments.
-fn named(mark: &str) -> usize {
+/// The processes that have `mark` among their arguments.
+fn named(mark: &str) -> Vec<i32> {
     let processes = std::fs::read_dir("/proc").expect("the machine's processes").flatten();
-    let arguments = processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
-    let has_it = |arguments: &Vec<u8>| {
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let has_it = |pid: &i32| {
+        let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         arguments.split(|byte| *byte == 0).any(|word| word == mark.as_bytes())
     };
-    arguments.filter(has_it).count()
+    pids.filter(has_it).collect()
 }
 
-/// The control groups on this cluster's node that sessions are in, or will be.
-fn of_sessions(cluster: &Cluster) -> Vec<PathBuf> {
-    let of_cluster = |group: &PathBuf| group.to_string_lossy().contains(&cluster.cgroup());
-    let of_session =
-        |group: &PathBuf| group.parent().is_some_and(|parent| parent.ends_with("nsdebug"));
-    control_groups().into_iter().filter(of_cluster).filter(of_session).collect()
+/// What the group of a session that process `pid` is in is called.
+fn session_group(pid: i32) -> Option<String> {
+    let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let (_, name) = groups.lines().find_map(|line| line.rsplit_once("/nsdebug/"))?;
+    Some(name.to_owned())
+}
+
+fn groups_called(name: &str) -> Vec<PathBuf> {
+    let mut groups = control_groups();
+    groups.retain(|group| group.ends_with(Path::new("nsdebug").join(name)));
+    groups
 }
