@@ -33,7 +33,7 @@ pub enum Tools {
     Toolbox,
 }
 
-/// Serve sessions on sockets of this node
+/// Serve sessions on sockets of this node, and to gateways
 #[derive(Clone, Debug, clap::Args)]
 pub struct ServeArgs {
     /// Where to listen, may be repeated: `unix:/PATH` (only root may connect) or `HOST:PORT` (TLS,
@@ -75,7 +75,8 @@ pub struct ServeArgs {
     #[arg(long, env = "NSDEBUG_MAX_PROFILE", value_name = "NAME", default_value = "netadmin")]
     max_profile: Profile,
 
-    /// Enter targets that share a namespace with the node, are privileged or may trace
+    /// Enter targets that share the node's pid, net, ipc or mount namespace, or that hold `SYS_ADMIN` or
+    /// `SYS_PTRACE`, and the node itself
     #[arg(long, env = "NSDEBUG_ALLOW_HOST_TARGETS", value_parser = BoolishValueParser::new())]
     allow_host_targets: bool,
 
@@ -106,7 +107,7 @@ pub struct ServeArgs {
 /// How sessions are looked after
 #[derive(Clone, Debug, clap::Args)]
 pub struct CareArgs {
-    /// Sessions of one caller at once: half of what there is, so that nobody's script takes all
+    /// Sessions of one caller at once, so that nobody's script takes all
     #[arg(
         long,
         env = "NSDEBUG_MAX_SESSIONS_PER_CALLER",
@@ -115,8 +116,8 @@ pub struct CareArgs {
     )]
     max_sessions_per_caller: NonZeroU16,
 
-    /// How long a session may go on without a byte of input or output: a long lunch is longer than
-    /// anybody still waits for. Seconds, or a number with s, m or h
+    /// How long a session may go on without a byte of input or output. Seconds, or a number with s, m
+    /// or h
     #[arg(long, env = "NSDEBUG_IDLE_LIMIT", value_name = "TIME", default_value = "30m")]
     idle_limit: Span,
 

@@ -210,8 +210,11 @@ impl fmt::Display for Plan {
         }
         writeln!(f, "supervisor  adopt orphans of the session (subreaper)")?;
         match (&self.confinement, self.mounts_proc()) {
-            (Some(_), _) => {
+            (Some(confinement), _) if confinement.profile != Profile::Sysadmin => {
                 writeln!(f, "            keep no capability, once the tool is forked")?;
+            }
+            (Some(_), _) => {
+                writeln!(f, "            keep no capability but KILL, once the tool is forked")?;
             }
             (None, true) => {
                 writeln!(f, "            mount the /proc of the target's pid namespace")?;

@@ -3,6 +3,7 @@
 //! The threads are never waited for at exit: one may sit in a `read` that nobody will answer.
 //! Bytes of the tool pass here unchanged and unread.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
@@ -25,6 +26,15 @@ pub(crate) enum Sink {
     Stderr,
 }
 
+impl fmt::Display for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        })
+    }
+}
+
 /// A part of the tool's output.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
@@ -38,7 +48,7 @@ pub(crate) enum OutputError {
     Open(#[source] io::Error),
     #[error("cannot start a thread for the output")]
     Thread(#[source] io::Error),
-    #[error("cannot write to {to:?}")]
+    #[error("cannot write to {to}")]
     Write {
         to: Sink,
         #[source]

@@ -28,7 +28,7 @@ pub enum BadName {
     )]
     Container { given: String },
     #[error(
-        "`{given}` cannot be a name in Kubernetes: names are lower-case letters, digits and `-`, at most {most} characters"
+        "`{given}` cannot be a name in Kubernetes: names are at most {most} lower-case letters, digits and `-` (a pod's also `.`), with a letter or digit at both ends"
     )]
     Dns { given: String, most: usize },
 }

@@ -49,8 +49,10 @@ pub enum BadRequest {
     Repeated { name: &'static str },
     #[error("parameter `{name}` is `{given}`, which is neither true nor false")]
     Boolean { name: &'static str, given: String },
-    #[error("parameter `{name}` holds a character that is not allowed there")]
-    Characters { name: &'static str },
+    #[error("`{name}` is 1 to {most} letters, digits and characters of `{also}`")]
+    Word { name: &'static str, most: usize, also: String },
+    #[error("`{name}` is one printable line of at most {most} bytes")]
+    Line { name: &'static str, most: usize },
     #[error("parameter `container`")]
     Container(#[source] BadName),
     #[error("no command is given")]
@@ -224,7 +226,8 @@ fn word(name: &'static str, value: &[u8], also: &[u8]) -> Result<String, BadRequ
     const LONGEST: usize = 76;
     let allowed = |b: &u8| b.is_ascii_alphanumeric() || also.contains(b);
     if value.is_empty() || value.len() > LONGEST || !value.iter().all(allowed) {
-        return Err(BadRequest::Characters { name });
+        let also = String::from_utf8_lossy(also).into_owned();
+        return Err(BadRequest::Word { name, most: LONGEST, also });
     }
     Ok(value.iter().map(|&b| char::from(b)).collect())
 }
@@ -236,7 +239,7 @@ fn line(name: &'static str, value: &[u8]) -> Result<String, BadRequest> {
         Ok(text) if text.len() <= LONGEST && !text.chars().any(char::is_control) => {
             Ok(text.to_owned())
         }
-        _ => Err(BadRequest::Characters { name }),
+        _ => Err(BadRequest::Line { name, most: LONGEST }),
     }
 }
 

@@ -94,8 +94,8 @@ pub struct ExecArgs {
     #[arg(long, env = "NSDEBUG_WRITE", value_parser = BoolishValueParser::new())]
     pub write: bool,
 
-    /// Enter targets that share a namespace with the node, are privileged or may trace, in a
-    /// toolbox
+    /// Enter targets that share the node's pid, net, ipc or mount namespace, or that hold `SYS_ADMIN` or
+    /// `SYS_PTRACE`, in a toolbox
     #[arg(long, env = "NSDEBUG_ALLOW_HOST_TARGETS", value_parser = BoolishValueParser::new())]
     pub allow_host_targets: bool,
 

@@ -46,7 +46,7 @@ enum Command {
     /// Run one tool in a container of this node, without a daemon
     #[command(after_help = EXIT_CODES)]
     Exec(Box<exec::ExecArgs>),
-    /// Serve sessions on sockets of this node
+    /// Serve sessions on sockets of this node, and to gateways
     #[command(after_help = EXIT_CODES)]
     Serve(Box<ServeArgs>),
     /// List the sessions that an agent on this node serves

@@ -44,7 +44,7 @@ pub enum PolicyError {
     )]
     AboveMaximum { asked: Profile, most: Profile },
     #[error(
-        "under the profile `{profile}` a tool runs as the profile says or as the target does: `general` could choose"
+        "under the profile `{profile}` a tool runs as the profile says or, with `target`, as the target does: another user takes `general` or more"
     )]
     NotItsChoice { profile: Profile },
 }

@@ -1,6 +1,7 @@
 //! Whose token it is: the API server says, and it must be an agent's of a node that it names.
 //!
-//! A token is looked at once and not kept. It is good for one connection, which ends within the hour.
+//! A token is looked at once and not kept. It is good for one connection, which is given up within the hour
+//! unless a session has taken it.
 
 use std::sync::Arc;
 

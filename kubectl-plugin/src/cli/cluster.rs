@@ -12,7 +12,7 @@ use crate::duration::Limit;
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Cluster")]
 pub(crate) struct ClusterFlags {
-    /// The kubeconfig to use, instead of those in KUBECONFIG and `~/.kube/config`
+    /// The kubeconfig to use, instead of those in KUBECONFIG or `~/.kube/config`
     #[arg(long, env = "NSDEBUG_KUBECONFIG", value_name = "FILE", global = true)]
     pub(crate) kubeconfig: Option<PathBuf>,
 
@@ -58,7 +58,7 @@ pub(crate) struct ClusterFlags {
     #[arg(long, env = "NSDEBUG_INSECURE_SKIP_TLS_VERIFY", global = true, value_parser = FalseyValueParser::new())]
     pub(crate) insecure_skip_tls_verify: bool,
 
-    /// How long to wait for one answer of the API server, such as `10s`; 0 is as long as usual
+    /// How long to wait for one answer of the API server, such as `10s`; 0 is the usual minute
     #[arg(long, env = "NSDEBUG_REQUEST_TIMEOUT", value_name = "DURATION", global = true)]
     pub(crate) request_timeout: Option<Limit>,
 }

@@ -23,7 +23,8 @@ Exit codes:
   127     the tool was not found
   126     the tool cannot be executed
   125     nsdebug itself failed, or the output did not arrive completely
-  2       the command line is wrong";
+  2       the command line is wrong
+  1       of `doctor`: no session would work";
 
 /// Run a tool that a container does not have, inside that container's namespaces
 ///
@@ -59,7 +60,7 @@ pub(crate) struct Arguments {
     #[arg(short = 'l', long, env = "NSDEBUG_SELECTOR", value_name = "SELECTOR")]
     pub(crate) selector: Option<String>,
 
-    /// Container of the pod, of any kind; without it, the one that kubectl would take
+    /// Container of the pod, also an init or ephemeral one; without it, the one that kubectl would take
     #[arg(short, long, env = "NSDEBUG_CONTAINER", value_name = "NAME")]
     pub(crate) container: Option<wire::Label>,
 

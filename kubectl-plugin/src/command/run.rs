@@ -33,13 +33,13 @@ const LONGEST_TERM: usize = 76;
 pub(crate) enum UsageError {
     #[error("no TARGET is given")]
     NoTarget,
-    #[error("`doctor` and `version` stand alone; a pod of that name is `pod/doctor`")]
+    #[error("`doctor` and `version` come first; a pod of such a name is written `pod/NAME`")]
     WordAfterTarget,
     #[error("no COMMAND is given, and a shell needs a terminal on stdin, stdout and stderr")]
     NoTerminalForShell,
     #[error("--container names a container of a pod, but the target is not a pod")]
     ContainerOfNoPod,
-    #[error("an agent knows pods and containers, and nothing of the kind `{kind}`")]
+    #[error("behind --agent there are POD, pod/NAME and container/ID, and no `{kind}`")]
     NotOfAgent { kind: &'static str },
     #[error("a cluster knows no `{target}`: containers by their ID are only behind --agent")]
     NotOfCluster { target: String },

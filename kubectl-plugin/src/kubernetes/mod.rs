@@ -120,8 +120,8 @@ impl Cluster {
         namespace: &str,
     ) -> Result<ApiTarget, ClusterError> {
         let pod = |name: ObjectName| -> Result<ApiTarget, ClusterError> {
-            let namespace =
-                namespace.parse().map_err(|_| ClusterError::Target(TargetError::Name))?;
+            let unnamed = |_| TargetError::Namespace { given: namespace.to_owned() };
+            let namespace = namespace.parse().map_err(unnamed).map_err(ClusterError::Target)?;
             Ok(ApiTarget::Pod { namespace, name })
         };
         match place {

@@ -18,6 +18,8 @@ pub(crate) enum TerminalError {
     #[error("cannot make the terminal on stdin pass keys through")]
     Raw(#[source] std::io::Error),
     #[cfg(not(unix))]
-    #[error("a terminal (-t) is not supported on this system")]
+    #[error(
+        "terminals are not supported on this system: give a command after `--` without -t, or -i to feed a shell"
+    )]
     Unsupported,
 }

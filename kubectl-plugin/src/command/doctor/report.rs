@@ -63,8 +63,8 @@ impl Report {
             "A session could work.".to_owned()
         } else {
             let missing = self.0.iter().filter(|line| line.verdict == Verdict::No).count();
-            let things = if missing == 1 { "one thing" } else { "what" };
-            format!("No session would work: see {things} marked `no`.")
+            let lines = if missing == 1 { "line" } else { "lines" };
+            format!("No session would work: see the {lines} marked `no`.")
         });
         lines
     }
@@ -86,6 +86,6 @@ mod tests {
         report.add(Verdict::No, "right", "create\n\u{1b}[2J pods/exec");
         assert!(!report.works());
         assert_eq!(report.lines()[3], "no          right             create [2J pods/exec");
-        assert_eq!(report.lines()[4], "No session would work: see one thing marked `no`.");
+        assert_eq!(report.lines()[4], "No session would work: see the line marked `no`.");
     }
 }
