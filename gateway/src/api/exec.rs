@@ -1,12 +1,14 @@
 //! `GET …/exec`: everything that can be refused is refused here, before `101`.
 //!
-//! The order is part of the safety: who, whether it makes sense, whether they may, and only then
-//! whether what they mean exists.
+//! The order of the answers is part of the safety: who, whether it makes sense, whether they may, and
+//! only then whether what they mean exists. The last two questions are asked at once: who may not is
+//! refused without a word of the other, and without waiting for it.
 
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use futures_util::future::try_join;
 use hyper::body::Incoming;
 use hyper::upgrade;
 use k8s_openapi::api::core::v1::Pod;
@@ -118,8 +120,10 @@ impl Sessions {
     ) -> Result<Opened, Refusal> {
         let reviewer = Reviewer::new(self.kubernetes.clone());
         let mut rights = for_session(&asked.target, &asked.profile, &self.policy);
-        reviewer.review(caller, &rights).await?;
-        let target = self.target(&asked).await?;
+        let allowed = async { Ok::<_, Refusal>(reviewer.review(caller, &rights).await?) };
+        let looked_up = async { Ok(self.target(&asked).await) };
+        let ((), target) = try_join(allowed, looked_up).await?;
+        let target = target?;
         record.found(&target);
         // Who may enter a node has been asked already.
         if target.host.is_some() && target.pod_uid.is_some() {

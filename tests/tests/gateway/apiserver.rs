@@ -28,6 +28,8 @@ pub(crate) struct World {
     pub(crate) tokens: BTreeMap<String, Value>,
     pub(crate) reviews: Reviews,
     pub(crate) pods_read: usize,
+    /// Nobody hears anything of a pod.
+    pub(crate) pods_hang: bool,
     version: u64,
 }
 
@@ -47,6 +49,13 @@ pub(crate) struct ApiServer {
 }
 
 impl ApiServer {
+    /// Counts the question; whether there is to be no answer.
+    fn asked_for_pod(&self) -> bool {
+        let mut world = self.world();
+        world.pods_read += 1;
+        world.pods_hang
+    }
+
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -112,10 +121,10 @@ async fn object(
     Path(path): Path<String>,
     body: Bytes,
 ) -> Response {
-    let mut world = server.world();
-    if path.contains("/pods/") {
-        world.pods_read += 1;
+    if path.contains("/pods/") && server.asked_for_pod() {
+        std::future::pending::<()>().await;
     }
+    let mut world = server.world();
     let done = match method {
         Method::GET => world.objects.get(&path).cloned().ok_or(StatusCode::NOT_FOUND),
         _ => world.write(&method, &path, serde_json::from_slice(&body).expect("JSON")),
