@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::CWD;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, UnmountFlags, unmount};
 use rustix::process::{fchdir, pivot_root};
@@ -93,22 +93,17 @@ impl Assembled {
         Ok(proc)
     }
 
-    /// The names that the target goes by and looks up.
+    /// The names that the target goes by and looks up. They are kept in the memory of `/run`, where
+    /// nothing shows it: what is bound stays when its own name is gone.
     fn names(&self, files: &Detached) -> io::Result<()> {
-        let options = [("mode", "755"), ("size", "256k"), ("nr_inodes", "16")];
-        // Only to bind from: what is bound stays when this is covered again.
-        let scratch =
-            Detached::new("tmpfs", &options, DATA)?.attach(self.root.as_fd(), "target")?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let memory = openat(&self.root, "run", flags, Mode::empty())?;
         for name in ["resolv.conf", "hosts"] {
-            target::copy(files, self.root.as_fd(), scratch.as_fd(), name)?;
+            target::copy(files, self.root.as_fd(), memory.as_fd(), name)?;
         }
         let mut name = rustix::system::uname().nodename().to_bytes().to_vec();
         name.push(b'\n');
-        target::place(&name, self.root.as_fd(), scratch.as_fd(), "hostname")?;
-        drop(scratch);
-        fchdir(&self.root)?;
-        unmount("target", UnmountFlags::DETACH)?;
-        Ok(())
+        target::place(&name, self.root.as_fd(), memory.as_fd(), "hostname")
     }
 }
 
@@ -117,8 +112,9 @@ pub(crate) fn enter(mut assembled: Assembled, processes: Processes) -> Result<()
     let targets = assembled.join()?;
     let root = assembled.root.as_fd();
     proc(targets, processes).and_then(|proc| proc.attach(root, "proc")).during(Step::MountProc)?;
+    let mut covers = Covers::default();
     for path in MASKED {
-        mask(root, path).during(Step::MountProc).map_err(|failure| failure.about(path))?;
+        covers.hide(root, path).during(Step::MountProc).map_err(|failure| failure.about(path))?;
     }
     fchdir(root).during(Step::Pivot)?;
     // The old root ends up under the new one, and is all that is mounted there (pivot_root(2)).
@@ -144,17 +140,33 @@ fn proc(targets: Option<Detached>, processes: Processes) -> io::Result<Detached>
     }
 }
 
-/// Covers a file with `/dev/null`, a directory with an empty one. What is not there needs no cover.
-fn mask(root: BorrowedFd<'_>, path: &str) -> io::Result<()> {
-    let cover = match rustix::fs::statat(root, path, rustix::fs::AtFlags::SYMLINK_NOFOLLOW) {
-        Err(Errno::NOENT) => return Ok(()),
-        Err(errno) => return Err(errno.into()),
-        Ok(stat) if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() => {
-            Detached::new("tmpfs", &[("size", "0"), ("nr_inodes", "1")], DATA | READ_ONLY)?
-        }
-        Ok(_) => Detached::clone_of(root, "dev/null", Depth::One)?
-            .restricted(MountAttrFlags::MOUNT_ATTR_NOEXEC, Depth::One)?,
-    };
-    cover.attach(root, path)?;
-    Ok(())
+/// What masked places are covered with: a file with `/dev/null`, a directory with an empty one. What has
+/// been put over one place is cloned for the next, which costs less than to make it again.
+#[derive(Default)]
+struct Covers {
+    file: Option<&'static str>,
+    directory: Option<&'static str>,
+}
+
+impl Covers {
+    fn hide(&mut self, root: BorrowedFd<'_>, path: &'static str) -> io::Result<()> {
+        let stat = match statat(root, path, AtFlags::SYMLINK_NOFOLLOW) {
+            // What is not there needs no cover.
+            Err(Errno::NOENT) => return Ok(()),
+            other => other?,
+        };
+        let is_directory = FileType::from_raw_mode(stat.st_mode).is_dir();
+        let first = if is_directory { &mut self.directory } else { &mut self.file };
+        let cover = match first {
+            Some(first) => Detached::clone_of(root, first, Depth::One)?,
+            None if is_directory => {
+                Detached::new("tmpfs", &[("size", "0"), ("nr_inodes", "1")], DATA | READ_ONLY)?
+            }
+            None => Detached::clone_of(root, "dev/null", Depth::One)?
+                .restricted(MountAttrFlags::MOUNT_ATTR_NOEXEC, Depth::One)?,
+        };
+        cover.attach(root, path)?;
+        first.get_or_insert(path);
+        Ok(())
+    }
 }

@@ -59,26 +59,26 @@ pub(super) fn is_proc_of(mount: &Detached, pids: u64) -> bool {
 pub(super) fn copy(
     target: &Detached,
     root: BorrowedFd<'_>,
-    scratch: BorrowedFd<'_>,
+    memory: BorrowedFd<'_>,
     name: &str,
 ) -> io::Result<()> {
     let content = read(target.as_fd(), &format!("etc/{name}")).unwrap_or_default();
-    place(&content, root, scratch, name)
+    place(&content, root, memory, name)
 }
 
 /// Puts a read-only file with `content` over `name` of the session's `/etc`.
 pub(super) fn place(
     content: &[u8],
     root: BorrowedFd<'_>,
-    scratch: BorrowedFd<'_>,
+    memory: BorrowedFd<'_>,
     name: &str,
 ) -> io::Result<()> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-    let file = openat(scratch, name, flags, Mode::from_raw_mode(0o444))?;
+    let file = openat(memory, name, flags, Mode::from_raw_mode(0o444))?;
     File::from(file).write_all(content)?;
-    let copy = Detached::clone_of(scratch, name, Depth::One)?;
+    let copy = Detached::clone_of(memory, name, Depth::One)?;
     copy.restricted(DATA | READ_ONLY, Depth::One)?.attach(root, &format!("etc/{name}"))?;
-    rustix::fs::unlinkat(scratch, name, rustix::fs::AtFlags::empty())?;
+    rustix::fs::unlinkat(memory, name, AtFlags::empty())?;
     Ok(())
 }
 
