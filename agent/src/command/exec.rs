@@ -184,12 +184,9 @@ fn enter(args: ExecArgs) -> Result<u8, StartError> {
     let cgroups = cgroups(resources)?;
     // It starts while containerd is asked.
     let ready = local::Ready::new(&image()?, cgroups.as_ref())?;
-    if let Some(Err(error)) = cgroups.as_ref().map(Cgroups::sweep) {
-        warn(&chain(&error));
-    }
     let manner = Manner { stdin: args.stdin, total: args.session_limit };
     let ran = match planned(args, limits, &policy, terminal) {
-        Ok((target, plan)) => local::run(ready, &target, &plan, manner),
+        Ok((target, plan)) => local::run(ready, &target, &plan, manner, || sweep(cgroups.as_ref())),
         Err(error) => {
             ready.discard();
             Err(error)
@@ -205,6 +202,13 @@ fn enter(args: ExecArgs) -> Result<u8, StartError> {
         Exit::Code(code) => code,
         Exit::Signal(number) => number.saturating_add(128),
     })
+}
+
+/// Ends what earlier sessions have left whose owner was killed.
+fn sweep(cgroups: Option<&Cgroups>) {
+    if let Some(Err(error)) = cgroups.map(Cgroups::sweep) {
+        warn(&chain(&error));
+    }
 }
 
 /// For a toolbox. The node's own tools start three times as fast without, and whoever runs them here

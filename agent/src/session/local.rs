@@ -69,12 +69,14 @@ pub struct Manner {
     pub total: Option<Span>,
 }
 
-/// Carries out `plan` and stays until nothing of it is left.
+/// Carries out `plan` and stays until nothing of it is left. What this process has to do besides is done
+/// `meanwhile`, once the helper is on its way.
 pub fn run(
     ready: Ready,
     target: &Target,
     plan: &Plan,
     manner: Manner,
+    meanwhile: impl FnOnce(),
 ) -> Result<Outcome, StartError> {
     let Manner { stdin, total } = manner;
     let streams = |source| StartError::Streams { source };
@@ -91,6 +93,7 @@ pub fn run(
     let Prepared { waiting, rest } = ready.0;
     let session = waiting.begin(target, plan, &stdio).map_err(StartError::from);
     drop(stdio); // now the session's alone: its output ends with it
+    meanwhile();
     let ended = session.and_then(|session| {
         let patience = Patience::new(total, Instant::now());
         Watch { session, target, plan, signals, rest: &rest, patience }.until_end(relay)

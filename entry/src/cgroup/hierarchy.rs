@@ -103,7 +103,7 @@ impl Cgroups {
         resources: Option<Resources>,
     ) -> Result<Self, CgroupError> {
         let owner = Owner::current().ok_or(CgroupError::NotMounted)?;
-        let offers: Vec<_> = places.iter().map(|place| (place, offered(place))).collect();
+        let offers: Vec<_> = places.iter().map(|place| (place, offered(place, places))).collect();
         let mut used = Vec::new();
         let mut leaf = None;
         for (place, controls) in choose(&offers, resources.is_some())? {
@@ -148,7 +148,8 @@ impl Cgroups {
         for (version, sessions) in &self.everywhere {
             for path in subdirectories(sessions) {
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                if Owner::of_name(&name).is_some_and(|owner| !owner.is_alive()) {
+                let lives = |owner: Owner| owner == self.owner || owner.is_alive();
+                if Owner::of_name(&name).is_some_and(|owner| !lives(owner)) {
                     let session = left.entry(name).or_insert_with(|| SessionCgroup::new(None));
                     session.adopt(Group { version: *version, controls: Vec::new(), path });
                 }
@@ -188,12 +189,15 @@ impl Hierarchy {
     }
 }
 
-fn offered(place: &Place) -> Vec<Control> {
+fn offered(place: &Place, places: &[Place]) -> Vec<Control> {
     let all = [Control::Memory, Control::Pids, Control::Cpu, Control::Devices, Control::Kill];
-    let listed = |control: &Control| place.controllers.iter().any(|name| name == control.as_str());
+    let has = |place: &Place, control: Control| {
+        place.controllers.iter().any(|name| name == control.as_str())
+    };
     match place.version {
-        Version::V1 => all.into_iter().filter(listed).collect(),
-        Version::V2 => v2::offered(place),
+        Version::V1 => all.into_iter().filter(|control| has(place, *control)).collect(),
+        // To find out what the kernel takes costs more than a group, and the list of version 1 goes before.
+        Version::V2 => v2::offered(place, !places.iter().any(|one| has(one, Control::Devices))),
     }
 }
 
@@ -256,7 +260,8 @@ mod tests {
     fn a_hybrid_node_limits_by_version_1_and_kills_by_version_2() {
         let places = ["memory", "pids", "cpu", "devices", "freezer"].map(v1);
         let unified = unified();
-        let mut offers: Vec<_> = places.iter().map(|place| (place, offered(place))).collect();
+        let mut offers: Vec<_> =
+            places.iter().map(|place| (place, offered(place, &places))).collect();
         offers.push((&unified, vec![Control::Devices, Control::Kill]));
         let chosen = choose(&offers, true).expect("enough");
         let names: Vec<_> = chosen
@@ -289,10 +294,10 @@ mod tests {
     #[test]
     fn what_cannot_be_limited_is_named() {
         let (memory, pids) = (v1("memory"), v1("pids"));
-        let mut offers = vec![(&memory, offered(&memory))];
+        let mut offers = vec![(&memory, offered(&memory, &[]))];
         let error = choose(&offers, true).expect_err("no pids");
         assert_eq!(error.to_string(), "no writable control group here can limit pids");
-        offers.push((&pids, offered(&pids)));
+        offers.push((&pids, offered(&pids, &[])));
         let error = choose(&offers, true).expect_err("no devices");
         assert_eq!(error.to_string(), "no writable control group here can limit devices");
         assert!(choose(&offers, false).expect("nothing to limit").is_empty());

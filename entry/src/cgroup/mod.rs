@@ -16,7 +16,8 @@ mod v1;
 mod v2;
 mod writable;
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::PathBuf;
 
 pub(crate) use devices::device_filter;
@@ -59,7 +60,12 @@ pub enum CgroupError {
 
 /// Reads all of a control file.
 fn read(file: PathBuf) -> Result<String, CgroupError> {
-    std::fs::read_to_string(&file).map_err(|source| CgroupError::Read { file, source })
+    /// Bytes that nearly all of them fit in: the kernel does not say how long they are.
+    const USUAL: usize = 4 << 10;
+    let mut text = String::with_capacity(USUAL);
+    let read = File::open(&file).and_then(|mut open| open.read_to_string(&mut text));
+    read.map_err(|source| CgroupError::Read { file, source })?;
+    Ok(text)
 }
 
 /// The number after `name` in a control file of lines `NAME NUMBER`.

@@ -29,13 +29,13 @@ pub(super) struct Base {
     pub(super) leaf: Option<PathBuf>,
 }
 
-/// What groups below the one of `place` could be limited in.
-pub(super) fn offered(place: &Place) -> Vec<Control> {
+/// What groups below the one of `place` could be limited in; in devices only where that is `wanted`.
+pub(super) fn offered(place: &Place, wanted: bool) -> Vec<Control> {
     let has = read(place.directory.join("cgroup.controllers")).unwrap_or_default();
     let resources = [Control::Memory, Control::Pids, Control::Cpu];
     let listed = |control: &Control| has.split_whitespace().any(|name| name == control.as_str());
     // No controller: a program, that not every kernel takes, and not from everybody.
-    let devices = device_filter().is_ok().then_some(Control::Devices);
+    let devices = (wanted && device_filter().is_ok()).then_some(Control::Devices);
     resources.into_iter().filter(listed).chain(devices).chain([Control::Kill]).collect()
 }
 
