@@ -6,6 +6,7 @@
 
 mod access;
 mod agents;
+mod ahead;
 mod api;
 mod audit;
 pub mod certificates;

@@ -28,6 +28,7 @@ use tracing::{debug, info, warn};
 use wire::limits;
 
 use crate::agents::Reception;
+use crate::ahead::Ahead;
 use crate::api::{self, Sessions};
 use crate::certificates::Shown;
 use crate::chain::chain;
@@ -59,6 +60,12 @@ const MOST_CONNECTIONS: usize = 4096;
 
 /// Pause after `accept` failed, mostly for want of descriptors: those come back as sessions end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Bytes that TLS takes at once: all that is relayed at once, whose end would else be a record and a system
+/// call of its own.
+const SEND_BUFFER: usize = 2 * limits::FRAME;
+
+type Encrypted = TlsStream<Ahead<TcpStream>>;
 
 /// What both ports have.
 #[derive(Clone, Debug)]
@@ -142,7 +149,7 @@ impl Ports {
         &self,
         stream: TcpStream,
         clients: Arc<dyn ClientCertVerifier>,
-    ) -> Option<TlsStream<TcpStream>> {
+    ) -> Option<Encrypted> {
         let done = match config(self.shown.clone(), clients) {
             Ok(config) => handshake(TlsAcceptor::from(Arc::new(config)), stream).await,
             Err(error) => Err(io::Error::other(error)),
@@ -204,7 +211,7 @@ fn config(
     Ok(config)
 }
 
-async fn handshake(acceptor: TlsAcceptor, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+async fn handshake(acceptor: TlsAcceptor, stream: TcpStream) -> io::Result<Encrypted> {
     /// A peer that is gone without a word is noticed within a minute.
     const QUIET: Duration = Duration::from_secs(30);
     const BETWEEN: Duration = Duration::from_secs(10);
@@ -212,15 +219,16 @@ async fn handshake(acceptor: TlsAcceptor, stream: TcpStream) -> io::Result<TlsSt
     SockRef::from(&stream).set_tcp_keepalive(&probing)?;
     // Keystrokes must not wait for each other's acknowledgement.
     stream.set_nodelay(true)?;
-    match tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await {
-        Ok(done) => done,
-        Err(_) => Err(io::ErrorKind::TimedOut.into()),
-    }
+    let accepting = acceptor.accept(Ahead::of(stream));
+    let accepted = tokio::time::timeout(HANDSHAKE_LIMIT, accepting).await;
+    let mut stream = accepted.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    stream.get_mut().1.set_buffer_limit(Some(SEND_BUFFER));
+    Ok(stream)
 }
 
 /// Serves one connection until it ends, is upgraded, or `until`.
 async fn serve<S>(
-    stream: TlsStream<TcpStream>,
+    stream: Encrypted,
     service: S,
     head_limit: Duration,
     until: impl Future<Output = ()>,

@@ -1,6 +1,7 @@
 //! Bytes between a client and an agent, both ways, as they come: no frame is read here.
 //!
-//! One buffer a direction and nothing queued, so that whoever does not read makes the other wait.
+//! One buffer a direction and nothing queued, so that whoever does not read makes the other wait. TLS hands
+//! out a record at a time; they are gathered, for each write is a system call of its own.
 
 use std::io;
 use std::pin::Pin;
@@ -56,7 +57,7 @@ where
 
 async fn relay_lingering<C, A>(
     client: C,
-    mut agent: A,
+    agent: A,
     meter: Meter,
     linger: Duration,
 ) -> io::Result<()>
@@ -64,7 +65,8 @@ where
     C: AsyncRead + AsyncWrite + Unpin,
     A: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut client = Metered { inner: client, meter: meter.clone() };
+    let mut client = Metered { inner: Gathered::of(client), meter: meter.clone() };
+    let mut agent = Gathered::of(agent);
     let one_has_ended = async {
         meter.0.ended.notified().await;
         tokio::time::sleep(linger).await;
@@ -74,6 +76,67 @@ where
             copied.map(drop)
         }
         () = one_has_ended => Ok(()),
+    }
+}
+
+/// An end of which all is read that is there, as far as there is room.
+struct Gathered<S> {
+    inner: S,
+    /// What came after something that was read: for the next time.
+    failure: Option<io::Error>,
+}
+
+impl<S> Gathered<S> {
+    fn of(inner: S) -> Self {
+        Self { inner, failure: None }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Gathered<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Some(failure) = self.failure.take() {
+            return Poll::Ready(Err(failure));
+        }
+        let before = buffer.filled().len();
+        loop {
+            let gathered = buffer.filled().len();
+            let polled = Pin::new(&mut self.inner).poll_read(context, buffer);
+            let has_read =
+                matches!(polled, Poll::Ready(Ok(()))) && buffer.filled().len() > gathered;
+            if has_read && buffer.remaining() > 0 {
+                continue;
+            }
+            if gathered == before {
+                return polled;
+            }
+            // An end is there again for the next read.
+            if let Poll::Ready(Err(failure)) = polled {
+                self.failure = Some(failure);
+            }
+            return Poll::Ready(Ok(()));
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
     }
 }
 
@@ -145,6 +208,36 @@ mod tests {
         assert_eq!((&read[..], &rest[..]), (&b"hello"[..], &b"bye"[..]));
         relaying.await.expect("no panic").expect("an orderly end");
         assert_eq!(meter.read(), Moved { from_client: 5, to_client: 3 });
+    }
+
+    #[tokio::test]
+    async fn all_that_is_there_is_read_at_once_and_its_end_is_not_lost() {
+        // Chained, each of them is a read of its own, as a record is.
+        let mut records = Gathered::of((&b"one"[..]).chain(&b"two"[..]).chain(&b"three"[..]));
+        let mut read = [0; 8];
+        assert_eq!(records.read(&mut read).await.expect("records"), 8);
+        assert_eq!(&read, b"onetwoth");
+        assert_eq!(records.read(&mut read).await.expect("the rest"), 3);
+        assert_eq!(records.read(&mut read).await.expect("the end"), 0);
+    }
+
+    #[tokio::test]
+    async fn a_failure_comes_after_what_was_read_before_it() {
+        struct Reset;
+        impl AsyncRead for Reset {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                _: &mut Context<'_>,
+                _: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+            }
+        }
+        let mut broken = Gathered::of((&b"some"[..]).chain(Reset));
+        let mut read = [0; 8];
+        assert_eq!(broken.read(&mut read).await.expect("some"), 4);
+        let error = broken.read(&mut read).await.expect_err("a failure");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     }
 
     #[tokio::test]

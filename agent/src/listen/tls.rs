@@ -15,7 +15,7 @@ use tokio_rustls::server::TlsStream;
 use tracing::{info, warn};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{ACCEPT_PAUSE, MOST_CONNECTIONS, Peer, Serving};
+use super::{ACCEPT_PAUSE, MOST_CONNECTIONS, Peer, SEND_BUFFER, Serving};
 use crate::metrics::Turned;
 
 /// From the accepted connection to the end of the handshake.
@@ -92,10 +92,10 @@ impl TlsListener {
 async fn handshake(acceptor: TlsAcceptor, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
     // Keystrokes must not wait for each other's acknowledgement.
     stream.set_nodelay(true)?;
-    match tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await {
-        Ok(done) => done,
-        Err(_) => Err(io::ErrorKind::TimedOut.into()),
-    }
+    let accepted = tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await;
+    let mut stream = accepted.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    stream.get_mut().1.set_buffer_limit(Some(SEND_BUFFER));
+    Ok(stream)
 }
 
 /// The common name of the verified client certificate; only for logs, so `-` where there is none.

@@ -4,6 +4,7 @@
 //! twice and no redirect is followed: what the first answer says is what the person gets.
 
 mod address;
+pub(crate) mod ahead;
 pub(crate) mod tls;
 #[cfg(unix)]
 mod unix;

@@ -12,6 +12,7 @@ use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::ahead::Ahead;
 use super::{Credentials, Transport};
 
 #[derive(Debug, thiserror::Error)]
@@ -142,7 +143,7 @@ impl Client {
     pub(super) async fn connect(self, tcp: TcpStream) -> Result<Transport, TlsError> {
         // A key press must not wait for the acknowledgement of the one before.
         tcp.set_nodelay(true).map_err(TlsError::Handshake)?;
-        let stream = self.connector.connect(self.name, tcp).await.map_err(|error| {
+        let stream = self.connector.connect(self.name, Ahead::of(tcp)).await.map_err(|error| {
             match library_error(&error) {
                 Some(library) => TlsError::from_library(library.clone()),
                 None => TlsError::Handshake(error),

@@ -10,12 +10,13 @@ use hyper::Uri;
 use hyper::rt::{Read, Write};
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
 use hyper_util::client::legacy::connect::{Connection, HttpConnector};
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use kube::client::{Body, Client, ClientBuilder, ConfigExt};
 use kube::{Config, Error as KubeError};
 use tower::{BoxError, Service, ServiceBuilder};
 
 use super::REACH;
+use crate::connect::ahead::Ahead;
 
 /// A client that connects when it first sends something.
 pub(super) fn of(config: &Config) -> Result<Client, KubeError> {
@@ -55,6 +56,8 @@ where
     H::Future: Send + 'static,
     H::Error: Error + Send + Sync + 'static,
 {
+    let ahead = |stream: H::Response| TokioIo::new(Ahead::of(TokioIo::new(stream)));
+    let connector = ServiceBuilder::new().map_response(ahead).service(connector);
     let connector = config.rustls_https_connector_with_connector(connector)?;
     let http = hyper_util::client::legacy::Builder::new(TokioExecutor::new());
     let service = ServiceBuilder::new()
