@@ -10,8 +10,8 @@ use agent::listen::{CertificateFiles, Certificates, Serving, TlsListener, UnixLi
 use agent::metrics::Metrics;
 use agent::runtime::Containerd;
 use agent::server::{Agent, router};
-use agent::shutdown::{Control, shutdown};
 use agent::slots::Slots;
+use daemon::shutdown::{Control, shutdown};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
 };

@@ -1,20 +1,16 @@
 //! The command line: what can be asked, and how failures are said, once.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use daemon::logging::{self, LogArgs};
+use daemon::{OWN_FAILURE, USAGE, failed};
 use tokio::runtime;
+use tracing::Level;
 
 use crate::config::{Config, ServeArgs};
-use crate::logging::{self, LogArgs};
 use crate::serve::Gateway;
-
-/// The gateway's own failure.
-const OWN_FAILURE: u8 = 125;
-/// A command line that asks for what cannot be.
-const USAGE: u8 = 2;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -22,9 +18,13 @@ Exit codes:
   125  it could not start
   2    wrong usage";
 
+const LOG_LEVEL: &str =
+    "What to log: a level, or levels by module such as `warn,gateway=debug` [default: info]";
+
 /// Serves nsdebug.dev/v1alpha1 behind kube-apiserver
 #[derive(Debug, Parser)]
 #[command(name = "nsdebug-gateway", version, after_help = EXIT_CODES)]
+#[command(mut_arg("log_level", |flag| flag.help(LOG_LEVEL)))]
 pub struct Cli {
     #[command(flatten)]
     logging: LogArgs,
@@ -43,13 +43,10 @@ enum Command {
 #[must_use]
 pub fn run(cli: Cli) -> ExitCode {
     let Cli { logging, command: Command::Serve(args) } = cli;
-    logging::start(logging);
+    logging::start(logging, Level::INFO);
     let config = match Config::try_from(*args) {
         Ok(config) => config,
-        Err(error) => {
-            complain(&error);
-            return ExitCode::from(USAGE);
-        }
+        Err(error) => return failed(&error, USAGE),
     };
     // All threads there are: bytes of many sessions are decrypted and encrypted here.
     let served = runtime::Builder::new_multi_thread()
@@ -59,17 +56,8 @@ pub fn run(cli: Cli) -> ExitCode {
         .and_then(|runtime| runtime.block_on(async { Gateway::start(config).await?.run().await }));
     match served {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(error.as_ref());
-            ExitCode::from(OWN_FAILURE)
-        }
+        Err(error) => failed(error.as_ref(), OWN_FAILURE),
     }
-}
-
-/// Says on stderr why nothing more happens.
-fn complain(error: &dyn std::error::Error) {
-    // Nothing to do where stderr is closed: the exit code says it too.
-    let _ = writeln!(io::stderr(), "error: {}", crate::chain(error));
 }
 
 #[cfg(test)]

@@ -5,11 +5,11 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use daemon::shutdown::Shutdown;
 
 use crate::certificates::Shown;
 use crate::identity::Trust;
 use crate::metrics::Metrics;
-use crate::shutdown::Shutdown;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 

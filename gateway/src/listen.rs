@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, Response};
+use daemon::chain;
+use daemon::shutdown::Shutdown;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -31,10 +33,8 @@ use crate::agents::Reception;
 use crate::ahead::Ahead;
 use crate::api::{self, Sessions};
 use crate::certificates::Shown;
-use crate::chain::chain;
 use crate::identity::Trust;
 use crate::metrics::{Metrics, Turned};
-use crate::shutdown::Shutdown;
 
 /// Header fields of one request: kube-apiserver's, with every group of the user.
 const FIELDS: usize = 64 << 10;

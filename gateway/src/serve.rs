@@ -1,16 +1,16 @@
 //! The gateway as a whole, from its ports to its last session.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use daemon::Signals;
+use daemon::shutdown::{Control, Shutdown, shutdown};
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use rustls::crypto::ring;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -26,7 +26,6 @@ use crate::kubernetes::Kubernetes;
 use crate::listen::Ports;
 use crate::metrics::Metrics;
 use crate::quotas::Quotas;
-use crate::shutdown::{Control, Shutdown, shutdown};
 
 /// What sessions get, once told to end, to be written down.
 const END_LIMIT: Duration = Duration::from_secs(5);
@@ -241,26 +240,4 @@ async fn client(config: &Config) -> anyhow::Result<Client> {
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
-}
-
-/// What an operator or a supervisor stops a daemon with.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn install() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "TERM",
-            _ = self.interrupt.recv() => "INT",
-        }
-    }
 }

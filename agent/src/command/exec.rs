@@ -9,14 +9,13 @@ use std::str::FromStr;
 
 use clap::ArgGroup;
 use clap::builder::BoolishValueParser;
+use daemon::{chain, failed};
 use entry::{
     Cgroups, Exit, HelperImage, ImageError, Kinds, Layout, Limits, Plan, Profile, Request, RunAs,
     Target, Tool,
 };
 use wire::{BadName, ContainerPrefix, Label, ObjectName};
 
-use super::complain;
-use crate::chain::chain;
 use crate::config::{CONTAINERD_SOCKET, TOOLBOX, Tools};
 use crate::limits::{LimitArgs, NoCgroups, SessionLimits};
 use crate::runtime::{ContainerRuntime, Containerd, Located, Query};
@@ -155,12 +154,12 @@ pub fn run(args: ExecArgs) -> ExitCode {
     match enter(args) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            complain(&error);
+            let code = failed(&error, error.exit_code());
             if let Some(hint) = error.hint() {
                 // Nothing to do where stderr is closed.
                 let _ = writeln!(io::stderr(), "hint: {hint}");
             }
-            ExitCode::from(error.exit_code())
+            code
         }
     }
 }

@@ -6,20 +6,13 @@ pub mod exec;
 pub mod serve;
 pub mod sessions;
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use daemon::logging::{self, LogArgs};
 use tracing::Level;
-use tracing_subscriber::filter::Targets;
 
 use crate::config::ServeArgs;
-use crate::logging::{self, LogArgs};
-
-/// nsdebug's own failure, as distinct from any of the tool's.
-pub const OWN_FAILURE: u8 = 125;
-/// A command line that asks for what cannot be.
-pub const USAGE: u8 = 2;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -31,9 +24,13 @@ Exit codes:
   2      wrong usage
   1      of `check`: a session could not work here";
 
+const LOG_LEVEL: &str = "What to log: a level, or levels by module such as `warn,agent=debug` \
+                         [default: info for `serve`, else warn]";
+
 /// Runs tools that a container does not have, inside its Linux namespaces
 #[derive(Debug, Parser)]
 #[command(name = "nsdebug-agent", version, after_help = EXIT_CODES)]
+#[command(mut_arg("log_level", |flag| flag.help(LOG_LEVEL)))]
 pub struct Cli {
     #[command(flatten)]
     logging: LogArgs,
@@ -71,7 +68,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Level::WARN
         }
     };
-    logging::start(logging, Targets::new().with_default(level));
+    logging::start(logging, level);
     match command {
         Command::Exec(args) => exec::run(*args),
         Command::Serve(args) => serve::run(*args),
@@ -79,12 +76,6 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Sessions(args) => sessions::list(&args),
         Command::Kill(args) => sessions::kill(&args),
     }
-}
-
-/// Says on stderr why nothing more happens.
-pub(crate) fn complain(error: &dyn std::error::Error) {
-    // Nothing to do where stderr is closed: the exit code says it too.
-    let _ = writeln!(io::stderr(), "error: {}", crate::chain(error));
 }
 
 #[cfg(test)]

@@ -1,20 +1,18 @@
 //! `serve`: the daemon, from its sockets to its last session.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use daemon::shutdown::shutdown;
+use daemon::{OWN_FAILURE, Signals, USAGE, chain, failed};
 use entry::{Cgroups, HelperImage, Layout};
 use tokio::runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use super::{OWN_FAILURE, USAGE, complain};
-use crate::chain::chain;
 use crate::config::{CareConfig, Config, ServeArgs, TlsConfig};
 use crate::limits::SessionLimits;
 use crate::listen::{Certificates, RELOAD_EVERY, Serving, TlsListener, UnixListener};
@@ -25,7 +23,6 @@ use crate::server::{Agent, router, sessions};
 use crate::session::Launcher;
 use crate::session::audit::Audit;
 use crate::session::registry::Registry;
-use crate::shutdown::shutdown;
 use crate::slots::Slots;
 
 /// What sessions get, once told to end, to kill what they started and say why.
@@ -35,10 +32,7 @@ const END_LIMIT: Duration = Duration::from_secs(5);
 pub fn run(args: ServeArgs) -> ExitCode {
     let config = match Config::try_from(args) {
         Ok(config) => config,
-        Err(error) => {
-            complain(&error);
-            return ExitCode::from(USAGE);
-        }
+        Err(error) => return failed(&error, USAGE),
     };
     // One thread: sessions are tools, which have processes of their own.
     let served = runtime::Builder::new_current_thread()
@@ -48,10 +42,7 @@ pub fn run(args: ServeArgs) -> ExitCode {
         .and_then(|runtime| runtime.block_on(serve(config)));
     match served {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(error.as_ref());
-            ExitCode::from(OWN_FAILURE)
-        }
+        Err(error) => failed(error.as_ref(), OWN_FAILURE),
     }
 }
 
@@ -164,27 +155,5 @@ async fn drain(slots: &Slots, grace: Duration, signals: &mut Signals) {
         () = slots.all_free() => {}
         () = tokio::time::sleep(grace) => info!(sessions = slots.taken(), "grace is over"),
         signal = signals.next() => info!(signal, sessions = slots.taken(), "asked again"),
-    }
-}
-
-/// What an operator or a supervisor stops a daemon with.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn install() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "TERM",
-            _ = self.interrupt.recv() => "INT",
-        }
     }
 }

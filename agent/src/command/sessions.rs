@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
+use daemon::{OWN_FAILURE, failed};
 use hyper::{Method, StatusCode};
 use wire::SessionInfo;
 
-use super::ask::{AskError, ask};
-use super::{OWN_FAILURE, complain};
+use super::ask::ask;
 use crate::config::{BadAddress, ListenAddress};
 
 /// Which agent.
@@ -85,7 +85,7 @@ pub fn list(args: &SessionsArgs) -> ExitCode {
             let _ = io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
-        Err(error) => failed(&error),
+        Err(error) => failed(&error, OWN_FAILURE),
     }
 }
 
@@ -98,13 +98,8 @@ pub fn kill(args: &KillArgs) -> ExitCode {
             let _ = writeln!(io::stdout(), "session {} {how}", session.id);
             ExitCode::SUCCESS
         }
-        Err(error) => failed(&error),
+        Err(error) => failed(&error, OWN_FAILURE),
     }
-}
-
-fn failed(error: &AskError) -> ExitCode {
-    complain(error);
-    ExitCode::from(OWN_FAILURE)
 }
 
 fn json(sessions: &[SessionInfo]) -> String {

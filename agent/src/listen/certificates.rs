@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::shutdown::Shutdown;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -18,8 +19,6 @@ use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientV
 use rustls::{RootCertStore, ServerConfig};
 use tokio::sync::watch;
 use tracing::{error, info};
-
-use crate::shutdown::Shutdown;
 
 /// How soon a renewed certificate is noticed; Kubernetes itself takes up to a minute to project it.
 pub const RELOAD_EVERY: Duration = Duration::from_secs(30);
@@ -116,7 +115,7 @@ impl Certificates {
                 info!(chain = %self.files.chain.display(), "certificates reloaded");
             }
             Err(problem) => {
-                error!(error = %crate::chain(&problem), "new certificates ignored, the old ones stay");
+                error!(error = %daemon::chain(&problem), "new certificates ignored, the old ones stay");
             }
         }
     }
@@ -215,7 +214,7 @@ mod tests {
         let refusal = |spoil: fn(&CertificateFiles)| {
             let (_directory, files) = files();
             spoil(&files);
-            crate::chain(&Certificates::load(files).expect_err("a spoilt file"))
+            daemon::chain(&Certificates::load(files).expect_err("a spoilt file"))
         };
         let missing = refusal(|f| fs::remove_file(&f.key).expect("a removal"));
         assert!(missing.starts_with("cannot read ") && missing.contains("tls.key"), "{missing}");

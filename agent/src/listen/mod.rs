@@ -19,6 +19,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
+use daemon::shutdown::Shutdown;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -34,7 +35,6 @@ pub use tls::TlsListener;
 pub use unix::{UnixError, UnixListener};
 
 use crate::metrics::Metrics;
-use crate::shutdown::Shutdown;
 
 /// Header fields of one request; ours have about 400 bytes.
 const FIELDS: usize = 16 << 10;
@@ -146,7 +146,7 @@ impl Serving {
         };
         if let Err(error) = ended {
             // The client's doing in almost every case, so it is not worth an operator's eye.
-            debug!(error = %crate::chain(&error), "connection failed");
+            debug!(error = %daemon::chain(&error), "connection failed");
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use daemon::chain;
 use wire::{BadRequest, Status};
 
-use crate::chain::chain;
 use crate::runtime::{LocateError, Unreachable};
 use crate::slots::Full;
 

@@ -18,7 +18,7 @@ pub(super) fn bounded(policy: &Policy, peer: &Peer) -> Result<Policy, Refusal> {
     let reviewed = forwarded.max_profile.parse();
     let reviewed = reviewed.map_err(|error| {
         let error: &dyn std::error::Error = &error;
-        Refusal::new(Reason::BadRequest, crate::chain(error))
+        Refusal::new(Reason::BadRequest, daemon::chain(error))
     })?;
     Ok(Policy::Toolbox {
         tree: tree.clone(),

@@ -19,13 +19,13 @@ use axum::http::{Method, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
+use daemon::shutdown::Shutdown;
 
 pub use error::{Reason, Refusal};
 
 use crate::listen::Peer;
 use crate::metrics::Metrics;
 use crate::runtime::ContainerRuntime;
-use crate::shutdown::Shutdown;
 use crate::slots::{Slot, Slots};
 
 /// What requests share.

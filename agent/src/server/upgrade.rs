@@ -55,7 +55,7 @@ impl Upgrade {
         let run = async move {
             match switched.await {
                 Ok(upgraded) => session(Socket::new(upgraded).await).await,
-                Err(error) => debug!(error = crate::chain(&error), "not upgraded"),
+                Err(error) => debug!(error = daemon::chain(&error), "not upgraded"),
             }
         };
         tokio::spawn(run.instrument(Span::current()));

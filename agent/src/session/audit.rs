@@ -315,7 +315,7 @@ impl Record {
     /// A line after which there is nobody left to refuse.
     fn last(&self, event: Event, refused: Option<Refused<'_>>, end: Option<End<'_>>) {
         if let Err(error) = self.write(event, refused, end) {
-            tracing::error!(error = crate::chain(&error), "audit failed");
+            tracing::error!(error = daemon::chain(&error), "audit failed");
         }
     }
 

@@ -4,13 +4,13 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use daemon::shutdown::Shutdown;
 use entry::Profile;
 use tokio::time::sleep_until;
 
 use super::ending::Why;
 use super::registry::Registered;
 use super::traffic::Traffic;
-use crate::shutdown::Shutdown;
 
 /// How long a session may go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use daemon::chain;
 use entry::{Cgroups, HelperImage, Plan, Session, SpawnError, Stdio, Target};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -18,7 +19,6 @@ use tracing::warn;
 use super::StartError;
 use super::prepared::Prepared;
 use super::remains::Remains;
-use crate::chain::chain;
 
 /// See the module.
 #[derive(Debug)]

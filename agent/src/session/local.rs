@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
+use daemon::chain;
 use entry::pty::Pty;
 use entry::{
     CgroupError, Cgroups, Closed, Event, Exit, HelperImage, Plan, Session, SessionCgroup, Stdio,
@@ -24,7 +25,6 @@ use super::ending::out_of_memory;
 use super::patience::{Cut, Due, Patience};
 use super::prepared::{Prepared, Rest};
 use super::relay::Relay;
-use crate::chain::chain;
 
 /// What this process is told and passes on: the tool has a session and process group of its own.
 const PASSED_ON: [Signal; 6] = [

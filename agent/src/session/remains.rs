@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::chain;
 use entry::{Closed, Helper, SessionCgroup};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -13,7 +14,6 @@ use tracing::warn;
 
 use super::prepared::Rest;
 use super::watched::watched;
-use crate::chain::chain;
 
 /// Between a supervisor's last word and its helper's exit lies only the end of both processes.
 const GONE: Duration = Duration::from_secs(5);

@@ -4,6 +4,8 @@
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use daemon::chain;
+use daemon::shutdown::Shutdown;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::upgrade::{self, OnUpgrade};
@@ -13,9 +15,7 @@ use wire::forward::{CONNECT_PATH, CONNECT_PROTOCOL, NODE};
 use super::registry::{Agents, Crowded};
 use super::token::{Agent, TokenError, Tokens};
 use crate::api::{Reason, Refusal, asks_to_upgrade, only};
-use crate::chain::chain;
 use crate::metrics::{Called, Metrics};
-use crate::shutdown::Shutdown;
 
 /// Where agents are received.
 #[derive(Clone, Debug)]

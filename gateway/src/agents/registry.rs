@@ -11,6 +11,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
 use bytes::Bytes;
+use daemon::shutdown::Shutdown;
 use futures_util::StreamExt;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
@@ -20,8 +21,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 use wire::{Status, limits};
-
-use crate::shutdown::Shutdown;
 
 /// What agents offer is 2; a stranger with an agent's token must not fill the gateway.
 const MOST_PER_NODE: usize = 16;

@@ -1,12 +1,12 @@
 //! A session's request, judged by itself: nobody is asked anything for one that makes no sense.
 
 use axum::http::{HeaderMap, Method, Request, Version};
+use daemon::chain;
 use wire::{ApiTarget, ExecRequest};
 
 use super::error::{Reason, Refusal};
 use super::websocket::Handshake;
 use crate::access::DEFAULT_PROFILE;
-use crate::chain::chain;
 
 /// A request that is in order, apart from who makes it and what it is about.
 #[derive(Debug)]

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use daemon::chain;
+use daemon::shutdown::Shutdown;
 use futures_util::future::try_join;
 use hyper::body::Incoming;
 use hyper::upgrade;
@@ -22,12 +24,10 @@ use super::session::{Session, Terms};
 use crate::access::{Policy, Reviewer, Right, for_host_target, for_session};
 use crate::agents::{Agents, Answer};
 use crate::audit::{Audit, Record};
-use crate::chain::chain;
 use crate::identity::{Caller, Verified};
 use crate::kubernetes::Kubernetes;
 use crate::metrics::Metrics;
 use crate::quotas::{Place, Quotas};
-use crate::shutdown::Shutdown;
 use crate::target::Target;
 
 const DEFAULTED: HeaderName = HeaderName::from_static(wire::header::DEFAULTED_CONTAINER);

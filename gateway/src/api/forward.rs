@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 
 use axum::http::{HeaderMap, Request};
+use daemon::chain;
 use wire::{ApiTarget, Forwarded, SessionTarget, header};
 
 use super::asked::Asked;
 use super::error::{Reason, Refusal};
-use crate::chain::chain;
 use crate::identity::Caller;
 use crate::target::Target;
 

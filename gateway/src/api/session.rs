@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use daemon::chain;
+use daemon::shutdown::Shutdown;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tracing::{Instrument, Span, info, warn};
@@ -10,12 +12,10 @@ use super::error::Refusal;
 use crate::access::{AccessError, Reviewer, Right};
 use crate::agents::Answer;
 use crate::audit::Record;
-use crate::chain::chain;
 use crate::identity::Caller;
 use crate::metrics::{Metrics, Outcome};
 use crate::quotas::Place;
 use crate::relay::{Meter, relay};
-use crate::shutdown::Shutdown;
 
 /// How often in a row a repeated review may go without an answer.
 const MOST_UNKNOWN: u32 = 3;

@@ -8,11 +8,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use daemon::chain;
+use daemon::shutdown::Shutdown;
 use tracing::{error, info};
 
 use super::{PairError, Shown};
-use crate::chain::chain;
-use crate::shutdown::Shutdown;
 
 /// Two `stat` calls each time, and what is new is shown within seconds.
 const EVERY: Duration = Duration::from_secs(2);

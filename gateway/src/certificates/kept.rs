@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use daemon::chain;
+use daemon::shutdown::Shutdown;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -16,9 +18,7 @@ use wire::api::{GROUP, VERSION};
 
 use super::stored::{Data, Stored, Terms};
 use super::{PairError, Shown};
-use crate::chain::chain;
 use crate::kubernetes::{ApiError, Kubernetes};
-use crate::shutdown::Shutdown;
 
 /// Under this a changed Secret is noticed; of short-lived certificates, a fraction of their life.
 const EVERY: std::time::Duration = std::time::Duration::from_secs(15);

@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::shutdown::Shutdown;
 use k8s_openapi::api::core::v1::ConfigMap;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::front_proxy::{FrontProxy, FrontProxyError};
 use crate::kubernetes::{ApiError, Kubernetes};
-use crate::shutdown::Shutdown;
 
 const NAMESPACE: &str = "kube-system";
 const NAME: &str = "extension-apiserver-authentication";
@@ -71,7 +71,7 @@ async fn refresh(
             adopt(Err(TrustError::Missing), trust);
             *seen = None;
         }
-        Err(problem) => warn!(error = crate::chain(&problem), "front proxy unknown"),
+        Err(problem) => warn!(error = daemon::chain(&problem), "front proxy unknown"),
     }
 }
 
@@ -90,7 +90,7 @@ fn adopt(read: Result<FrontProxy, TrustError>, trust: &watch::Sender<Option<Arc<
             trust.send_replace(Some(Arc::new(front_proxy)));
         }
         Err(problem) => {
-            error!(error = crate::chain(&problem), "nobody is let in");
+            error!(error = daemon::chain(&problem), "nobody is let in");
             trust.send_replace(None);
         }
     }

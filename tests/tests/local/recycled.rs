@@ -141,7 +141,7 @@ fn a_container_that_dies_after_it_was_found_is_not_entered_by_its_number() {
     let refused = hold_after(&stage, container.id(), move |located| {
         *made.lock().expect("whole") = Some(Stranger::in_place_of(located.pid));
     });
-    let refused = agent::chain(&refused.expect_err("a stranger"));
+    let refused = daemon::chain(&refused.expect_err("a stranger"));
     let expected = format!("process {} is not in the container recycled-found", container.pid());
     assert!(refused.contains(&expected), "{refused}");
     let mut stranger = stranger.lock().expect("whole").take().expect("a stranger");
@@ -160,7 +160,7 @@ fn not_even_where_the_number_went_to_a_process_of_the_same_control_group() {
         *made.lock().expect("whole") = Some(disguised);
     });
     // Only containerd knows better, and it is asked again.
-    let refused = agent::chain(&refused.expect_err("a stranger"));
+    let refused = daemon::chain(&refused.expect_err("a stranger"));
     assert!(refused.contains("default/recycled-group is stopped with exit code 137"), "{refused}");
     assert!(stranger.lock().expect("whole").as_mut().expect("a stranger").is_alive());
 }

@@ -11,7 +11,7 @@ struct Room {
     refuses: &'static [&'static str],
 }
 
-const ROOMS: [Room; 6] = [
+const ROOMS: [Room; 7] = [
     Room {
         folder: "wire",
         knows: &[],
@@ -22,8 +22,30 @@ const ROOMS: [Room; 6] = [
         knows: &[],
         refuses: &["tokio", "kube", "containerd-client", "hyper", "tonic"],
     },
-    Room { folder: "agent", knows: &["nsdebug-wire", "nsdebug-entry"], refuses: &["kube"] },
-    Room { folder: "gateway", knows: &["nsdebug-wire"], refuses: &["containerd-client", "nix"] },
+    Room {
+        folder: "daemon",
+        knows: &[],
+        refuses: &[
+            "kube",
+            "k8s-openapi",
+            "containerd-client",
+            "axum",
+            "http",
+            "hyper",
+            "tonic",
+            "nix",
+        ],
+    },
+    Room {
+        folder: "agent",
+        knows: &["nsdebug-wire", "nsdebug-entry", "nsdebug-daemon"],
+        refuses: &["kube"],
+    },
+    Room {
+        folder: "gateway",
+        knows: &["nsdebug-wire", "nsdebug-daemon"],
+        refuses: &["containerd-client", "nix"],
+    },
     Room {
         folder: "kubectl-plugin",
         knows: &["nsdebug-wire"],
@@ -31,7 +53,13 @@ const ROOMS: [Room; 6] = [
     },
     Room {
         folder: "tests",
-        knows: &["nsdebug-wire", "nsdebug-entry", "nsdebug-agent", "nsdebug-gateway"],
+        knows: &[
+            "nsdebug-wire",
+            "nsdebug-entry",
+            "nsdebug-daemon",
+            "nsdebug-agent",
+            "nsdebug-gateway",
+        ],
         refuses: &[],
     },
 ];

@@ -218,7 +218,7 @@ fn ask(socket: &Path) -> Finding {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let answer = match runtime {
         Ok(runtime) => {
-            runtime.block_on(Containerd::new(socket).probe()).map_err(|error| crate::chain(&error))
+            runtime.block_on(Containerd::new(socket).probe()).map_err(|error| daemon::chain(&error))
         }
         Err(error) => Err(error.to_string()),
     };

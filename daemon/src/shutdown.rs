@@ -1,7 +1,7 @@
 //! The steps of stopping: say so, take no more work, end what still runs.
 //!
-//! One [`Control`] decides, any number of [`Shutdown`]s listen. Between the first two the gateway
-//! serves on, because Kubernetes takes a while to send nobody any more.
+//! One [`Control`] decides, any number of [`Shutdown`]s listen. Who is sent work by somebody that
+//! takes a while to hear of it serves on between the first two; others begin with the second.
 
 use tokio::sync::watch;
 
@@ -61,7 +61,12 @@ impl Control {
 impl Shutdown {
     #[must_use]
     pub fn is_leaving(&self) -> bool {
-        *self.phase.borrow() >= Phase::Leaving || self.phase.has_changed().is_err()
+        self.is_at(Phase::Leaving)
+    }
+
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.is_at(Phase::Draining)
     }
 
     /// Completes when no more work must be taken.
@@ -72,6 +77,10 @@ impl Shutdown {
     /// Completes when a session must end, whatever it is doing.
     pub async fn ended(&self) {
         self.reached(Phase::Ended).await;
+    }
+
+    fn is_at(&self, phase: Phase) -> bool {
+        *self.phase.borrow() >= phase || self.phase.has_changed().is_err()
     }
 
     async fn reached(&self, phase: Phase) {
@@ -91,9 +100,10 @@ mod tests {
         let (control, shutdown) = shutdown();
         assert!(!shutdown.is_leaving());
         control.leave();
-        assert!(shutdown.is_leaving() && shutdown.draining().now_or_never().is_none());
+        assert!(shutdown.is_leaving() && !shutdown.is_draining());
+        assert!(shutdown.draining().now_or_never().is_none());
         control.drain();
-        assert!(shutdown.draining().now_or_never().is_some());
+        assert!(shutdown.is_draining() && shutdown.draining().now_or_never().is_some());
         assert!(shutdown.ended().now_or_never().is_none());
         control.end();
         control.leave();
@@ -104,6 +114,14 @@ mod tests {
     fn a_control_that_is_gone_ends_everything() {
         let (control, shutdown) = shutdown();
         drop(control);
-        assert!(shutdown.is_leaving() && shutdown.ended().now_or_never().is_some());
+        assert!(shutdown.is_leaving() && shutdown.is_draining());
+        assert!(shutdown.ended().now_or_never().is_some());
+    }
+
+    #[test]
+    fn who_drains_at_once_has_left() {
+        let (control, shutdown) = shutdown();
+        control.drain();
+        assert!(shutdown.is_leaving() && shutdown.ended().now_or_never().is_none());
     }
 }

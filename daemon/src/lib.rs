@@ -1,0 +1,16 @@
+//! What the long-running programs of nsdebug do alike: log, hear signals, stop in steps, and say why
+//! they failed.
+//!
+//! Neither Kubernetes, containerd nor HTTP is known here, and no session: what is logged and stopped
+//! is each program's own. Nothing here logs, because people choose what to log by
+//! the crate that a line is of.
+
+mod chain;
+mod failure;
+pub mod logging;
+pub mod shutdown;
+mod signals;
+
+pub use chain::chain;
+pub use failure::{OWN_FAILURE, USAGE, failed};
+pub use signals::Signals;
