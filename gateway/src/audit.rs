@@ -3,87 +3,16 @@
 //! Who, what, where and how much; never bytes of a session, tokens or headers. The names are those of
 //! the agent's lines, and `audit_id` is what joins them with kube-apiserver's.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Instant;
 
+use daemon::audit::{AuditError, AuditLog, Event};
 use serde::Serialize;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use wire::{ApiTarget, ExecRequest};
 
 use crate::identity::Caller;
 use crate::metrics::Outcome;
 use crate::relay::Moved;
 use crate::target::Target;
-
-/// Where lines go; clones share it.
-#[derive(Clone, Debug)]
-pub(crate) struct Audit(Arc<Sink>);
-
-#[derive(Debug)]
-enum Sink {
-    Stdout,
-    /// A promise: a session that cannot be written down is not given.
-    File(File, PathBuf),
-}
-
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum AuditError {
-    #[error("cannot open the audit log {}", path.display())]
-    Open { path: PathBuf, source: io::Error },
-    #[error("cannot write to the audit log {}, and no session goes without", path.display())]
-    Write { path: PathBuf, source: io::Error },
-}
-
-impl Audit {
-    pub(crate) fn to_stdout() -> Self {
-        Self(Arc::new(Sink::Stdout))
-    }
-
-    /// To the end of a file that only its owner may read.
-    pub(crate) fn to_file(path: &Path) -> Result<Self, AuditError> {
-        let path = path.to_owned();
-        match OpenOptions::new().append(true).create(true).mode(0o600).open(&path) {
-            Ok(file) => Ok(Self(Arc::new(Sink::File(file, path)))),
-            Err(source) => Err(AuditError::Open { path, source }),
-        }
-    }
-
-    /// The record of a session that `caller` asks for.
-    pub(crate) fn open(&self, audit_id: String, caller: &Caller, client: Option<String>) -> Record {
-        let subject = Subject {
-            audit_id,
-            user: caller.name().to_owned(),
-            uid: caller.uid().map(str::to_owned),
-            groups: caller.groups().to_vec(),
-            client,
-            ..Subject::default()
-        };
-        Record { audit: self.clone(), subject, phase: Phase::Asked, since: Instant::now() }
-    }
-
-    fn write(&self, line: &Line<'_>) -> Result<(), AuditError> {
-        // Strings and numbers always serialise; JSON has an escape for every control character.
-        let mut text = serde_json::to_vec(line).unwrap_or_default();
-        text.push(b'\n');
-        match &*self.0 {
-            Sink::Stdout => {
-                // As reliable as the log: who wants a promise names a file.
-                let _ = io::stdout().lock().write_all(&text);
-                Ok(())
-            }
-            Sink::File(file, path) => {
-                let mut file = file;
-                let written = file.write_all(&text);
-                written.map_err(|source| AuditError::Write { path: path.clone(), source })
-            }
-        }
-    }
-}
 
 /// What is known of a session so far.
 #[derive(Debug, Default, Serialize)]
@@ -117,26 +46,6 @@ struct Container {
     id: Option<String>,
 }
 
-#[derive(Clone, Copy, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Event {
-    Start,
-    Refused,
-    End,
-}
-
-#[derive(Serialize)]
-struct Line<'a> {
-    time: String,
-    event: Event,
-    #[serde(flatten)]
-    subject: &'a Subject,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    refusal: Option<Refused<'a>>,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    end: Option<End>,
-}
-
 #[derive(Serialize)]
 struct Refused<'a> {
     code: u16,
@@ -162,13 +71,31 @@ enum Phase {
 #[derive(Debug)]
 #[must_use = "the session counts as over when this is dropped"]
 pub(crate) struct Record {
-    audit: Audit,
+    log: AuditLog,
     subject: Subject,
     phase: Phase,
     since: Instant,
 }
 
 impl Record {
+    /// Of a session that `caller` asks for.
+    pub(crate) fn open(
+        log: &AuditLog,
+        audit_id: String,
+        caller: &Caller,
+        client: Option<String>,
+    ) -> Self {
+        let subject = Subject {
+            audit_id,
+            user: caller.name().to_owned(),
+            uid: caller.uid().map(str::to_owned),
+            groups: caller.groups().to_vec(),
+            client,
+            ..Subject::default()
+        };
+        Self { log: log.clone(), subject, phase: Phase::Asked, since: Instant::now() }
+    }
+
     pub(crate) fn asked(&mut self, target: &ApiTarget, request: &ExecRequest, profile: &str) {
         let subject = &mut self.subject;
         match target {
@@ -204,7 +131,7 @@ impl Record {
     pub(crate) fn start(&mut self) -> Result<(), AuditError> {
         self.phase = Phase::Started;
         self.since = Instant::now();
-        let written = self.line(Event::Start, None, None);
+        let written = self.log.write(Event::Start, &self.subject, &());
         if written.is_err() {
             self.phase = Phase::Closed; // it never was a session
         }
@@ -213,7 +140,7 @@ impl Record {
 
     pub(crate) fn refused(mut self, code: u16, message: &str) -> Result<(), AuditError> {
         self.phase = Phase::Closed;
-        self.line(Event::Refused, Some(Refused { code, message }), None)
+        self.log.write(Event::Refused, &self.subject, &Refused { code, message })
     }
 
     pub(crate) fn end(mut self, outcome: Outcome, moved: Moved) -> Result<(), AuditError> {
@@ -229,18 +156,7 @@ impl Record {
             from_client_bytes: from_client,
             to_client_bytes: to_client,
         };
-        self.line(Event::End, None, Some(end))
-    }
-
-    fn line(
-        &self,
-        event: Event,
-        refusal: Option<Refused<'_>>,
-        end: Option<End>,
-    ) -> Result<(), AuditError> {
-        // The clock of a machine is after 1970 and before 9999, so it has this form.
-        let time = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
-        self.audit.write(&Line { time, event, subject: &self.subject, refusal, end })
+        self.log.write(Event::End, &self.subject, &end)
     }
 }
 
@@ -253,7 +169,7 @@ impl Drop for Record {
             Phase::Started => self.ended(Outcome::Failed, Moved::default()),
             Phase::Asked => {
                 let gave_up = Refused { code: 499, message: "the client gave up" };
-                self.line(Event::Refused, Some(gave_up), None)
+                self.log.write(Event::Refused, &self.subject, &gave_up)
             }
         };
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use daemon::Signals;
+use daemon::audit::AuditLog;
 use daemon::shutdown::{Control, Shutdown, shutdown};
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -17,7 +18,6 @@ use tracing::{info, warn};
 
 use crate::agents::{Agents, Reception, Tokens};
 use crate::api::Sessions;
-use crate::audit::Audit;
 use crate::certificates::{Keeper, Shown};
 use crate::config::{Certificates, Config};
 use crate::health::{self, Health};
@@ -107,7 +107,9 @@ impl Gateway {
             origins,
             review_every,
             longest,
-            audit: audit_log.as_deref().map_or_else(|| Ok(Audit::to_stdout()), Audit::to_file)?,
+            audit: audit_log
+                .as_deref()
+                .map_or_else(|| Ok(AuditLog::to_stdout()), AuditLog::to_file)?,
             metrics: metrics.clone(),
             shutdown: shutdown.clone(),
         });

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use daemon::audit::AuditLog;
 use daemon::shutdown::shutdown;
 use daemon::{OWN_FAILURE, Signals, USAGE, chain, failed};
 use entry::{Cgroups, HelperImage, Layout};
@@ -21,7 +22,6 @@ use crate::runtime::Containerd;
 use crate::server::exec::{self, Terms};
 use crate::server::{Agent, router, sessions};
 use crate::session::Launcher;
-use crate::session::audit::Audit;
 use crate::session::registry::Registry;
 use crate::slots::Slots;
 
@@ -60,7 +60,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         care,
     } = config;
     let CareConfig { max_sessions_per_caller, lifetime, audit_log } = care;
-    let audit = audit_log.map_or_else(|| Ok(Audit::to_stderr()), |path| Audit::to_file(&path))?;
+    let audit =
+        audit_log.as_deref().map_or_else(|| Ok(AuditLog::to_stderr()), AuditLog::to_file)?;
     let image = HelperImage::sealed_copy(Path::new("/proc/self/exe"))?;
     let mut signals = Signals::install().context("cannot listen for signals")?;
     let (control, shutdown) = shutdown();

@@ -8,6 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::HeaderValue;
 use axum::response::Response;
 use axum::routing::get;
+use daemon::audit::{AuditError, AuditLog};
 use daemon::chain;
 use entry::{PlanError, Profile, Request, TargetError};
 use tracing::{Instrument, info};
@@ -17,7 +18,7 @@ use super::asked::{Arrival, Asked, parsed};
 use super::upgrade::Upgrade;
 use super::{Agent, Reason, Refusal, forwarded};
 use crate::runtime::{ContainerRuntime, Query};
-use crate::session::audit::{Audit, AuditError, Record};
+use crate::session::audit::Record;
 use crate::session::place::{Aim, Place};
 use crate::session::registry::{About, Neighbour, Registered, Registry, SessionId};
 use crate::session::{
@@ -30,7 +31,7 @@ use crate::slots::Slot;
 pub struct Terms {
     pub policy: Policy,
     pub lifetime: Lifetime,
-    pub audit: Audit,
+    pub audit: AuditLog,
     pub registry: Registry,
 }
 
@@ -123,7 +124,7 @@ impl<R: ContainerRuntime> Sessions<R> {
         let id = SessionId::random().map_err(|error| {
             Refusal::new(Reason::InternalError, format!("no session can be named: {error}"))
         })?;
-        let mut record = self.terms.audit.open(id.clone(), &arrival.peer);
+        let mut record = Record::open(&self.terms.audit, id.clone(), &arrival.peer);
         let opened = match self.open(arrival, route, &id, &mut record).await {
             Ok(opened) => record.started().map(|()| opened).map_err(Refusal::from),
             refused => refused,

@@ -1,19 +1,12 @@
 //! The audit log: one JSON line when a session starts or is refused, one when it ends.
 //!
-//! Who, what, where and how much; never bytes of a session, tokens or environments. A line is
-//! written at once and whole, so that several writers and a rotated file do not mix.
+//! Who, what, where and how much; never bytes of a session, tokens or environments.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Instant;
 
+use daemon::audit::{AuditError, AuditLog, Event};
 use serde::{Serialize, Serializer};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use wire::ExecRequest;
 
 use super::Finished;
@@ -22,26 +15,6 @@ use super::registry::SessionId;
 use crate::listen::Peer;
 use crate::metrics::Outcome;
 use crate::runtime::Query;
-
-/// Where lines go; clones share it.
-#[derive(Clone, Debug)]
-pub struct Audit(Arc<Sink>);
-
-#[derive(Debug)]
-enum Sink {
-    /// With the log, and as reliable.
-    Stderr,
-    /// A promise: a session that cannot be written down is not given.
-    File(File, PathBuf),
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum AuditError {
-    #[error("cannot open the audit log {}", path.display())]
-    Open { path: PathBuf, source: io::Error },
-    #[error("cannot write to the audit log {}, and no session goes without", path.display())]
-    Write { path: PathBuf, source: io::Error },
-}
 
 /// What the records of everybody are joined by, as somebody before us chose it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -66,60 +39,6 @@ impl AuditId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-impl Audit {
-    /// To the log's own stderr.
-    #[must_use]
-    pub fn to_stderr() -> Self {
-        Self(Arc::new(Sink::Stderr))
-    }
-
-    /// To the end of a file that only root may read.
-    pub fn to_file(path: &Path) -> Result<Self, AuditError> {
-        let path = path.to_owned();
-        match OpenOptions::new().append(true).create(true).mode(0o600).open(&path) {
-            Ok(file) => Ok(Self(Arc::new(Sink::File(file, path)))),
-            Err(source) => Err(AuditError::Open { path, source }),
-        }
-    }
-
-    /// The record of a session that `peer` asks for.
-    pub fn open(&self, session: SessionId, peer: &Peer) -> Record {
-        let subject = Subject {
-            session,
-            audit_id: None,
-            peer: peer.to_string(),
-            target: None,
-            pod: None,
-            container: None,
-            pid: None,
-            argv: Vec::new(),
-            profile: None,
-            run_as: None,
-            tty: false,
-            reason: None,
-            note: None,
-        };
-        Record { audit: self.clone(), subject, phase: Phase::Asked, since: Instant::now() }
-    }
-
-    fn write(&self, line: &Line<'_>) -> Result<(), AuditError> {
-        // Strings and numbers always serialise; JSON has an escape for every control character.
-        let mut text = serde_json::to_vec(line).unwrap_or_default();
-        text.push(b'\n');
-        match &*self.0 {
-            Sink::Stderr => {
-                let _ = io::stderr().lock().write_all(&text);
-                Ok(())
-            }
-            Sink::File(file, path) => {
-                let mut file = file;
-                let written = file.write_all(&text);
-                written.map_err(|source| AuditError::Write { path: path.clone(), source })
-            }
-        }
     }
 }
 
@@ -158,26 +77,6 @@ struct Container {
     id: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Event {
-    Start,
-    Refused,
-    End,
-}
-
-#[derive(Serialize)]
-struct Line<'a> {
-    time: String,
-    event: Event,
-    #[serde(flatten)]
-    subject: &'a Subject,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    refusal: Option<Refused<'a>>,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    end: Option<End<'a>>,
-}
-
 #[derive(Serialize)]
 struct Refused<'a> {
     code: u16,
@@ -213,13 +112,33 @@ enum Phase {
 #[derive(Debug)]
 #[must_use = "the session counts as over when this is dropped"]
 pub struct Record {
-    audit: Audit,
+    log: AuditLog,
     subject: Subject,
     phase: Phase,
     since: Instant,
 }
 
 impl Record {
+    /// Of a session that `peer` asks for.
+    pub fn open(log: &AuditLog, session: SessionId, peer: &Peer) -> Self {
+        let subject = Subject {
+            session,
+            audit_id: None,
+            peer: peer.to_string(),
+            target: None,
+            pod: None,
+            container: None,
+            pid: None,
+            argv: Vec::new(),
+            profile: None,
+            run_as: None,
+            tty: false,
+            reason: None,
+            note: None,
+        };
+        Self { log: log.clone(), subject, phase: Phase::Asked, since: Instant::now() }
+    }
+
     pub fn joined_by(&mut self, id: AuditId) {
         self.subject.audit_id = Some(id);
     }
@@ -278,7 +197,7 @@ impl Record {
 
     /// The tool runs.
     pub fn started(&mut self) -> Result<(), AuditError> {
-        self.write(Event::Start, None, None)?;
+        self.log.write(Event::Start, &self.subject, &())?;
         self.phase = Phase::Started;
         Ok(())
     }
@@ -293,8 +212,7 @@ impl Record {
 
     fn refuse(&mut self, code: u16, refusal: &str, message: &str) {
         self.phase = Phase::Closed;
-        let refused = Refused { code, refusal, message };
-        self.last(Event::Refused, Some(refused), None);
+        self.last(Event::Refused, &Refused { code, refusal, message });
     }
 
     fn end(&mut self, finished: &Finished) {
@@ -309,25 +227,14 @@ impl Record {
             stdout_bytes: *stdout_bytes,
             stderr_bytes: *stderr_bytes,
         };
-        self.last(Event::End, None, Some(end));
+        self.last(Event::End, &end);
     }
 
     /// A line after which there is nobody left to refuse.
-    fn last(&self, event: Event, refused: Option<Refused<'_>>, end: Option<End<'_>>) {
-        if let Err(error) = self.write(event, refused, end) {
+    fn last(&self, event: Event, more: &impl Serialize) {
+        if let Err(error) = self.log.write(event, &self.subject, more) {
             tracing::error!(error = daemon::chain(&error), "audit failed");
         }
-    }
-
-    fn write(
-        &self,
-        event: Event,
-        refusal: Option<Refused<'_>>,
-        end: Option<End<'_>>,
-    ) -> Result<(), AuditError> {
-        // Only a year past 9999 has no such text.
-        let time = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
-        self.audit.write(&Line { time, event, subject: &self.subject, refusal, end })
     }
 }
 
@@ -353,13 +260,13 @@ impl Drop for Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use std::path::{Path, PathBuf};
 
-    fn log() -> (tempfile::TempDir, PathBuf, Audit) {
+    fn log() -> (tempfile::TempDir, PathBuf, AuditLog) {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("audit.log");
-        let audit = Audit::to_file(&path).expect("a log");
-        (directory, path, audit)
+        let log = AuditLog::to_file(&path).expect("a log");
+        (directory, path, log)
     }
 
     fn lines(path: &Path) -> Vec<serde_json::Value> {
@@ -367,15 +274,15 @@ mod tests {
         text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 
-    fn record(audit: &Audit) -> Record {
+    fn record(log: &AuditLog) -> Record {
         let id = SessionId::random().expect("an ID");
-        audit.open(id, &Peer::Root { pid: Some(7) })
+        Record::open(log, id, &Peer::Root { pid: Some(7) })
     }
 
     #[test]
     fn a_session_has_one_line_at_its_start_and_one_at_its_end() {
-        let (_directory, path, audit) = log();
-        let mut record = record(&audit);
+        let (_directory, path, log) = log();
+        let mut record = record(&log);
         record.joined_by("a-1".parse().expect("an ID"));
         let command = vec![b"echo".to_vec(), b"a\n\"b\x1b[2J\xff".to_vec()];
         record.asked(&ExecRequest { command, tty: true, ..ExecRequest::default() });
@@ -389,8 +296,6 @@ mod tests {
             stderr_bytes: 3,
             reason: None,
         });
-        let raw = std::fs::read(&path).expect("a log");
-        assert!(raw.iter().all(|byte| *byte == b'\n' || !byte.is_ascii_control()));
         let lines = lines(&path);
         assert_eq!(lines.len(), 2);
         assert_eq!((&lines[0]["event"], &lines[1]["event"]), (&"start".into(), &"end".into()));
@@ -398,15 +303,13 @@ mod tests {
         assert_eq!(lines[0]["argv"][1], "a\n\"b\u{1b}[2J\u{fffd}");
         assert_eq!(lines[1]["audit_id"], "a-1");
         assert_eq!((&lines[1]["exit"], &lines[1]["stderr_bytes"]), (&137.into(), &3.into()));
-        let mode = std::fs::metadata(&path).expect("a file").permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]
     fn a_record_that_is_dropped_has_said_so() {
-        let (_directory, path, audit) = log();
-        drop(record(&audit));
-        let mut begun = record(&audit);
+        let (_directory, path, log) = log();
+        drop(record(&log));
+        let mut begun = record(&log);
         begun.started().expect("a line");
         drop(begun);
         let events: Vec<_> = lines(&path).iter().map(|line| line["event"].clone()).collect();
@@ -415,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_session_that_cannot_be_written_down_is_not_given() {
-        let full = Audit::to_file(Path::new("/dev/full")).expect("a device");
+        let full = AuditLog::to_file(Path::new("/dev/full")).expect("a device");
         let mut record = record(&full);
         let error = record.started().expect_err("no room").to_string();
         assert!(error.contains("no session goes without"), "{error}");

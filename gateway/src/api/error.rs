@@ -2,12 +2,12 @@
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
+use daemon::audit::AuditError;
 use daemon::chain;
 use wire::Status;
 
 use crate::access::AccessError;
 use crate::agents::AgentError;
-use crate::audit::AuditError;
 use crate::identity::CallerError;
 use crate::quotas::Full;
 use crate::target::TargetError;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use daemon::audit::AuditLog;
 use daemon::chain;
 use daemon::shutdown::Shutdown;
 use futures_util::future::try_join;
@@ -23,7 +24,7 @@ use super::forward::{self, audit_id, client};
 use super::session::{Session, Terms};
 use crate::access::{Policy, Reviewer, Right, for_host_target, for_session};
 use crate::agents::{Agents, Answer};
-use crate::audit::{Audit, Record};
+use crate::audit::Record;
 use crate::identity::{Caller, Verified};
 use crate::kubernetes::Kubernetes;
 use crate::metrics::Metrics;
@@ -42,7 +43,7 @@ pub(crate) struct Sessions {
     pub(crate) origins: Vec<String>,
     pub(crate) review_every: Duration,
     pub(crate) longest: Duration,
-    pub(crate) audit: Audit,
+    pub(crate) audit: AuditLog,
     pub(crate) metrics: Metrics,
     pub(crate) shutdown: Shutdown,
 }
@@ -91,7 +92,8 @@ impl Sessions {
             }
         };
         let audit_id = audit_id(request.headers());
-        let mut record = self.audit.open(audit_id.clone(), &caller, client(request.headers()));
+        let mut record =
+            Record::open(&self.audit, audit_id.clone(), &caller, client(request.headers()));
         let asked = match Asked::read(request, &self.origins) {
             Ok(asked) => asked,
             Err(refusal) => return Err(self.refuse_on_record(record, refusal)),
