@@ -12,20 +12,29 @@ use agent::metrics::Metrics;
 use agent::runtime::Containerd;
 use agent::server::{Agent, router};
 use agent::slots::Slots;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{Extension, RawQuery};
+use axum::body::Body;
+use axum::extract::{Extension, RawQuery, Request};
+use axum::http::HeaderValue;
+use axum::http::header::SEC_WEBSOCKET_PROTOCOL;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use clap::{Args, FromArgMatches};
 use daemon::shutdown::{Control, shutdown};
+use futures_util::{SinkExt, StreamExt};
 use gateway::config::{Config, ServeArgs};
 use gateway::serve::{Addresses, Gateway};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::server::create_response;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 use crate::apiserver::ApiServer;
 use crate::authority::{Authority, PROXY};
@@ -263,11 +272,13 @@ impl TestAgent {
     }
 }
 
+type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
 /// Refuses the command `no`; else says what it was told and does what the first message asks.
 async fn session(
     Extension(peer): Extension<Peer>,
     RawQuery(query): RawQuery,
-    upgrade: WebSocketUpgrade,
+    mut request: Request,
 ) -> Response {
     let query = query.unwrap_or_default();
     if query.contains("command=no") {
@@ -276,19 +287,26 @@ async fn session(
     }
     let Peer::Gateway { forwarded, .. } = peer else { panic!("not a gateway: {peer}") };
     let told = format!("{query} {forwarded:?}");
-    let upgrade = upgrade.protocols(["v5.channel.k8s.io"]);
-    upgrade.on_upgrade(async move |mut socket| {
+    let switched = hyper::upgrade::on(&mut request);
+    let answer = create_response(&request.map(drop));
+    let mut answer = answer.expect("a websocket is asked for").map(|()| Body::empty());
+    let protocol = HeaderValue::from_static("v5.channel.k8s.io");
+    answer.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocol);
+    tokio::spawn(async move {
+        let upgraded = TokioIo::new(switched.await.expect("the gateway takes the answer"));
+        let mut socket = WebSocketStream::from_raw_socket(upgraded, Role::Server, None).await;
         let _ = socket.send(Message::binary(told)).await;
-        while let Some(Ok(message)) = socket.recv().await {
+        while let Some(Ok(message)) = socket.next().await {
             if !answered(&mut socket, message).await {
                 return;
             }
         }
-    })
+    });
+    answer
 }
 
 /// `pour N` is answered by N messages of 64 KiB, everything else by itself.
-async fn answered(socket: &mut WebSocket, message: Message) -> bool {
+async fn answered(socket: &mut Socket, message: Message) -> bool {
     let text = message.into_data();
     match text.strip_prefix(b"pour ") {
         None => socket.send(Message::binary(text)).await.is_ok(),
