@@ -37,14 +37,14 @@ async fn healthz() -> &'static str {
 }
 
 /// A request that kube-apiserver makes now would be answered.
-async fn readyz(State(health): State<Health>) -> (StatusCode, &'static str) {
+async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
     let Health { trust, shown, metrics: _, shutdown } = health;
-    let unready = |why| (StatusCode::SERVICE_UNAVAILABLE, why);
-    match () {
-        () if shutdown.is_leaving() => unready("shutting down\n"),
-        () if trust.borrow().is_none() => unready("the front proxy is not known\n"),
-        () if !shown.is_valid() => unready("there is no valid certificate\n"),
-        () => (StatusCode::OK, "ok\n"),
+    let unready = |why: &str| (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"));
+    match shown.usable() {
+        _ if shutdown.is_leaving() => unready("shutting down"),
+        _ if trust.borrow().is_none() => unready("the front proxy is not known"),
+        Err(why) => unready(&format!("certificate of no use: {why}")),
+        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
     }
 }
 

@@ -7,7 +7,7 @@ use rcgen::{
 use time::{Duration, OffsetDateTime};
 
 /// How far a clock may be behind ours.
-const BACKDATED: Duration = Duration::hours(2);
+pub(super) const BACKDATED: Duration = Duration::hours(2);
 
 /// A certificate, its key, and the CA that signed it; PEM.
 #[derive(Clone, PartialEq, Eq)]

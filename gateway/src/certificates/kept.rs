@@ -144,6 +144,13 @@ impl Keeper {
             let found = found.map_err(|source| KeepError::Read { name: name(), source })?;
             let stored = found.as_ref().and_then(|secret| Stored::read(&data(secret)));
             let now = OffsetDateTime::now_utc();
+            if let Some(early) = stored.as_ref().and_then(|stored| stored.early(now)) {
+                let seconds = early.whole_seconds();
+                warn!(
+                    seconds,
+                    "the stored certificate is not valid yet: a gateway's clock is wrong"
+                );
+            }
             let successor = Stored::successor(stored.as_ref(), &self.terms, now);
             let next = match (successor.map_err(KeepError::Issue)?, stored) {
                 (Some(next), _) => next,

@@ -16,6 +16,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use time::OffsetDateTime;
+use tracing::warn;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 pub(crate) use files::Files;
@@ -53,13 +54,23 @@ impl Shown {
     /// Shows this from now on, if it makes sense.
     pub(crate) fn show(&self, chain: &[u8], key: &[u8]) -> Result<(), PairError> {
         self.0.store(Some(Arc::new(Loaded::read(chain, key)?)));
+        if let Err(why) = self.usable() {
+            warn!("certificate of no use: {why}");
+        }
         Ok(())
     }
 
-    /// Whether a client of today would accept it.
-    pub(crate) fn is_valid(&self) -> bool {
+    /// Whether a client of today would accept it, or why not.
+    pub(crate) fn usable(&self) -> Result<(), &'static str> {
         let now = OffsetDateTime::now_utc().unix_timestamp();
-        self.0.load().as_ref().is_some_and(|loaded| (loaded.begins..loaded.ends).contains(&now))
+        match self.0.load().as_ref() {
+            None => Err("there is no certificate yet"),
+            Some(loaded) if now < loaded.begins => {
+                Err("it is not valid yet: this node's clock, or its maker's, is wrong")
+            }
+            Some(loaded) if now >= loaded.ends => Err("it has expired"),
+            Some(_) => Ok(()),
+        }
     }
 
     /// When it ends, in seconds since 1970.
@@ -106,13 +117,28 @@ mod tests {
         let issue = || issue::issue(&names, now, time::Duration::days(1)).expect("a pair");
         let (one, two) = (issue(), issue());
         let shown = Shown::default();
-        assert!(!shown.is_valid());
+        assert!(shown.usable().is_err());
         shown.show(one.chain.as_bytes(), one.key.as_bytes()).expect("a pair");
-        assert!(shown.is_valid());
+        assert_eq!(shown.usable(), Ok(()));
         let ends = shown.ends();
         assert!(shown.show(one.chain.as_bytes(), two.key.as_bytes()).is_err());
         assert!(shown.show(b"", two.key.as_bytes()).is_err());
         assert!(shown.show(one.chain.as_bytes(), b"").is_err());
         assert_eq!(shown.ends(), ends);
+    }
+
+    #[test]
+    fn what_is_of_no_use_today_says_why() {
+        let names = vec!["a.svc".to_owned()];
+        let made = |days| {
+            let at = OffsetDateTime::now_utc() + time::Duration::days(days);
+            let pair = issue::issue(&names, at, time::Duration::days(1)).expect("a pair");
+            let shown = Shown::default();
+            shown.show(pair.chain.as_bytes(), pair.key.as_bytes()).expect("a pair");
+            shown.usable()
+        };
+        assert!(made(1).is_err_and(|why| why.contains("not valid yet")));
+        assert_eq!(made(0), Ok(()));
+        assert!(made(-2).is_err_and(|why| why.contains("expired")));
     }
 }

@@ -1,7 +1,8 @@
 //! What replicas share of certificates, and when it has to change: pure, by the clock alone.
 //!
 //! A successor's CA is published well before its certificate is shown, and a predecessor's CA stays
-//! well after: at no moment is something shown that somebody does not believe yet.
+//! well after: at no moment is something shown that somebody does not believe yet. What nobody can
+//! believe, because a clock was wrong or there is no use in it, goes at once.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use time::{Duration, OffsetDateTime};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::issue::{Pair, issue};
+use super::issue::{BACKDATED, Pair, issue};
 
 const AUTHORITY: &str = "ca.crt";
 const CHAIN: &str = "tls.crt";
@@ -37,25 +38,50 @@ pub(super) struct Terms {
     pub(super) lifetime: Duration,
 }
 
+/// How far a certificate is in its own life, whatever lifetimes are asked for by now: replicas of two
+/// configurations agree.
+#[derive(Clone, Copy, Debug)]
+struct Age {
+    since: Duration,
+    life: Duration,
+}
+
 /// The content of a Secret.
 pub(super) type Data = BTreeMap<String, Vec<u8>>;
 
-impl Terms {
-    /// How long a successor is known before it is shown: files are projected into pods within two
-    /// minutes, and of 90 days this is a week.
-    fn overlap(&self) -> Duration {
-        self.lifetime / 12
-    }
+/// Certificates have no fractions of a second.
+const ROUNDED: Duration = Duration::seconds(2);
 
+impl Terms {
     fn fresh(&self, now: OffsetDateTime) -> Result<Pair, rcgen::Error> {
         issue(&self.names, now, self.lifetime)
     }
 
-    /// How old a certificate is; older than its life where it is none, or not for these names.
-    fn age(&self, pair: &Pair, now: OffsetDateTime) -> Option<Duration> {
-        let (names, ends) = read(&pair.chain)?;
+    /// How old a certificate is; none where it is of no use now: unreadable, not for these names, not
+    /// valid yet, or over.
+    fn age(&self, pair: &Pair, now: OffsetDateTime) -> Option<Age> {
+        let Read { names, begins, ends } = read(&pair.chain)?;
         let for_all = self.names.iter().all(|name| names.contains(name));
-        for_all.then(|| now - (ends - self.lifetime))
+        let made = begins + BACKDATED;
+        let age = Age { since: now - made, life: ends - made };
+        (for_all && (begins..ends).contains(&now)).then_some(age)
+    }
+
+    /// Whether it was made when lifetimes were longer.
+    fn outlasts(&self, age: Age) -> bool {
+        age.life > self.lifetime + ROUNDED
+    }
+}
+
+impl Age {
+    /// How long a successor is known before it is shown: files are projected into pods within two
+    /// minutes, and of 90 days this is a week.
+    fn overlap(self) -> Duration {
+        self.life / 12
+    }
+
+    fn left(self) -> Duration {
+        self.life - self.since
     }
 }
 
@@ -80,25 +106,32 @@ impl Stored {
         };
         let Self { current, next, previous } = stored;
         let age = terms.age(current, now);
-        let over = age.is_none_or(|age| age >= terms.lifetime);
-        match next.as_ref().map(|next| (next, terms.age(next, now))) {
-            // One that has expired itself, or is for other names, is of no use.
-            Some((next, Some(age))) if age < terms.lifetime => {
-                let known = age >= terms.overlap();
-                Ok((known || over).then(|| Self {
+        let staged = next.as_ref().and_then(|next| Some((next, terms.age(next, now)?)));
+        match staged {
+            // One that is of no use itself, or for too long, is none.
+            Some((next, known)) if !terms.outlasts(known) => {
+                // Halfway to the end of what is shown at the latest, should lifetimes have got longer.
+                let turn = age.is_none_or(|age| known.since >= known.overlap().min(age.left()));
+                Ok(turn.then(|| Self {
                     current: next.clone(),
                     next: None,
                     previous: Some(current.authority.clone()),
                 }))
             }
-            _ if over || age.is_some_and(|age| age >= terms.lifetime * 2 / 3) => {
+            _ if age.is_none_or(|age| age.since >= age.life * 2 / 3 || terms.outlasts(age)) => {
                 Ok(Some(Self { next: Some(terms.fresh(now)?), ..stored.clone() }))
             }
-            _ if previous.is_some() && age.is_some_and(|age| age >= terms.lifetime / 2) => {
+            _ if previous.is_some() && age.is_some_and(|age| age.since >= age.life / 2) => {
                 Ok(Some(Self { previous: None, ..stored.clone() }))
             }
             _ => Ok(None),
         }
+    }
+
+    /// How long it takes until what is shown is valid, where it is not valid yet.
+    pub(super) fn early(&self, now: OffsetDateTime) -> Option<Duration> {
+        let early = read(&self.current.chain)?.begins - now;
+        early.is_positive().then_some(early)
     }
 
     /// What a Secret holds, if it holds all of it.
@@ -134,8 +167,14 @@ impl Stored {
     }
 }
 
-/// The names a certificate is for, and when it ends.
-fn read(chain: &str) -> Option<(Vec<String>, OffsetDateTime)> {
+/// What is read of a certificate.
+struct Read {
+    names: Vec<String>,
+    begins: OffsetDateTime,
+    ends: OffsetDateTime,
+}
+
+fn read(chain: &str) -> Option<Read> {
     let certificate = CertificateDer::from_pem_slice(chain.as_bytes()).ok()?;
     let (_, certificate) = X509Certificate::from_der(&certificate).ok()?;
     let names = certificate.subject_alternative_name().ok()??;
@@ -143,7 +182,9 @@ fn read(chain: &str) -> Option<(Vec<String>, OffsetDateTime)> {
         GeneralName::DNSName(name) => Some((*name).to_owned()),
         _ => None,
     });
-    Some((names.collect(), certificate.validity().not_after.to_datetime()))
+    let validity = certificate.validity();
+    let (begins, ends) = (validity.not_before.to_datetime(), validity.not_after.to_datetime());
+    Some(Read { names: names.collect(), begins, ends })
 }
 
 #[cfg(test)]
@@ -198,8 +239,78 @@ mod tests {
         terms.names.push("new.nsdebug.svc".to_owned());
         let staged = Stored::successor(Some(&first), &terms, day(1)).expect("certificates");
         let second = Stored::successor(staged.as_ref(), &terms, day(1)).expect("certificates");
-        let (names, _) = read(&second.expect("its turn").current.chain).expect("a certificate");
-        assert_eq!(names, terms.names);
+        let read = read(&second.expect("its turn").current.chain).expect("a certificate");
+        assert_eq!(read.names, terms.names);
+    }
+
+    #[test]
+    fn a_shorter_lifetime_replaces_what_would_outlast_it_and_waits_until_that_is_known() {
+        let first = successor(None, 0).expect("the first");
+        let terms = Terms { lifetime: Duration::days(12), ..terms() };
+        let at = |stored: &Stored, at| Stored::successor(Some(stored), &terms, at).expect("pairs");
+        let staged = at(&first, day(1)).expect("a successor");
+        assert_eq!(staged.current, first.current, "not shown yet");
+        assert_eq!(at(&staged, day(1) + Duration::hours(23)), None);
+        let second = at(&staged, day(2)).expect("its turn");
+        assert!(second.current != first.current && second.next.is_none());
+        assert_eq!(at(&second, day(3)), None);
+        // Replicas that have not heard of it agree.
+        assert_eq!(successor(Some(&staged), 1), None);
+        assert_eq!(successor(Some(&second), 3), None);
+        // As was one that was to follow.
+        let staged = successor(Some(&first), 61).expect("a successor");
+        let shorter = at(&staged, day(62)).expect("another successor");
+        assert!(shorter.next.is_some() && shorter.next != staged.next);
+    }
+
+    #[test]
+    fn a_longer_lifetime_does_not_wait_for_the_end_of_what_is_shown() {
+        let short = Terms { lifetime: Duration::minutes(20), ..terms() };
+        let first = Stored::successor(None, &short, day(0)).expect("pairs").expect("the first");
+        let at = |stored: &Stored, minutes| {
+            let at = day(0) + Duration::minutes(minutes);
+            Stored::successor(Some(stored), &terms(), at).expect("pairs")
+        };
+        assert_eq!(at(&first, 13), None);
+        let staged = at(&first, 14).expect("a successor");
+        assert_eq!(at(&staged, 16), None);
+        assert!(at(&staged, 18).is_some_and(|second| second.current != first.current));
+    }
+
+    #[test]
+    fn clocks_that_differ_by_an_hour_make_no_difference() {
+        let first = successor(None, 0).expect("the first");
+        for hours in [-1, 1] {
+            let at = day(0) + Duration::hours(hours);
+            assert_eq!(Stored::successor(Some(&first), &terms(), at).expect("pairs"), None);
+            assert_eq!(first.early(at), None, "a client accepts it");
+        }
+    }
+
+    #[test]
+    fn what_was_made_by_a_clock_far_ahead_goes_before_it_is_valid() {
+        let first = successor(None, 0).expect("the first");
+        let at =
+            |stored: &Stored, at| Stored::successor(Some(stored), &terms(), at).expect("pairs");
+        let right = day(0) - Duration::hours(3);
+        assert_eq!(first.early(right), Some(Duration::hours(1)));
+        let staged = at(&first, right).expect("a successor");
+        let second = at(&staged, right).expect("its turn at once");
+        assert_eq!(second.early(right), None);
+        assert_eq!(at(&second, right), None);
+        // Nor does the clock that was wrong find fault with it.
+        assert_eq!(at(&second, day(0)), None);
+    }
+
+    #[test]
+    fn a_successor_that_is_not_valid_yet_is_never_shown() {
+        let first = successor(None, 0).expect("the first");
+        let ahead = successor(Some(&first), 65).expect("a successor");
+        let right = day(62);
+        let again = Stored::successor(Some(&ahead), &terms(), right).expect("pairs");
+        let again = again.expect("another successor");
+        assert!(again.current == first.current && again.next != ahead.next);
+        assert_eq!(Stored::successor(Some(&again), &terms(), right).expect("pairs"), None);
     }
 
     #[test]

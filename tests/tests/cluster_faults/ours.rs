@@ -1,17 +1,9 @@
 //! Gateways and agents that go: in order, one or all of them, or without a word.
 
-use harness::{Cluster, Process, RELEASE};
+use harness::{Process, RELEASE};
 use rustix::process::Signal;
 
-use crate::stage::{Lasting, SOON, installed, serves};
-
-const GATEWAYS: [&str; 3] = ["-n", RELEASE, "deployment/nsdebug-gateway"];
-
-fn pods(cluster: &Cluster, component: &str) -> Vec<String> {
-    let selector = format!("app.kubernetes.io/component={component}");
-    let list = ["get", "pods", "-n", RELEASE, "-l", &selector, "-o", "name"];
-    cluster.kubectl(&list).expect_success().out().lines().map(str::to_owned).collect()
-}
+use crate::stage::{GATEWAYS, Lasting, SOON, installed, pods, serves};
 
 #[test]
 fn a_gateway_that_is_deleted_ends_its_own_sessions_and_no_new_one_waits_for_it() {

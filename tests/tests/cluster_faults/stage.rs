@@ -5,16 +5,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use harness::{
-    Cluster, Finished, Requirement, Running, SharedCluster, Version, control_groups, may_skip, run,
-    until,
+    Cluster, Finished, RELEASE, Requirement, Running, SharedCluster, Version, control_groups,
+    may_skip, until,
 };
 
 /// Agents look for gateways every five seconds, and the API server for what it proxies to every few.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// Sessions are to be ended within the test's patience.
-const GRACE: [&str; 3] =
+pub(crate) const GRACE: [&str; 3] =
     ["gateway.leaveSeconds=2", "gateway.graceSeconds=1", "agent.graceSeconds=1"];
+
+pub(crate) const GATEWAYS: [&str; 3] = ["-n", RELEASE, "deployment/nsdebug-gateway"];
 
 /// The cluster for one test at a time, with what was broken before in order again.
 pub(crate) fn installed() -> Option<SharedCluster> {
@@ -28,8 +30,14 @@ pub(crate) fn installed() -> Option<SharedCluster> {
     Some(cluster)
 }
 
+pub(crate) fn pods(cluster: &Cluster, component: &str) -> Vec<String> {
+    let selector = format!("app.kubernetes.io/component={component}");
+    let list = ["get", "pods", "-n", RELEASE, "-l", &selector, "-o", "name"];
+    cluster.kubectl(&list).expect_success().out().lines().map(str::to_owned).collect()
+}
+
 /// Whether a session can be had now.
-fn session(cluster: &Cluster) -> Finished {
+pub(crate) fn session(cluster: &Cluster) -> Finished {
     cluster.nsdebug(&["-n", "vault", "pod/keeper", "--", "true"])
 }
 
