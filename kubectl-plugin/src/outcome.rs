@@ -43,7 +43,7 @@ pub(crate) enum Incomplete {
     Unreadable(#[source] serde_json::Error),
     #[error("the agent ended the session without an exit code (close code {code}){reason}")]
     Closed { code: u16, reason: Reason },
-    #[error("the agent hung up in the middle of the session")]
+    #[error("the agent, or a server on the way to it, hung up in the middle of the session")]
     HungUp,
     #[error("the connection to the agent was lost")]
     Lost(#[source] tungstenite::Error),
