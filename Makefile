@@ -16,10 +16,10 @@ build bench bench-cluster: export CARGO_TARGET_$(shell echo $(HOST) | tr a-z- A-
 
 # Tests and measurements are of these programs, however they are compiled themselves.
 PROGRAMS := target/release
-test e2e bench bench-cluster: export NSDEBUG_PROGRAMS := $(CURDIR)/$(PROGRAMS)
+node-tests e2e bench bench-cluster: export NSDEBUG_PROGRAMS := $(CURDIR)/$(PROGRAMS)
 
 .DEFAULT_GOAL := help
-.PHONY: help prerequisites cluster-prerequisites build demo cluster cluster-down test e2e check bench bench-cluster image manifests lint clean
+.PHONY: help prerequisites cluster-prerequisites build demo cluster cluster-down test node-tests e2e check bench bench-cluster image manifests lint clean
 
 help: ## list these tasks
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,7 +43,9 @@ cluster: cluster-prerequisites image ## start a one-node Kubernetes on this mach
 cluster-down: ## end that Kubernetes and leave nothing of it
 	@target/release/cluster down target/cluster
 
-test: prerequisites build ## run all tests, with the programs as they are released
+test: node-tests e2e ## run all tests, with the programs as they are released
+
+node-tests: prerequisites build ## run the tests that need a node and no Kubernetes
 	image/test.py
 	@[ -d target/toolbox-gdb/usr ] || image/build toolbox toolbox-gdb --toolbox-only
 	$(CARGO) test $(ALL) --no-fail-fast -- --test-threads $(TEST_THREADS)
