@@ -1,7 +1,7 @@
 //! Control groups of version 1: a directory per controller, and a freezer to kill with.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use super::resources::{Memory, Resources};
 use super::session::{Descendants, signal_all, write};
 use super::{CgroupError, counter, read};
 
-/// Microseconds: the kernel's default.
+/// Microseconds: the kernel's default, which a new group has.
 const PERIOD: u64 = 100_000;
 
 /// Sets what `control` has to say of `resources` on the group at `path`.
@@ -31,7 +31,6 @@ pub(super) fn limit(
         }
         Control::Pids => write(path, "pids.max", resources.pids),
         Control::Cpu => {
-            optional(write(path, "cpu.cfs_period_us", PERIOD), io::ErrorKind::NotFound)?;
             let quota = write(path, "cpu.cfs_quota_us", resources.cpu.quota(PERIOD));
             // More than a group above allows, whose limit then is this one's too.
             let quota = optional(quota, io::ErrorKind::InvalidInput);
@@ -39,13 +38,23 @@ pub(super) fn limit(
         }
         Control::Devices => {
             write(path, "devices.deny", "a")?;
-            // What a group above has not is not given either; then nobody here could open it before.
-            let allow = |device| write(path, "devices.allow", device);
-            let allow = |device| optional(allow(device), io::ErrorKind::PermissionDenied);
-            ALLOWED.iter().try_for_each(allow)
+            allow_devices(path.join("devices.allow"))
         }
         Control::Kill => Ok(()),
     }
+}
+
+/// Writes a rule at a time to the list, which is opened once.
+fn allow_devices(file: PathBuf) -> Result<(), CgroupError> {
+    let allow = |mut list: File| {
+        ALLOWED.iter().try_for_each(|device| match list.write_all(device.to_string().as_bytes()) {
+            // What a group above has not is not given either; then nobody here could open it before.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            other => other,
+        })
+    };
+    let allowed = File::options().write(true).open(&file).and_then(allow);
+    allowed.map_err(|source| CgroupError::Limit { file, source })
 }
 
 fn optional(set: Result<(), CgroupError>, fine: io::ErrorKind) -> Result<(), CgroupError> {
