@@ -65,6 +65,14 @@ enum KeepError {
         #[source]
         source: ApiError,
     },
+    #[error(
+        "the Secret {name} is gone and cannot be made here: apply the chart again, which makes it"
+    )]
+    Gone {
+        name: String,
+        #[source]
+        source: ApiError,
+    },
     #[error("cannot make a certificate")]
     Issue(#[source] rcgen::Error),
     #[error("the Secret {name} was written by somebody else again and again")]
@@ -157,6 +165,7 @@ impl Keeper {
                 (None, Some(stored)) => return Ok(stored),
                 (None, None) => continue,
             };
+            let gone = found.is_none();
             let mut object = found.unwrap_or_else(|| named(namespace, secret));
             let bytes = next.write().into_iter().map(|(key, value)| (key, ByteString(value)));
             object.data = Some(bytes.collect());
@@ -164,6 +173,7 @@ impl Keeper {
                 // What is there now is read again: it may want another step.
                 Ok(_) => info!("certificates renewed"),
                 Err(ApiError::Conflict) => {}
+                Err(source) if gone => return Err(KeepError::Gone { name: name(), source }),
                 Err(source) => return Err(KeepError::Write { name: name(), source }),
             }
         }
