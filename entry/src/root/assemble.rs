@@ -93,11 +93,11 @@ impl Assembled {
         Ok(proc)
     }
 
-    /// The names that the target goes by and looks up. They are kept in the memory of `/run`, where
-    /// nothing shows it: what is bound stays when its own name is gone.
+    /// The names that the target goes by and looks up. They are kept in the memory of `/tmp`, where
+    /// everybody may make a file, and nothing shows it: what is bound stays when its own name is gone.
     fn names(&self, files: &Detached) -> io::Result<()> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let memory = openat(&self.root, "run", flags, Mode::empty())?;
+        let memory = openat(&self.root, "tmp", flags, Mode::empty())?;
         for name in ["resolv.conf", "hosts"] {
             target::copy(files, self.root.as_fd(), memory.as_fd(), name)?;
         }
