@@ -1,8 +1,12 @@
-//! A cluster on the other containerd: it works, and when it ends this machine is as it was.
+//! A cluster on the other containerd: it works, nsdebug does in it, and when it ends this machine is as it was.
 
 use std::process::Command;
+use std::time::Duration;
 
-use harness::{Cluster, QuietNode, Scratch, Version, may_skip, run};
+use harness::{Cluster, QuietNode, Requirement, Scratch, Version, may_skip, run, until};
+
+/// An agent finds its gateways within seconds.
+const SOON: Duration = Duration::from_secs(60);
 
 /// The one that `cluster.rs` does not use.
 fn other() -> Version {
@@ -31,7 +35,8 @@ fn settings() -> String {
 
 #[test]
 fn a_cluster_that_ended_leaves_the_machine_as_it_was() {
-    if may_skip(Cluster::requirement(other())) {
+    let needed = [Cluster::requirement(other()), Cluster::installation_requirement()];
+    if may_skip(Requirement::all(needed)) {
         return;
     }
     let node = QuietNode::wait();
@@ -46,6 +51,11 @@ fn a_cluster_that_ended_leaves_the_machine_as_it_was() {
     let get = ["exec", "-n", "shop", "api", "--", "/target-app", "get", &address];
     let greeting = cluster.kubectl(&get).expect_success();
     assert_eq!(greeting.out(), "hello from the container\n");
+    cluster.install(&[]);
+    until("a session", SOON, || {
+        let session = cluster.nsdebug(&["-n", "shop", "pod/api", "--", "ps", "-ef"]);
+        session.out().contains("/target-app serve children=2") && session.code() == 0
+    });
     assert_eq!(before, settings(), "while the cluster runs");
     let folder = cluster.path().to_owned();
     drop(cluster);
