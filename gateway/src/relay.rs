@@ -10,7 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
+use tokio::io::{
+    AsyncRead, AsyncWrite, Join, ReadBuf, ReadHalf, WriteHalf, copy_bidirectional_with_sizes, join,
+    split,
+};
 
 /// What one direction holds: a message of the agent's, which is never longer.
 const BUFFER: usize = wire::limits::FRAME;
@@ -65,8 +68,8 @@ where
     C: AsyncRead + AsyncWrite + Unpin,
     A: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut client = Metered { inner: Gathered::of(client), meter: meter.clone() };
-    let mut agent = Gathered::of(agent);
+    let mut client = Metered { inner: gathering(client), meter: meter.clone() };
+    let mut agent = gathering(agent);
     let one_has_ended = async {
         meter.0.ended.notified().await;
         tokio::time::sleep(linger).await;
@@ -79,7 +82,13 @@ where
     }
 }
 
-/// An end of which all is read that is there, as far as there is room.
+/// An end whose reads are gathered and whose writes are as they were.
+fn gathering<S: AsyncRead + AsyncWrite>(end: S) -> Join<Gathered<ReadHalf<S>>, WriteHalf<S>> {
+    let (reader, writer) = split(end);
+    join(Gathered::of(reader), writer)
+}
+
+/// Reads all that is there, as far as there is room.
 struct Gathered<S> {
     inner: S,
     /// What came after something that was read: for the next time.
@@ -119,24 +128,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gathered<S> {
             }
             return Poll::Ready(Ok(()));
         }
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(context)
     }
 }
 
@@ -223,17 +214,20 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_comes_after_what_was_read_before_it() {
-        struct Reset;
+        // As a socket does: it says so once, and is at its end from then on.
+        struct Reset(bool);
         impl AsyncRead for Reset {
             fn poll_read(
-                self: Pin<&mut Self>,
+                mut self: Pin<&mut Self>,
                 _: &mut Context<'_>,
                 _: &mut ReadBuf<'_>,
             ) -> Poll<io::Result<()>> {
-                Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+                let is_first = !std::mem::replace(&mut self.0, true);
+                let failure = is_first.then(|| io::ErrorKind::ConnectionReset.into());
+                Poll::Ready(failure.map_or(Ok(()), Err))
             }
         }
-        let mut broken = Gathered::of((&b"some"[..]).chain(Reset));
+        let mut broken = Gathered::of((&b"some"[..]).chain(Reset(false)));
         let mut read = [0; 8];
         assert_eq!(broken.read(&mut read).await.expect("some"), 4);
         let error = broken.read(&mut read).await.expect_err("a failure");
