@@ -118,13 +118,13 @@ fn services_and_headless_names_resolve_as_the_pod_would_see_them() {
 fn ps_shows_the_pod_and_nothing_else() {
     let Some(cluster) = cluster() else { return };
     let cluster = &*cluster;
-    let ps = host_tool(cluster, "shop/api", &["ps", "-ef"]).expect_success();
-    // Another test's `kubectl exec` may be on its way into the same container.
-    let shown = |said| {
-        let mut lines = shown(said);
-        lines.retain(|line| !line.starts_with("runc "));
-        lines
-    };
+    // Where no other test has anything run: what it started may still be ending.
+    let first = ["get", "pods", "-n", "shop", "-l", "app=web", "-o"];
+    let first = [&first[..], &["jsonpath={.items[0].metadata.name}"]].concat();
+    let web = format!("shop/{}", cluster.kubectl(&first).expect_success().out());
+    let mut agent = cluster.command("nsdebug-agent");
+    let ps = run(agent.args(["exec", "--pod", &web, "-c", "web", "--", "ps", "-ef"]));
+    let ps = ps.expect_success();
     let expected = ["/target-app serve children=2", "/proc/self/exe sleep 86400"];
     assert_eq!(shown(&ps), [expected[0], expected[1], expected[1]], "{ps}");
     let keeper = toolbox_tool(cluster, "vault/keeper", &["ps", "-ef"]).expect_success();

@@ -11,6 +11,10 @@ pub const GROUP: &str = "nsdebug.dev";
 /// Its only version.
 pub const VERSION: &str = "v1alpha1";
 
+/// What a gateway calls itself in the header `Server` of discovery, with `/` and its version behind it:
+/// kube-apiserver hands on what it says, while its copies of OpenAPI documents come some time later.
+pub const SERVER: &str = "nsdebug-gateway";
+
 /// What a session is asked for at the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ApiTarget {

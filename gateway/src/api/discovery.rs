@@ -10,12 +10,17 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use wire::api::{GROUP, VERSION};
+use wire::api::{GROUP, SERVER, VERSION};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// What aggregated discovery asks for and must be told in exactly these words.
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
+static SERVED_BY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let text = format!("{SERVER}/{}", env!("CARGO_PKG_VERSION"));
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(SERVER))
+});
 
 /// One document, with the tag by which it is known to be the same.
 struct Document {
@@ -184,6 +189,7 @@ impl Document {
         fields.insert(header::CONTENT_TYPE, kind);
         fields.insert(header::ETAG, self.tag.clone());
         fields.insert(header::VARY, HeaderValue::from_static("Accept"));
+        fields.insert(header::SERVER, SERVED_BY.clone());
         response
     }
 }
@@ -243,6 +249,10 @@ mod tests {
         for accept in ["*/*", "application/vnd.kubernetes.protobuf", "application/json;v=v2"] {
             let response = answer("/apis", &headers(accept)).expect("an answer");
             assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
+            assert_eq!(
+                response.headers()[header::SERVER],
+                concat!("nsdebug-gateway/", env!("CARGO_PKG_VERSION"))
+            );
             assert_eq!(body(response).await["kind"], "APIGroupList");
         }
     }

@@ -1,13 +1,9 @@
 //! `kubectl nsdebug version`: ours, the gateway's, and whether they still belong together.
-//!
-//! The gateway says its version where every API server does: in `info.version` of `/openapi/v3`.
-
-use serde_json::Value;
 
 use crate::cli::Arguments;
 use crate::error::Failure;
+use crate::kubernetes::Cluster;
 use crate::kubernetes::error::ClusterError;
-use crate::kubernetes::{Cluster, api_path};
 use crate::outcome::Outcome;
 use crate::{output, runtime};
 
@@ -31,19 +27,7 @@ pub(super) fn run(arguments: &Arguments, client_only: bool) -> Result<Outcome, F
 
 async fn ask(arguments: &Arguments) -> Result<String, ClusterError> {
     let cluster = Cluster::open(&arguments.cluster, &arguments.certificates).await?;
-    of_server(&cluster).await
-}
-
-/// The version of the gateway that answers.
-pub(super) async fn of_server(cluster: &Cluster) -> Result<String, ClusterError> {
-    let document = cluster.get::<Value>(&format!("/openapi/v3{}", api_path())).await;
-    let document = document.map_err(|error| match error {
-        ClusterError::Foreign { code, .. } if code.as_u16() == 404 => ClusterError::NotInstalled,
-        ClusterError::Status(status) if status.code == 404 => ClusterError::NotInstalled,
-        error => error,
-    })?;
-    let version = document["info"]["version"].as_str().unwrap_or("unknown");
-    Ok(version.trim_start_matches('v').to_owned())
+    cluster.gateway_version().await
 }
 
 /// What to say where client and server are too far apart.

@@ -108,6 +108,19 @@ impl ClusterError {
         )
     }
 
+    pub(crate) fn is_not_found(&self) -> bool {
+        match self {
+            Self::Foreign { code, .. } => *code == StatusCode::NOT_FOUND,
+            Self::Status(status) => status.code == StatusCode::NOT_FOUND.as_u16(),
+            _ => false,
+        }
+    }
+
+    /// Of a request for the API itself, or for what registers it.
+    pub(crate) fn not_installed_if_not_found(self) -> Self {
+        if self.is_not_found() { Self::NotInstalled } else { self }
+    }
+
     pub(crate) fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Config(error) => return error.hint(),

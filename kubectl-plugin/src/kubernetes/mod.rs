@@ -25,7 +25,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::timeout;
-use wire::api::{GROUP, VERSION};
+use wire::api::{GROUP, SERVER, VERSION};
 use wire::{ApiTarget, ObjectName};
 
 use crate::cli::{CertificateFlags, ClusterFlags};
@@ -171,11 +171,17 @@ impl Cluster {
     /// Whether the API server surely has no such API group; who may not even get a session may ask that.
     async fn is_missing(&self) -> bool {
         let path = format!("/apis/{GROUP}");
-        match self.get::<Value>(&path).await {
-            Err(ClusterError::Foreign { code, .. }) => code == StatusCode::NOT_FOUND,
-            Err(ClusterError::Status(status)) => status.code == 404,
-            _ => false,
-        }
+        self.get::<Value>(&path).await.is_err_and(|error| error.is_not_found())
+    }
+
+    /// The version of the gateway that answers: it says so in `Server`.
+    pub(crate) async fn gateway_version(&self) -> Result<String, ClusterError> {
+        let path = format!("/apis/{GROUP}/{VERSION}");
+        let response = self.exchange(Method::GET, &path, Bytes::new()).await;
+        let response = response.map_err(ClusterError::not_installed_if_not_found)?;
+        let server = response.headers().get(header::SERVER).and_then(|name| name.to_str().ok());
+        let version = server.and_then(|server| server.strip_prefix(SERVER)?.strip_prefix('/'));
+        Ok(version.unwrap_or("unknown").to_owned())
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClusterError> {
@@ -193,6 +199,19 @@ impl Cluster {
         path: &str,
         body: Bytes,
     ) -> Result<T, ClusterError> {
+        let response = self.exchange(method, path, body).await?;
+        let reading = timeout(self.limit, whole(response.into_body()));
+        let body = reading.await.map_err(|_| self.silent())?.map_err(ClusterError::Answer)?;
+        serde_json::from_slice(&body).map_err(|error| ClusterError::Answer(error.into()))
+    }
+
+    /// An answer of success, its body still to be read.
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<hyper::Response<Body>, ClusterError> {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -204,13 +223,11 @@ impl Cluster {
             .map_err(|error| ClusterError::Upgrade(upgrade::UpgradeError::Request(error)))?;
         let response = self.send(request).await?;
         let code = response.status();
-        if !code.is_success() {
-            let body = upgrade::beginning(response.into_body()).await;
-            return Err(self.judge(ClusterError::from_answer(code, &body)));
+        if code.is_success() {
+            return Ok(response);
         }
-        let reading = timeout(self.limit, whole(response.into_body()));
-        let body = reading.await.map_err(|_| self.silent())?.map_err(ClusterError::Answer)?;
-        serde_json::from_slice(&body).map_err(|error| ClusterError::Answer(error.into()))
+        let body = upgrade::beginning(response.into_body()).await;
+        Err(self.judge(ClusterError::from_answer(code, &body)))
     }
 
     async fn send(&self, request: Request<Body>) -> Result<hyper::Response<Body>, ClusterError> {
@@ -238,11 +255,6 @@ impl Cluster {
 /// The names in a list of the kubeconfig: `contexts`, `clusters` or `users`.
 pub(crate) fn configured(flags: &ClusterFlags, list: &str) -> Vec<String> {
     kubeconfig::names(flags.kubeconfig.as_deref(), list)
-}
-
-/// Where the API itself is described.
-pub(crate) fn api_path() -> String {
-    format!("/apis/{GROUP}/{VERSION}")
 }
 
 async fn whole(mut body: Body) -> Result<Vec<u8>, BadAnswer> {

@@ -5,9 +5,6 @@ use serde_json::{Value, json};
 use super::report::Verdict;
 use super::{Look, is_hidden};
 use crate::cli::ClusterFlags;
-use crate::command::version;
-use crate::kubernetes::api_path;
-use crate::kubernetes::error::ClusterError;
 
 const API_SERVICE: &str = "/apis/apiregistration.k8s.io/v1/apiservices/v1alpha1.nsdebug.dev";
 const WHO: &str = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
@@ -69,7 +66,7 @@ impl Look<'_> {
                 None
             }
             Err(error) => {
-                self.report.failed("APIService", &not_installed(error));
+                self.report.failed("APIService", &error.not_installed_if_not_found());
                 None
             }
         };
@@ -91,25 +88,12 @@ impl Look<'_> {
     }
 
     async fn at_gateway(&mut self) {
-        match self.cluster.get::<Value>(&api_path()).await {
-            Ok(_) => {
-                let version = version::of_server(self.cluster).await;
-                let version = version.map(|version| format!(", v{version}")).unwrap_or_default();
-                self.report.add(
-                    Verdict::Ok,
-                    "gateway",
-                    format!("answers through the API server{version}"),
-                );
+        match self.cluster.gateway_version().await {
+            Ok(version) => {
+                let text = format!("answers through the API server, v{version}");
+                self.report.add(Verdict::Ok, "gateway", text);
             }
-            Err(error) => self.report.failed("gateway", &not_installed(error)),
+            Err(error) => self.report.failed("gateway", &error),
         }
-    }
-}
-
-fn not_installed(error: ClusterError) -> ClusterError {
-    match error {
-        ClusterError::Foreign { code, .. } if code.as_u16() == 404 => ClusterError::NotInstalled,
-        ClusterError::Status(status) if status.code == 404 => ClusterError::NotInstalled,
-        error => error,
     }
 }
