@@ -12,7 +12,7 @@ pub const GROUP: &str = "nsdebug.dev";
 pub const VERSION: &str = "v1alpha1";
 
 /// What a gateway calls itself in the header `Server` of discovery, with `/` and its version behind it:
-/// kube-apiserver hands on what it says, while its copies of OpenAPI documents come some time later.
+/// kube-apiserver hands on what it says, while its copies of documents on an API come some time later.
 pub const SERVER: &str = "nsdebug-gateway";
 
 /// What a session is asked for at the API server.
