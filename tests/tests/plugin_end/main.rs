@@ -42,7 +42,7 @@ fn every_kind_of_target_comes_to_a_pod_and_its_tool_s_exit_code() {
     assert!(ps.out().contains("/target-app serve children=2"), "{ps}");
     assert_eq!(ps.err(), "");
     let web = cluster.nsdebug(&["-n", "shop", "deploy/web", "--", "ps", "-ef"]).expect_success();
-    assert!(web.out().contains("/target-app serve\n"), "{web}");
+    assert!(web.out().contains("/target-app serve children=1\n"), "{web}");
     let set = ["get", "rs", "-n", "shop", "-l", "app=web", "-o", "name"];
     let set = cluster.kubectl(&set).expect_success().out();
     let set = set.trim().replace("replicaset.apps/", "rs/");
