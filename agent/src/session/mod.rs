@@ -43,10 +43,16 @@ pub async fn hold<R: ContainerRuntime>(
     runtime: &R,
     located: &Located,
 ) -> Result<Target, StartError> {
+    let target = open(located)?;
+    runtime.confirm(located).await?;
+    Ok(target)
+}
+
+/// Takes hold of what was the container's process; to be confirmed before anything is done to it.
+pub fn open(located: &Located) -> Result<Target, StartError> {
     located.check_runtime()?;
     let target = Target::open(located.pid)?;
     target.check_container(&located.id, located.cgroup.as_deref())?;
-    runtime.confirm(located).await?;
     Ok(target)
 }
 

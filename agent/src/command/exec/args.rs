@@ -1,26 +1,17 @@
-//! `exec`: one tool in one container, by this process and without a daemon.
+//! The command line of `exec`.
 
-use std::env;
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::ArgGroup;
 use clap::builder::BoolishValueParser;
-use daemon::{chain, failed};
-use entry::{
-    Cgroups, Exit, HelperImage, ImageError, Kinds, Layout, Limits, Plan, Profile, Request, RunAs,
-    Target, Tool,
-};
+use entry::{Kinds, Profile, RunAs};
 use wire::{BadName, ContainerPrefix, Label, ObjectName};
 
 use crate::config::{CONTAINERD_SOCKET, TOOLBOX, Tools};
-use crate::limits::{LimitArgs, NoCgroups, SessionLimits};
-use crate::runtime::{ContainerRuntime, Containerd, Located, Query};
-use crate::session::local::{self, Manner};
-use crate::session::{self, Choice, Policy, Span, StartError};
+use crate::limits::LimitArgs;
+use crate::session::Span;
 
 /// What to enter, how, and what to run there.
 #[derive(Clone, Debug, clap::Args)]
@@ -147,157 +138,6 @@ impl FromStr for PodName {
         let name = name.parse().map_err(BadPodName::Name)?;
         Ok(Self { namespace, name })
     }
-}
-
-#[must_use]
-pub fn run(args: ExecArgs) -> ExitCode {
-    match enter(args) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            let code = failed(&error, error.exit_code());
-            if let Some(hint) = error.hint() {
-                // Nothing to do where stderr is closed.
-                let _ = writeln!(io::stderr(), "hint: {hint}");
-            }
-            code
-        }
-    }
-}
-
-fn enter(args: ExecArgs) -> Result<u8, StartError> {
-    let terminal = args.tty && io::stdin().is_terminal();
-    if args.tty && !terminal {
-        warn("stdin is not a terminal; going on without one");
-    }
-    let policy = policy(&args);
-    let ExecArgs { profile, run_as, write, .. } = args;
-    let resources = args.limits.clone().of(matches!(policy, Policy::Toolbox { .. }));
-    let limits = policy.limits(Choice { profile, run_as, write, node: false })?;
-    let profile = limits.as_ref().map(|limits| limits.profile);
-    if args.explain {
-        let (_, plan) = planned(args, limits, &policy, terminal)?;
-        // A reader that has seen enough, such as `head`, is not worth a word.
-        let _ = write!(io::stdout(), "{plan}");
-        return Ok(0);
-    }
-    let cgroups = cgroups(resources)?;
-    // It starts while containerd is asked.
-    let ready = local::Ready::new(&image()?, cgroups.as_ref())?;
-    let manner = Manner { stdin: args.stdin, total: args.session_limit };
-    let ran = match planned(args, limits, &policy, terminal) {
-        Ok((target, plan)) => local::run(ready, &target, &plan, manner, || sweep(cgroups.as_ref())),
-        Err(error) => {
-            ready.discard();
-            Err(error)
-        }
-    };
-    let local::Outcome { exit, reason } = ran?;
-    // A terminal shows by itself what was not permitted.
-    let hint = || session::hint(profile.filter(|_| !terminal)?, exit);
-    if let Some(reason) = reason.or_else(hint) {
-        warn(&reason);
-    }
-    Ok(match exit {
-        Exit::Code(code) => code,
-        Exit::Signal(number) => number.saturating_add(128),
-    })
-}
-
-/// Ends what earlier sessions have left whose owner was killed.
-fn sweep(cgroups: Option<&Cgroups>) {
-    if let Some(Err(error)) = cgroups.map(Cgroups::sweep) {
-        warn(&chain(&error));
-    }
-}
-
-/// For a toolbox. The node's own tools start three times as fast without, and whoever runs them here
-/// is root of the node and may end them.
-fn cgroups(limits: SessionLimits) -> Result<Option<Cgroups>, NoCgroups> {
-    match limits {
-        SessionLimits::Host => Ok(None),
-        limits => limits.cgroups(Layout::Command),
-    }
-}
-
-/// Finds and holds the target, and decides what to do to it.
-fn planned(
-    args: ExecArgs,
-    limits: Option<Limits>,
-    policy: &Policy,
-    terminal: bool,
-) -> Result<(Target, Plan), StartError> {
-    let (target, located) = hold(&args)?;
-    let ExecArgs { namespaces, join_user, command, .. } = args;
-    let tool = tool(command, policy, terminal);
-    let mut request = Request { kinds: namespaces, join_user, limits, tool };
-    if let Some(located) = &located {
-        if let Some(note) = located.note(policy.tools()) {
-            warn(&note);
-        }
-        request = session::within(located, request);
-    }
-    let plan = session::plan(&target, request)?;
-    Ok((target, plan))
-}
-
-fn policy(args: &ExecArgs) -> Policy {
-    match args.tools {
-        Tools::Host => Policy::Host,
-        // Whoever runs this is root of the node already.
-        Tools::Toolbox => Policy::Toolbox {
-            tree: args.toolbox.clone(),
-            most: Profile::Sysadmin,
-            host_targets: args.allow_host_targets,
-        },
-    }
-}
-
-/// The node's own tools find the caller's environment and directory, as under `nsenter`.
-fn tool(argv: Vec<OsString>, policy: &Policy, terminal: bool) -> Tool {
-    let (env, directory) = match policy {
-        Policy::Host => (env::vars_os().collect(), None),
-        Policy::Toolbox { .. } => (policy.environment(env::var_os("TERM")), Some("/".into())),
-    };
-    Tool { argv, env, directory, terminal }
-}
-
-fn hold(args: &ExecArgs) -> Result<(Target, Option<Located>), StartError> {
-    let Some(query) = query(args) else {
-        return Ok((Target::open(args.pid.map_or(0, i32::unsigned_abs))?, None));
-    };
-    // One thread, which ends before the tool starts.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|source| StartError::Streams { source })?;
-    runtime.block_on(async {
-        let containerd = Containerd::new(&args.containerd);
-        let located = containerd.locate(&query).await?;
-        Ok((session::hold(&containerd, &located).await?, Some(located)))
-    })
-}
-
-fn query(args: &ExecArgs) -> Option<Query> {
-    let namespace = args.containerd_namespace.clone();
-    match (&args.container, &args.pod) {
-        (Some(prefix), _) => Some(Query::Container { prefix: prefix.clone(), namespace }),
-        (None, Some(PodName { namespace: pods, name })) => Some(Query::Pod {
-            namespace: pods.clone(),
-            name: name.clone(),
-            container: args.container_name.clone(),
-            containerd_namespace: namespace,
-        }),
-        (None, None) => None,
-    }
-}
-
-/// A clone of this program's mount costs nothing; a kernel that cannot make one gets a copy.
-fn image() -> Result<HelperImage, ImageError> {
-    let program = Path::new("/proc/self/exe");
-    HelperImage::read_only_clone(program).or_else(|_| HelperImage::sealed_copy(program))
-}
-
-fn warn(what: &str) {
-    // Nothing to do where stderr is closed.
-    let _ = writeln!(io::stderr(), "nsdebug-agent: {what}");
 }
 
 #[cfg(test)]

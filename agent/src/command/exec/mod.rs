@@ -1,0 +1,133 @@
+//! `exec`: one tool in one container, by this process and without a daemon.
+
+mod args;
+mod search;
+
+use std::env;
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use daemon::{chain, failed};
+use entry::{Cgroups, Exit, HelperImage, ImageError, Layout, Profile, Request, Tool};
+
+pub use args::{BadPodName, ExecArgs, PodName};
+
+use crate::config::Tools;
+use crate::limits::{NoCgroups, SessionLimits};
+use crate::session::local::{self, Manner, Ready};
+use crate::session::{self, Choice, Policy, PolicyError, StartError};
+use search::Search;
+
+#[must_use]
+pub fn run(args: ExecArgs) -> ExitCode {
+    match enter(args) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            let code = failed(&error, error.exit_code());
+            if let Some(hint) = error.hint() {
+                // Nothing to do where stderr is closed.
+                let _ = writeln!(io::stderr(), "hint: {hint}");
+            }
+            code
+        }
+    }
+}
+
+fn enter(args: ExecArgs) -> Result<u8, StartError> {
+    let terminal = args.tty && io::stdin().is_terminal();
+    if args.tty && !terminal {
+        warn("stdin is not a terminal; going on without one");
+    }
+    let policy = policy(&args);
+    let search = Search::of(&args);
+    let manner = Manner { stdin: args.stdin, total: args.session_limit };
+    let resources = args.limits.clone().of(matches!(policy, Policy::Toolbox { .. }));
+    let explain = args.explain;
+    let request = request(args, &policy, terminal)?;
+    let profile = request.limits.as_ref().map(|limits| limits.profile);
+    if explain {
+        let ((), planned) = search.planned(request, policy.tools(), || ());
+        let (_, plan) = planned?;
+        // A reader that has seen enough, such as `head`, is not worth a word.
+        let _ = write!(io::stdout(), "{plan}");
+        return Ok(0);
+    }
+    let cgroups = cgroups(resources)?;
+    let start = || Ready::new(&image()?, cgroups.as_ref());
+    let (ready, planned) = search.planned(request, policy.tools(), start);
+    let ready = ready?;
+    let ran = match planned {
+        Ok((target, plan)) => local::run(ready, &target, &plan, manner, || sweep(cgroups.as_ref())),
+        Err(error) => {
+            ready.discard();
+            Err(error)
+        }
+    };
+    let local::Outcome { exit, reason } = ran?;
+    // A terminal shows by itself what was not permitted.
+    let hint = || session::hint(profile.filter(|_| !terminal)?, exit);
+    if let Some(reason) = reason.or_else(hint) {
+        warn(&reason);
+    }
+    Ok(match exit {
+        Exit::Code(code) => code,
+        Exit::Signal(number) => number.saturating_add(128),
+    })
+}
+
+/// Ends what earlier sessions have left whose owner was killed.
+fn sweep(cgroups: Option<&Cgroups>) {
+    if let Some(Err(error)) = cgroups.map(Cgroups::sweep) {
+        warn(&chain(&error));
+    }
+}
+
+/// For a toolbox. The node's own tools start three times as fast without, and whoever runs them here
+/// is root of the node and may end them.
+fn cgroups(limits: SessionLimits) -> Result<Option<Cgroups>, NoCgroups> {
+    match limits {
+        SessionLimits::Host => Ok(None),
+        limits => limits.cgroups(Layout::Command),
+    }
+}
+
+fn policy(args: &ExecArgs) -> Policy {
+    match args.tools {
+        Tools::Host => Policy::Host,
+        // Whoever runs this is root of the node already.
+        Tools::Toolbox => Policy::Toolbox {
+            tree: args.toolbox.clone(),
+            most: Profile::Sysadmin,
+            host_targets: args.allow_host_targets,
+        },
+    }
+}
+
+fn request(args: ExecArgs, policy: &Policy, terminal: bool) -> Result<Request, PolicyError> {
+    let ExecArgs { profile, run_as, write, namespaces, join_user, command, .. } = args;
+    let limits = policy.limits(Choice { profile, run_as, write, node: false })?;
+    let tool = tool(command, policy, terminal);
+    Ok(Request { kinds: namespaces, join_user, limits, tool })
+}
+
+/// The node's own tools find the caller's environment and directory, as under `nsenter`.
+fn tool(argv: Vec<OsString>, policy: &Policy, terminal: bool) -> Tool {
+    let (env, directory) = match policy {
+        Policy::Host => (env::vars_os().collect(), None),
+        Policy::Toolbox { .. } => (policy.environment(env::var_os("TERM")), Some("/".into())),
+    };
+    Tool { argv, env, directory, terminal }
+}
+
+/// A clone of this program's mount costs nothing; a kernel that cannot make one gets a copy.
+fn image() -> Result<HelperImage, ImageError> {
+    let program = Path::new("/proc/self/exe");
+    HelperImage::read_only_clone(program).or_else(|_| HelperImage::sealed_copy(program))
+}
+
+fn warn(what: &str) {
+    // Nothing to do where stderr is closed.
+    let _ = writeln!(io::stderr(), "nsdebug-agent: {what}");
+}
