@@ -133,6 +133,7 @@ impl Target {
             namespaces.push((kind, ours, theirs.unwrap_or(ours)));
         }
         let status = self.read("status")?;
+        let shared_with_node = self.shared_with_node(&namespaces)?;
         let facts = Facts {
             pid: self.pid,
             name: first(&status, "Name:").unwrap_or_default().escape_debug().to_string(),
@@ -142,18 +143,21 @@ impl Target {
             uid: nth(&status, "Uid:", 1),
             gid: nth(&status, "Gid:", 1),
             capabilities: survey::capabilities(&status),
-            shared_with_node: self.shared_with_node()?,
+            shared_with_node,
         };
         if self.has_exited() { Err(TargetError::Exited { pid: self.pid }) } else { Ok(facts) }
     }
 
-    fn shared_with_node(&self) -> Result<Vec<Shared>, TargetError> {
-        let mut shared = Vec::new();
+    fn shared_with_node(&self, known: &[(Kind, u64, u64)]) -> Result<Vec<Shared>, TargetError> {
+        let (node, mut shared) = (of_node(), Vec::new());
         for kind in Shared::ALL {
             let name = kind.as_str();
-            let theirs = namespace(self.proc_dir.as_fd(), &format!("ns/{name}"))
-                .map_err(|source| self.unreadable("the namespaces", source))?;
-            if theirs.is_some() && theirs == nodes(name) {
+            let theirs = match known.iter().find(|(known, ..)| known.as_str() == name) {
+                Some((.., theirs)) => Some(*theirs),
+                None => namespace(self.proc_dir.as_fd(), &format!("ns/{name}"))
+                    .map_err(|source| self.unreadable("the namespaces", source))?,
+            };
+            if theirs.is_some() && theirs == nodes(&node, name) {
                 shared.push(kind);
             }
         }
@@ -202,19 +206,24 @@ fn namespace_of(process: &str, kind: &str) -> Option<u64> {
     namespace(CWD, &format!("{process}/ns/{kind}")).ok().flatten()
 }
 
-/// The node's namespace of this kind: that of its threads, which never have another, or of its init,
-/// where this process sees them; its own where it does not.
-fn nodes(kind: &str) -> Option<u64> {
-    ["/proc/2", "/proc/1"]
-        .into_iter()
-        .filter(|process| *process != "/proc/2" || is_kernel_thread(process))
-        .chain(["/proc/self"])
-        .find_map(|process| namespace_of(process, kind))
+/// Who is in the node's own namespaces: its threads, which never have others, or its init, where this
+/// process sees them; else this process itself.
+fn of_node() -> Vec<&'static str> {
+    let mut processes = vec!["/proc/2", "/proc/1", "/proc/self"];
+    if !is_kernel_thread(processes[0]) {
+        processes.remove(0);
+    }
+    processes
+}
+
+/// The node's namespace of this kind.
+fn nodes(of_node: &[&str], kind: &str) -> Option<u64> {
+    of_node.iter().find_map(|process| namespace_of(process, kind))
 }
 
 /// Whether this process is in the node's own namespace of this kind, or cannot know it.
 pub(crate) fn in_nodes_own(kind: &str) -> bool {
-    nodes(kind) == namespace_of("/proc/self", kind)
+    nodes(&of_node(), kind) == namespace_of("/proc/self", kind)
 }
 
 fn is_kernel_thread(process: &str) -> bool {

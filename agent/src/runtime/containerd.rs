@@ -33,6 +33,20 @@ const KUBERNETES: &str = "k8s.io";
 /// namespaces is on its way, which saves a round trip in almost every case.
 const USUAL: [&str; 3] = [KUBERNETES, "moby", "default"];
 
+/// Where a container may be that has `id` as its whole ID.
+fn likely_namespaces(id: &ContainerPrefix) -> Vec<&'static str> {
+    /// Hexadecimal digits of an ID of the CRI plugin, Docker and nerdctl.
+    const GENERATED: usize = 64;
+    let id = id.as_str();
+    match (id.bytes().all(|byte| byte.is_ascii_hexdigit()), id.len()) {
+        (true, GENERATED) => USUAL.to_vec(),
+        // The beginning of one.
+        (true, _) => Vec::new(),
+        // Somebody's own name, which only `ctr` takes.
+        (false, _) => vec!["default"],
+    }
+}
+
 /// One question, connecting included. A node under memory pressure answers in tenths of a second;
 /// past this, the person who waits should know.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
@@ -61,7 +75,7 @@ impl Containerd {
         namespace: Option<&str>,
     ) -> Result<Located, LocateError> {
         let filter = filter::id_begins(prefix);
-        let likely = namespace.map_or_else(|| USUAL.to_vec(), |only| vec![only]);
+        let likely = namespace.map_or_else(|| likely_namespaces(prefix), |only| vec![only]);
         let search = async {
             match namespace {
                 Some(only) => {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::pin::pin;
 
 use entry::{Plan, Request, Target};
+use tokio::runtime::Builder;
 
 use super::args::{ExecArgs, PodName};
 use super::warn;
@@ -37,7 +38,7 @@ impl Search {
             Self::Process(pid) => (meanwhile(), by_pid(pid, request)),
             Self::Containerd { socket, query } => {
                 // One thread, which ends before the tool starts.
-                match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                match Builder::new_current_thread().enable_io().enable_time().build() {
                     Ok(runtime) => {
                         let containerd = Containerd::new(&socket);
                         runtime.block_on(asked(&containerd, &query, request, tools, meanwhile))
