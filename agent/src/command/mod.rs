@@ -39,6 +39,7 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 enum Command {
     /// Run one tool in a container of this node, without a daemon
     #[command(after_help = EXIT_CODES)]

@@ -103,6 +103,7 @@ pub(crate) struct Arguments {
 }
 
 #[derive(Debug, clap::Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Subcommand {
     /// Say what would work for this user, and for this pod, and why not
     Doctor {
