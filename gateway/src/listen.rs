@@ -61,10 +61,6 @@ const MOST_CONNECTIONS: usize = 4096;
 /// Pause after `accept` failed, mostly for want of descriptors: those come back as sessions end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Bytes that TLS takes at once: all that is relayed at once, whose end would else be a record and a system
-/// call of its own.
-const SEND_BUFFER: usize = 2 * limits::FRAME;
-
 type Encrypted = TlsStream<Ahead<TcpStream>>;
 
 /// What both ports have.
@@ -222,7 +218,7 @@ async fn handshake(acceptor: TlsAcceptor, stream: TcpStream) -> io::Result<Encry
     let accepting = acceptor.accept(Ahead::of(stream));
     let accepted = tokio::time::timeout(HANDSHAKE_LIMIT, accepting).await;
     let mut stream = accepted.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    stream.get_mut().1.set_buffer_limit(Some(SEND_BUFFER));
+    stream.get_mut().1.set_buffer_limit(Some(limits::TLS_BUFFER));
     Ok(stream)
 }
 

@@ -15,7 +15,7 @@ use tokio::io::{
     split,
 };
 
-/// What one direction holds: a message of the agent's, which is never longer.
+/// Bytes that one direction holds: what a frame of the agent's carries at most.
 const BUFFER: usize = wire::limits::FRAME;
 
 /// What is left of the other direction once one has ended: a few frames of goodbye.

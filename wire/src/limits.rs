@@ -6,6 +6,10 @@ use std::time::Duration;
 /// what a tool writes at once is one message.
 pub const FRAME: usize = 64 << 10;
 
+/// Bytes that TLS takes from us at once: a whole frame with its head, whose end would else be a record
+/// and a system call of its own.
+pub const TLS_BUFFER: usize = 2 * FRAME;
+
 /// Bytes of one message that we accept. Foreign clients send a whole `write` as one message.
 pub const INBOUND_MESSAGE: usize = 1 << 20;
 

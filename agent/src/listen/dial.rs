@@ -20,8 +20,8 @@ use rustls::pki_types::{InvalidDnsNameError, ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use wire::forward::{CONNECT_PATH, CONNECT_PROTOCOL, NODE};
+use wire::limits;
 
-use super::SEND_BUFFER;
 use super::certificates::{CertificateError, authorities};
 
 /// From nothing to the gateway's answer. It asks the API server about our token meanwhile.
@@ -90,7 +90,7 @@ impl Dialler {
         set_up(&stream).map_err(DialError::Connect)?;
         let connector = TlsConnector::from(Arc::new(config));
         let mut stream = connector.connect(name, stream).await.map_err(DialError::Tls)?;
-        stream.get_mut().1.set_buffer_limit(Some(SEND_BUFFER));
+        stream.get_mut().1.set_buffer_limit(Some(limits::TLS_BUFFER));
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(DialError::Answer)?;
         // Ends with the connection, which this function hands out or drops.

@@ -49,10 +49,6 @@ const HEAD: usize = limits::QUERY + LINE_BESIDES_QUERY + FIELDS;
 /// One read ahead of what the head may take, so that it is the head's limit that refuses.
 const BUFFER: usize = HEAD + (16 << 10);
 
-/// Bytes that TLS takes at once: a whole frame, whose end would else be a record and a system call of
-/// its own.
-const SEND_BUFFER: usize = 2 * limits::FRAME;
-
 /// From the first byte a client may send to the end of its header fields; idle connections too.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 

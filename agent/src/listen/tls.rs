@@ -13,9 +13,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::{info, warn};
+use wire::limits;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{ACCEPT_PAUSE, MOST_CONNECTIONS, Peer, SEND_BUFFER, Serving};
+use super::{ACCEPT_PAUSE, MOST_CONNECTIONS, Peer, Serving};
 use crate::metrics::Turned;
 
 /// From the accepted connection to the end of the handshake.
@@ -94,7 +95,7 @@ async fn handshake(acceptor: TlsAcceptor, stream: TcpStream) -> io::Result<TlsSt
     stream.set_nodelay(true)?;
     let accepted = tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await;
     let mut stream = accepted.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    stream.get_mut().1.set_buffer_limit(Some(SEND_BUFFER));
+    stream.get_mut().1.set_buffer_limit(Some(limits::TLS_BUFFER));
     Ok(stream)
 }
 
