@@ -1,7 +1,30 @@
 //! Which of several containers is meant: the rules, without asking anybody.
 
+use wire::ContainerPrefix;
+
 use super::error::LocateError;
 use super::record::{PodIdentity, Record, Role, TaskState};
+
+/// The containerd namespace of the CRI plugin.
+pub(super) const KUBERNETES: &str = "k8s.io";
+
+/// Where containers mostly are: Kubernetes, Docker, `ctr` and nerdctl. Asked while the list of
+/// namespaces is on its way, which saves a round trip in almost every case.
+pub(super) const USUAL: [&str; 3] = [KUBERNETES, "moby", "default"];
+
+/// Where a container may be that has `id` as its whole ID.
+pub(super) fn likely_namespaces(id: &ContainerPrefix) -> Vec<&'static str> {
+    /// Hexadecimal digits of an ID of the CRI plugin, Docker and nerdctl.
+    const GENERATED: usize = 64;
+    let id = id.as_str();
+    match (id.bytes().all(|byte| byte.is_ascii_hexdigit()), id.len()) {
+        (true, GENERATED) => USUAL.to_vec(),
+        // The beginning of one.
+        (true, _) => Vec::new(),
+        // Somebody's own name, which only `ctr` takes.
+        (false, _) => vec!["default"],
+    }
+}
 
 /// The one container that `prefix` means. A whole ID wins over longer ones that begin with it.
 pub(super) fn by_id(
@@ -100,6 +123,14 @@ mod tests {
 
     fn chosen(attempts: Vec<(Record, TaskState)>) -> String {
         attempt(attempts).expect("an attempt").0.id
+    }
+
+    #[test]
+    fn only_what_can_be_a_whole_id_is_asked_for_as_one() {
+        let likely = |id: &str| likely_namespaces(&id.parse().expect("an ID"));
+        assert_eq!(likely(&"5f".repeat(32)), USUAL);
+        assert_eq!(likely("5f5f5f5f5f5f"), [""; 0]);
+        assert_eq!(likely("web-1"), ["default"]);
     }
 
     #[test]

@@ -22,30 +22,10 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Request, Response};
 use wire::{ContainerPrefix, Label, ObjectName};
 
+use super::choose::{self, KUBERNETES, USUAL};
 use super::error::{LocateError, Unreachable};
 use super::record::{PodIdentity, Record, Role, TaskState};
-use super::{ContainerRuntime, Located, Query, choose, filter};
-
-/// The containerd namespace of the CRI plugin.
-const KUBERNETES: &str = "k8s.io";
-
-/// Where containers mostly are: Kubernetes, Docker, `ctr` and nerdctl. Asked while the list of
-/// namespaces is on its way, which saves a round trip in almost every case.
-const USUAL: [&str; 3] = [KUBERNETES, "moby", "default"];
-
-/// Where a container may be that has `id` as its whole ID.
-fn likely_namespaces(id: &ContainerPrefix) -> Vec<&'static str> {
-    /// Hexadecimal digits of an ID of the CRI plugin, Docker and nerdctl.
-    const GENERATED: usize = 64;
-    let id = id.as_str();
-    match (id.bytes().all(|byte| byte.is_ascii_hexdigit()), id.len()) {
-        (true, GENERATED) => USUAL.to_vec(),
-        // The beginning of one.
-        (true, _) => Vec::new(),
-        // Somebody's own name, which only `ctr` takes.
-        (false, _) => vec!["default"],
-    }
-}
+use super::{ContainerRuntime, Located, Query, filter};
 
 /// One question, connecting included. A node under memory pressure answers in tenths of a second;
 /// past this, the person who waits should know.
@@ -75,7 +55,7 @@ impl Containerd {
         namespace: Option<&str>,
     ) -> Result<Located, LocateError> {
         let filter = filter::id_begins(prefix);
-        let likely = namespace.map_or_else(|| likely_namespaces(prefix), |only| vec![only]);
+        let likely = namespace.map_or_else(|| choose::likely_namespaces(prefix), |only| vec![only]);
         let search = async {
             match namespace {
                 Some(only) => {
