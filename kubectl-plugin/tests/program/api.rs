@@ -31,6 +31,8 @@ use crate::scripted::{Left, left, program};
 pub(crate) enum Answer {
     Json(u16, Value),
     Text(u16, &'static str),
+    /// Discovery of a gateway of this version.
+    Gateway(&'static str),
     /// A session whose tool says its own arguments' query, and ends with this code.
     Session(u8),
 }
@@ -186,6 +188,12 @@ async fn respond(mut request: Request<Incoming>, world: &Mutex<World>) -> Respon
     match answer {
         Answer::Json(code, body) => plain(code, "application/json", body.to_string()),
         Answer::Text(code, text) => plain(code, "text/plain", text.to_owned()),
+        Answer::Gateway(version) => {
+            let mut response = plain(200, "application/json", "{}".to_owned());
+            let server = format!("nsdebug-gateway/{version}").parse().expect("a header's value");
+            response.headers_mut().insert("server", server);
+            response
+        }
         Answer::Session(code) => {
             let accept = derive_accept_key(key.expect("a key").as_bytes());
             tokio::spawn(async move {

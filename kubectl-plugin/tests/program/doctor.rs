@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::api::{Answer, ApiServer, refusal};
 
 const API_SERVICE: &str = "/apis/apiregistration.k8s.io/v1/apiservices/v1alpha1.nsdebug.dev";
+const API: &str = "/apis/nsdebug.dev/v1alpha1";
 const AGENTS: &str = "/api/v1/namespaces/debugging/pods";
 const POD: &str = "/api/v1/namespaces/shop/pods/api";
 
@@ -15,9 +16,7 @@ fn healthy() -> ApiServer {
     let available = json!([{"type": "Available", "status": "True"}]);
     let service = json!({"spec": {"service": {"namespace": "debugging"}}, "status": {"conditions": available}});
     server.answer(API_SERVICE, Answer::Json(200, service));
-    server.answer("/apis/nsdebug.dev/v1alpha1", Answer::Json(200, json!({})));
-    let version = json!({"info": {"version": env!("CARGO_PKG_VERSION")}});
-    server.answer("/openapi/v3/apis/nsdebug.dev/v1alpha1", Answer::Json(200, version));
+    server.answer(API, Answer::Gateway(env!("CARGO_PKG_VERSION")));
     server.answer(POD, Answer::Json(200, pod(&json!({}))));
     let ready = json!({"conditions": [{"type": "Ready", "status": "True"}]});
     let agents =
@@ -84,7 +83,7 @@ fn each_thing_that_is_missing_is_a_line_and_a_failure() {
             server.answer(API_SERVICE, refusal(404, "NotFound", "apiservices \"x\" not found"));
         }),
         ("no          gateway           the gateways of nsdebug are not available", |server| {
-            server.answer("/apis/nsdebug.dev/v1alpha1", Answer::Text(503, "service unavailable"));
+            server.answer(API, Answer::Text(503, "service unavailable"));
         }),
         ("no          right             cannot create pods.nsdebug.dev/exec \"api\"", |server| {
             server.deny(&["create nsdebug.dev/pods api"]);
@@ -172,8 +171,7 @@ fn versions_are_told_and_compared() {
     assert_eq!(said(&server, &["version"]), (0, both));
     let client = format!("Client Version: v{version}\n");
     assert_eq!(said(&server, &["version", "--client"]), (0, client.clone()));
-    let other = json!({"info": {"version": "9.9.9"}});
-    server.answer("/openapi/v3/apis/nsdebug.dev/v1alpha1", Answer::Json(200, other));
+    server.answer(API, Answer::Gateway("9.9.9"));
     let left = server.run(&["version"]);
     assert_eq!(left.code, 0);
     assert!(left.stderr.starts_with("warning: version difference"), "{}", left.stderr);
