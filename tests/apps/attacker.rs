@@ -8,7 +8,7 @@ mod kernel;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -31,6 +31,7 @@ const PR_CAPBSET_DROP: usize = 24;
 const CAP_SYS_PTRACE: usize = 19;
 const SIGKILL: usize = 9;
 const STOP: usize = 19;
+const NONBLOCK: i32 = 0o4000;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -121,7 +122,9 @@ fn probes(pid: u32) -> Vec<(String, Result<usize, i32>)> {
     let mut found = Vec::new();
     for file in ["root", "cwd", "exe", "fd/0", "fd/1", "fd/2", "fd/3", "fd/4", "ns/net", "ns/mnt", "ns/pid"] {
         let path = format!("/proc/{pid}/{file}");
-        let opened = File::open(&path).map(|_| 0).map_err(|error| errno(&error));
+        // A pipe whose writer has just ended would be waited for.
+        let opened = OpenOptions::new().read(true).custom_flags(NONBLOCK).open(&path);
+        let opened = opened.map(|_| 0).map_err(|error| errno(&error));
         found.push((format!("open {file}"), opened));
         let read = fs::read_link(&path).map(|_| 0).map_err(|error| errno(&error));
         found.push((format!("readlink {file}"), read));
