@@ -273,6 +273,8 @@ mod tests {
         let target = Target::open(std::process::id()).expect("ourselves");
         let facts = target.facts().expect("facts about ourselves");
         assert!(facts.namespaces.iter().all(|(_, ours, theirs)| ours == theirs));
+        let shared = Shared::ALL.into_iter().filter(|kind| in_nodes_own(kind.as_str()));
+        assert_eq!(facts.shared_with_node, shared.collect::<Vec<_>>());
     }
 
     #[test]
