@@ -13,6 +13,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::facts::{Facts, IdMap, Shared};
 use crate::kind::Kind;
+use crate::moment::Moment;
 use crate::survey;
 
 /// A live process, by handles that keep naming it and no other.
@@ -116,6 +117,13 @@ impl Target {
         }
         let found = cgroups.lines().next_back().unwrap_or("none").to_owned();
         Err(TargetError::OtherContainer { pid: self.pid, container: container.to_owned(), found })
+    }
+
+    /// Whether this very process has run since before `moment`: its number cannot have been anybody
+    /// else's at any time since. `false` also where that is not known.
+    #[must_use]
+    pub fn runs_since_before(&self, moment: Moment) -> bool {
+        self.read("stat").is_ok_and(|stat| moment.is_after_start(&stat))
     }
 
     /// What there is to know before entering.
@@ -299,6 +307,9 @@ mod tests {
         let mut child = std::process::Command::new("true").spawn().expect("true");
         let target = Target::open(child.id());
         child.wait().expect("its end");
+        if let Ok(target) = &target {
+            assert!(!target.runs_since_before(Moment::now()));
+        }
         // Opened in time or not: afterwards it is seen to be gone.
         assert!(target.map_or(true, |target| target.has_exited()));
     }

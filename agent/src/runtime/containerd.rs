@@ -14,6 +14,7 @@ use containerd_client::services::v1::namespaces_client::NamespacesClient;
 use containerd_client::services::v1::tasks_client::TasksClient;
 use containerd_client::services::v1::version_client::VersionClient;
 use containerd_client::services::v1::{GetRequest, ListContainersRequest, ListNamespacesRequest};
+use entry::Moment;
 use futures_util::future::{join, join_all, try_join, try_join_all};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
@@ -322,15 +323,17 @@ impl Containerd {
 
 impl ContainerRuntime for Containerd {
     async fn locate(&self, query: &Query) -> Result<Located, LocateError> {
-        match query {
+        let asked = Moment::now();
+        let located = match query {
             Query::Container { prefix, namespace } => {
-                self.by_id(prefix, namespace.as_deref()).await
+                self.by_id(prefix, namespace.as_deref()).await?
             }
             Query::Pod { namespace, name, container, containerd_namespace } => {
                 let within = containerd_namespace.as_deref().unwrap_or(KUBERNETES);
-                self.by_pod(namespace, name, container.as_ref(), within).await
+                self.by_pod(namespace, name, container.as_ref(), within).await?
             }
-        }
+        };
+        Ok(Located { asked, ..located })
     }
 
     async fn confirm(&self, located: &Located) -> Result<(), LocateError> {

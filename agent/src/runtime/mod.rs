@@ -12,6 +12,7 @@ mod record;
 
 use std::future::Future;
 
+use entry::Moment;
 use wire::{ContainerPrefix, Label, ObjectName};
 
 use crate::config::Tools;
@@ -42,6 +43,8 @@ pub struct Located {
     pub namespace: String,
     /// Its init, in the pid namespace of the runtime. Only a number: confirm it once it is held.
     pub pid: u32,
+    /// Before the runtime was asked for that.
+    pub asked: Moment,
     /// `linux.cgroupsPath` of the OCI spec.
     pub cgroup: Option<String>,
     /// The shim that runs it, such as `io.containerd.runc.v2`.
@@ -96,7 +99,8 @@ pub trait ContainerRuntime: Send + Sync + 'static {
 
     /// Asks again whether `located` still runs as the same process.
     ///
-    /// To be called once the process is held: a pid that was reused in between is caught here.
+    /// To be called once a process is held that may be younger than [`Located::asked`]: a pid that was
+    /// reused in between is caught here.
     fn confirm(&self, located: &Located) -> impl Future<Output = Result<(), LocateError>> + Send;
 
     /// The runtime's name and version, which proves that it answers.

@@ -9,6 +9,7 @@ use std::fmt;
 use containerd_client::services::v1::Container;
 use containerd_client::services::v1::container::Runtime;
 use containerd_client::types::v1::{Process, Status};
+use entry::Moment;
 use prost::Message;
 use serde::Deserialize;
 
@@ -98,7 +99,8 @@ impl Record {
             Role::Member(pod) | Role::Sandbox(pod) => Some(pod),
             Role::Alone => None,
         };
-        Located { id, namespace, pid, cgroup, runtime, program, pod, stands_in_for: None }
+        let asked = Moment::default(); // whoever knows better says so
+        Located { id, namespace, pid, asked, cgroup, runtime, program, pod, stands_in_for: None }
     }
 
     /// The sandbox of a pod in the place of `container`, of which `what` says why.

@@ -101,6 +101,7 @@ mod tests {
             id: id.to_owned(),
             namespace: "k8s.io".to_owned(),
             pid: 7,
+            asked: entry::Moment::default(),
             cgroup: None,
             runtime: "io.containerd.runc.v2".to_owned(),
             program: None,

@@ -39,20 +39,19 @@ use entry::{Kind, Kinds, Plan, Request, Target};
 use crate::runtime::{ContainerRuntime, Located};
 
 /// Takes hold of the container's process, and makes sure that it is the container's.
+///
+/// A process that has run since before containerd was asked had its number when containerd gave it. Only
+/// where it may be younger, the number's first owner may be gone, and containerd is asked again.
 pub async fn hold<R: ContainerRuntime>(
     runtime: &R,
     located: &Located,
 ) -> Result<Target, StartError> {
-    let target = open(located)?;
-    runtime.confirm(located).await?;
-    Ok(target)
-}
-
-/// Takes hold of what was the container's process; to be confirmed before anything is done to it.
-pub fn open(located: &Located) -> Result<Target, StartError> {
     located.check_runtime()?;
     let target = Target::open(located.pid)?;
     target.check_container(&located.id, located.cgroup.as_deref())?;
+    if !target.runs_since_before(located.asked) {
+        runtime.confirm(located).await?;
+    }
     Ok(target)
 }
 
@@ -79,7 +78,7 @@ pub fn plan(target: &Target, request: Request) -> Result<Plan, StartError> {
 mod tests {
     use super::*;
     use crate::runtime::{LocateError, Query};
-    use entry::Tool;
+    use entry::{Moment, Tool};
 
     /// A runtime with one container, of whatever kind.
     struct Only(Located);
@@ -103,6 +102,7 @@ mod tests {
             id: "web".to_owned(),
             namespace: "k8s.io".to_owned(),
             pid: std::process::id(),
+            asked: Moment::default(),
             cgroup: None,
             runtime: runtime.to_owned(),
             program: program.map(str::to_owned),

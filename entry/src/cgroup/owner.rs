@@ -6,6 +6,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::moment::started;
+
 /// A process that makes control groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Owner {
@@ -42,15 +44,6 @@ impl Owner {
     }
 }
 
-/// The 22nd field of proc(5)'s `stat`, of a process that still runs: a zombie owns nothing. The
-/// second field may hold anything, in parentheses.
-fn started(stat: &str) -> Option<u64> {
-    let (_, after_name) = stat.rsplit_once(") ")?;
-    let mut fields = after_name.split(' ');
-    let state = fields.next()?;
-    (!matches!(state, "Z" | "X")).then(|| fields.nth(18)?.parse().ok())?
-}
-
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.pid, self.started)
@@ -81,12 +74,5 @@ mod tests {
         for other in ["", "1-2", "a-2-3", "1-2-x", "init.scope"] {
             assert_eq!(Owner::of_name(other), None, "{other}");
         }
-    }
-
-    #[test]
-    fn a_name_with_parentheses_does_not_move_the_fields() {
-        let fields: Vec<_> = (3..=30).map(|field| field.to_string()).collect();
-        assert_eq!(started(&format!("1 (a) b) {}", fields.join(" "))), Some(22));
-        assert_eq!(started(&format!("1 (a) Z {}", fields[1..].join(" "))), None);
     }
 }

@@ -6,11 +6,12 @@
 use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use agent::runtime::{ContainerRuntime, Containerd, LocateError, Located, Query};
 use agent::session::{self, StartError};
-use entry::{Event, Exit, HelperImage, Plan, Request, Session, Stdio, Step, Target, Tool};
+use entry::{Event, Exit, HelperImage, Moment, Plan, Request, Session, Stdio, Step, Target, Tool};
 use harness::{Process, RunSpec, recycle, until};
 use rustix::process::Signal;
 
@@ -57,16 +58,19 @@ impl Drop for Stranger {
 struct Then<F> {
     containerd: Containerd,
     happens: F,
+    /// How often it was asked again.
+    confirmed: AtomicUsize,
 }
 
-impl<F: Fn(&Located) + Send + Sync + 'static> ContainerRuntime for Then<F> {
+impl<F: Fn(&mut Located) + Send + Sync + 'static> ContainerRuntime for Then<F> {
     async fn locate(&self, query: &Query) -> Result<Located, LocateError> {
-        let located = self.containerd.locate(query).await?;
-        (self.happens)(&located);
+        let mut located = self.containerd.locate(query).await?;
+        (self.happens)(&mut located);
         Ok(located)
     }
 
     async fn confirm(&self, located: &Located) -> Result<(), LocateError> {
+        self.confirmed.fetch_add(1, Ordering::Relaxed);
         self.containerd.confirm(located).await
     }
 
@@ -75,20 +79,23 @@ impl<F: Fn(&Located) + Send + Sync + 'static> ContainerRuntime for Then<F> {
     }
 }
 
-/// Look a container up as a session does, let `happens` happen, and take hold of what was found.
+/// Look a container up as a session does, let `happens` happen, and take hold of what was found: that, and how often
+/// containerd was asked again.
 fn hold_after(
     stage: &Stage,
     id: &str,
-    happens: impl Fn(&Located) + Send + Sync + 'static,
-) -> Result<Target, StartError> {
-    let runtime = Then { containerd: Containerd::new(&stage.containerd.socket()), happens };
+    happens: impl Fn(&mut Located) + Send + Sync + 'static,
+) -> (Result<Target, StartError>, usize) {
+    let containerd = Containerd::new(&stage.containerd.socket());
+    let runtime = Then { containerd, happens, confirmed: AtomicUsize::new(0) };
     let prefix = id.parse().expect("the ID of a container");
     let query = Query::Container { prefix, namespace: None };
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    tokio.expect("a runtime on this thread").block_on(async {
+    let held = tokio.expect("a runtime on this thread").block_on(async {
         let located = runtime.locate(&query).await?;
         session::hold(&runtime, &located).await
-    })
+    });
+    (held, runtime.confirmed.into_inner())
 }
 
 /// A plan for `target` that leaves a file behind when it is carried out.
@@ -125,11 +132,25 @@ fn last_of(session: &mut Session, first: Event) -> Event {
 fn the_steps_of_these_tests_make_a_session_where_nobody_dies() {
     let Some(stage) = Stage::shared() else { return };
     let _container = stage.containerd.run(&RunSpec::new("recycled-not"));
-    let target = hold_after(&stage, "recycled-not", |_| {}).expect("the container");
+    let (target, _) = hold_after(&stage, "recycled-not", |_| {});
+    let target = target.expect("the container");
     let marker = stage.file("entered-the-container");
     let heard = carry_out(&target, &plan(&target, &marker));
     assert_eq!(heard, (Event::Started, Event::Ended(Exit::Code(0))));
     assert!(Path::new(&marker).exists());
+}
+
+#[test]
+fn containerd_is_asked_again_only_where_the_process_may_be_younger_than_its_answer() {
+    let Some(stage) = Stage::shared() else { return };
+    let container = stage.containerd.run(&RunSpec::new("recycled-young"));
+    let target = Target::open(container.pid()).expect("the container runs");
+    until("it to be older than a question", PATIENCE, || target.runs_since_before(Moment::now()));
+    let (held, confirmed) = hold_after(&stage, container.id(), |_| {});
+    assert_eq!((held.expect("the container").pid(), confirmed), (container.pid(), 0));
+    let at_the_nodes_start = |located: &mut Located| located.asked = Moment::default();
+    let (held, confirmed) = hold_after(&stage, container.id(), at_the_nodes_start);
+    assert_eq!((held.expect("the container").pid(), confirmed), (container.pid(), 1));
 }
 
 #[test]
@@ -138,7 +159,7 @@ fn a_container_that_dies_after_it_was_found_is_not_entered_by_its_number() {
     let container = stage.containerd.run(&RunSpec::new("recycled-found"));
     let stranger = Arc::new(Mutex::new(None));
     let made = Arc::clone(&stranger);
-    let refused = hold_after(&stage, container.id(), move |located| {
+    let (refused, _) = hold_after(&stage, container.id(), move |located| {
         *made.lock().expect("whole") = Some(Stranger::in_place_of(located.pid));
     });
     let refused = daemon::chain(&refused.expect_err("a stranger"));
@@ -155,11 +176,11 @@ fn not_even_where_the_number_went_to_a_process_of_the_same_control_group() {
     let group = format!("{}/{}", stage.containerd.cgroup(), container.id());
     let stranger = Arc::new(Mutex::new(None));
     let made = Arc::clone(&stranger);
-    let refused = hold_after(&stage, container.id(), move |located| {
+    let (refused, _) = hold_after(&stage, container.id(), move |located| {
         let disguised = Stranger::in_place_of(located.pid).disguised(&group);
         *made.lock().expect("whole") = Some(disguised);
     });
-    // Only containerd knows better, and it is asked again.
+    // It is too young to be what containerd meant, which knows better and is asked again.
     let refused = daemon::chain(&refused.expect_err("a stranger"));
     assert!(refused.contains("default/recycled-group is stopped with exit code 137"), "{refused}");
     assert!(stranger.lock().expect("whole").as_mut().expect("a stranger").is_alive());

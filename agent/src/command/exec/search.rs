@@ -66,14 +66,12 @@ async fn asked<T>(
     let (located, done) = beside(containerd.locate(query), meanwhile).await;
     let planned = async {
         let located = located?;
-        let target = session::open(&located)?;
-        let plan = || session::plan(&target, session::within(&located, request));
-        let (confirmed, plan) = beside(containerd.confirm(&located), plan).await;
-        confirmed?;
+        let target = session::hold(containerd, &located).await?;
         if let Some(note) = located.note(tools) {
             warn(&note);
         }
-        Ok((target, plan?))
+        let plan = session::plan(&target, session::within(&located, request))?;
+        Ok((target, plan))
     };
     (done, planned.await)
 }
