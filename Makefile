@@ -3,6 +3,8 @@
 CARGO ?= cargo
 # Tests bring up container runtimes; more of them at once than this only makes them wait for the processor.
 TEST_THREADS ?= 2
+# Programs under test are sent these and inherit how they are taken: a shell's `&`, or nohup, ignores some.
+SIGNALS := env --default-signal=HUP,INT,QUIT,TERM
 TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/nsdebug/tools
 DENY := $(TOOLS)/bin/cargo-deny
 
@@ -51,10 +53,10 @@ test: node-tests e2e ## run all tests, with the programs as they are released
 node-tests: prerequisites build ## run the tests that need a node and no Kubernetes
 	image/test.py
 	@[ -d target/toolbox-gdb/usr ] || image/build toolbox toolbox-gdb --toolbox-only
-	$(CARGO) test $(ALL) --no-fail-fast -- --test-threads $(TEST_THREADS)
+	$(SIGNALS) $(CARGO) test $(ALL) --no-fail-fast -- --test-threads $(TEST_THREADS)
 
 e2e: cluster-prerequisites image ## run the tests on a real Kubernetes, on both containerds
-	CI=$${CI:-e2e} $(CARGO) test $(ALL) --no-fail-fast $(E2E) -- --test-threads $(TEST_THREADS)
+	CI=$${CI:-e2e} $(SIGNALS) $(CARGO) test $(ALL) --no-fail-fast $(E2E) -- --test-threads $(TEST_THREADS)
 
 check: ## format, lints, unit tests; no root and nothing installed
 	$(CARGO) fmt --all --check
