@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
+use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::facts::{Facts, IdMap, Shared};
@@ -74,8 +74,8 @@ impl Target {
             Err(TargetError::NoProcess { .. }) => return Err(TargetError::NotOfNode),
             other => other?,
         };
-        let pids = namespace(kernel.proc_dir.as_fd(), "ns/pid");
-        let pids = pids.map_err(|source| kernel.unreadable("its namespaces", source))?;
+        let pids = namespace(&kernel.namespaces()?, "pid")
+            .map_err(|source| kernel.unreadable("its namespaces", source))?;
         if pids == Some(INITIAL_PIDS) { Ok(kernel) } else { Err(TargetError::NotOfNode) }
     }
 
@@ -128,20 +128,23 @@ impl Target {
 
     /// What there is to know before entering.
     pub fn facts(&self) -> Result<Facts, TargetError> {
+        let ours = namespaces_of(CWD, "/proc/self")
+            .map_err(|source| self.unreadable("its namespaces", source))?;
+        let theirs = self.namespaces()?;
         let mut namespaces = Vec::with_capacity(Kind::ALL.len());
         for kind in Kind::ALL {
             // A kernel without this kind has no such file, neither here nor there.
-            let Some(ours) = namespace(CWD, &format!("/proc/self/ns/{kind}"))
+            let Some(ours) = namespace(&ours, kind.as_str())
                 .map_err(|source| self.unreadable("its namespaces", source))?
             else {
                 continue;
             };
-            let theirs = namespace(self.proc_dir.as_fd(), &format!("ns/{kind}"))
+            let theirs = namespace(&theirs, kind.as_str())
                 .map_err(|source| self.unreadable("the namespaces", source))?;
             namespaces.push((kind, ours, theirs.unwrap_or(ours)));
         }
         let status = self.read("status")?;
-        let shared_with_node = self.shared_with_node(&namespaces)?;
+        let shared_with_node = self.shared_with_node(&theirs)?;
         let facts = Facts {
             pid: self.pid,
             name: first(&status, "Name:").unwrap_or_default().escape_debug().to_string(),
@@ -156,20 +159,21 @@ impl Target {
         if self.has_exited() { Err(TargetError::Exited { pid: self.pid }) } else { Ok(facts) }
     }
 
-    fn shared_with_node(&self, known: &[(Kind, u64, u64)]) -> Result<Vec<Shared>, TargetError> {
+    fn shared_with_node(&self, namespaces: &OwnedFd) -> Result<Vec<Shared>, TargetError> {
         let (node, mut shared) = (of_node(), Vec::new());
         for kind in Shared::ALL {
-            let name = kind.as_str();
-            let theirs = match known.iter().find(|(known, ..)| known.as_str() == name) {
-                Some((.., theirs)) => Some(*theirs),
-                None => namespace(self.proc_dir.as_fd(), &format!("ns/{name}"))
-                    .map_err(|source| self.unreadable("the namespaces", source))?,
-            };
-            if theirs.is_some() && theirs == nodes(&node, name) {
+            let theirs = namespace(namespaces, kind.as_str())
+                .map_err(|source| self.unreadable("the namespaces", source))?;
+            if theirs.is_some() && theirs == nodes(&node, kind.as_str()) {
                 shared.push(kind);
             }
         }
         Ok(shared)
+    }
+
+    fn namespaces(&self) -> Result<OwnedFd, TargetError> {
+        namespaces_of(self.proc_dir.as_fd(), ".")
+            .map_err(|source| self.unreadable("the namespaces", source))
     }
 
     fn read(&self, file: &str) -> Result<String, TargetError> {
@@ -200,38 +204,44 @@ const INITIAL_PIDS: u64 = 0xEFFF_FFFC;
 /// Bytes of one file under `/proc/PID`: what a process can make of its own name and map is less.
 const LONGEST_FACT: u64 = 64 << 10;
 
-/// The inode number that identifies a namespace.
-fn namespace(directory: BorrowedFd<'_>, link: &str) -> io::Result<Option<u64>> {
-    match statat(directory, link, AtFlags::empty()) {
-        Ok(stat) => Ok(Some(stat.st_ino)),
+/// The directory of a process's namespaces.
+fn namespaces_of(directory: BorrowedFd<'_>, process: &str) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(openat(directory, format!("{process}/ns"), flags, Mode::empty())?)
+}
+
+/// The inode number that identifies a namespace. The link says it (namespaces(7)); to follow the link
+/// would make the inode.
+fn namespace(namespaces: &OwnedFd, kind: &str) -> io::Result<Option<u64>> {
+    match readlinkat(namespaces, kind, Vec::new()) {
+        Ok(link) => Ok(Some(number(&link.to_string_lossy()).ok_or(io::ErrorKind::InvalidData)?)),
         Err(rustix::io::Errno::NOENT) => Ok(None),
         Err(errno) => Err(errno.into()),
     }
 }
 
-/// The namespace of a process by its path in `/proc`.
-fn namespace_of(process: &str, kind: &str) -> Option<u64> {
-    namespace(CWD, &format!("{process}/ns/{kind}")).ok().flatten()
+/// Of `net:[4026531840]`.
+fn number(link: &str) -> Option<u64> {
+    link.split_once('[')?.1.strip_suffix(']')?.parse().ok()
 }
 
-/// Who is in the node's own namespaces: its threads, which never have others, or its init, where this
-/// process sees them; else this process itself.
-fn of_node() -> Vec<&'static str> {
-    let mut processes = vec!["/proc/2", "/proc/1", "/proc/self"];
-    if !is_kernel_thread(processes[0]) {
-        processes.remove(0);
-    }
-    processes
+/// Whose namespaces are the node's own: its threads', which never have others, or its init's, where this
+/// process sees them; else this process's.
+fn of_node() -> Vec<OwnedFd> {
+    let kernel = Some("/proc/2").filter(|process| is_kernel_thread(process));
+    let processes = kernel.into_iter().chain(["/proc/1", "/proc/self"]);
+    processes.filter_map(|process| namespaces_of(CWD, process).ok()).collect()
 }
 
 /// The node's namespace of this kind.
-fn nodes(of_node: &[&str], kind: &str) -> Option<u64> {
-    of_node.iter().find_map(|process| namespace_of(process, kind))
+fn nodes(of_node: &[OwnedFd], kind: &str) -> Option<u64> {
+    of_node.iter().find_map(|namespaces| namespace(namespaces, kind).ok().flatten())
 }
 
 /// Whether this process is in the node's own namespace of this kind, or cannot know it.
 pub(crate) fn in_nodes_own(kind: &str) -> bool {
-    nodes(&of_node(), kind) == namespace_of("/proc/self", kind)
+    let ours = namespaces_of(CWD, "/proc/self").and_then(|ours| namespace(&ours, kind));
+    nodes(&of_node(), kind) == ours.ok().flatten()
 }
 
 fn is_kernel_thread(process: &str) -> bool {
@@ -274,6 +284,18 @@ mod tests {
         assert!(names("/system.slice/cri-containerd-abc.scope", "system.slice:cri-containerd:abc"));
         assert!(!names("/kubepods/pod1/abcd", "/kubepods/pod1/abc"));
         assert!(!names("/", "/"));
+    }
+
+    #[test]
+    fn a_link_to_a_namespace_says_its_number() {
+        assert_eq!(number("net:[4026531840]"), Some(4_026_531_840));
+        assert_eq!(number("net:[]"), None);
+        assert_eq!(number("4026531840"), None);
+        let followed = std::fs::metadata("/proc/self/ns/net").expect("a namespace");
+        let ours = namespaces_of(CWD, "/proc/self").expect("a directory");
+        let read = namespace(&ours, "net").expect("a link");
+        assert_eq!(read, Some(std::os::unix::fs::MetadataExt::ino(&followed)));
+        assert_eq!(namespace(&ours, "nothing").expect("no link"), None);
     }
 
     #[test]
