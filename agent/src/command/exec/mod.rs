@@ -55,11 +55,19 @@ fn enter(args: ExecArgs) -> Result<u8, StartError> {
         return Ok(0);
     }
     let cgroups = cgroups(resources)?;
-    let start = || Ready::new(&image()?, cgroups.as_ref());
+    let image = image()?;
+    let start = || Ready::new(&image, cgroups.as_ref());
     let (ready, planned) = search.planned(request, policy.tools(), start);
     let ready = ready?;
     let ran = match planned {
-        Ok((target, plan)) => local::run(ready, &target, &plan, manner, || sweep(cgroups.as_ref())),
+        Ok((target, plan)) => {
+            // The kernel takes its time to dissolve the clone of a mount.
+            let meanwhile = || {
+                drop(image);
+                sweep(cgroups.as_ref());
+            };
+            local::run(ready, &target, &plan, manner, meanwhile)
+        }
         Err(error) => {
             ready.discard();
             Err(error)
