@@ -36,6 +36,7 @@ const END_LIMIT: Duration = Duration::from_secs(5);
 pub struct Gateway {
     control: Control,
     quotas: Quotas,
+    agents: Agents,
     tasks: JoinSet<()>,
     addresses: Addresses,
     leave: Duration,
@@ -113,11 +114,11 @@ impl Gateway {
             metrics: metrics.clone(),
             shutdown: shutdown.clone(),
         });
-        let quotas = sessions.quotas.clone();
+        let (quotas, agents) = (sessions.quotas.clone(), sessions.agents.clone());
         let ports = Ports { shown, metrics, shutdown };
         listeners.serve(ports, trust, tokens, sessions, &mut tasks);
         info!(version = env!("CARGO_PKG_VERSION"), ?addresses, "started");
-        Ok(Self { control, quotas, tasks, addresses, leave, grace })
+        Ok(Self { control, quotas, agents, tasks, addresses, leave, grace })
     }
 
     #[must_use]
@@ -140,7 +141,7 @@ impl Gateway {
 
     /// Stops in order; sessions get their time unless `hurry` completes.
     pub async fn stop(self, hurry: impl Future<Output = ()>) {
-        let Self { control, quotas, tasks, addresses: _, leave, grace } = self;
+        let Self { control, quotas, agents, tasks, addresses: _, leave, grace } = self;
         control.leave();
         let in_peace = async {
             tokio::time::sleep(leave).await;
@@ -157,6 +158,7 @@ impl Gateway {
         if tokio::time::timeout(END_LIMIT, quotas.all_free()).await.is_err() {
             warn!(sessions = quotas.taken(), "sessions did not end in time");
         }
+        agents.let_go();
         if tokio::time::timeout(END_LIMIT, tasks.join_all()).await.is_err() {
             warn!("ports did not close in time");
         }

@@ -4,6 +4,8 @@
 //! gateway asks over that connection. The fields of [`Forwarded`] mean something there and nowhere
 //! else: on any other connection they are a stranger's words.
 
+use std::str::FromStr;
+
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
 use crate::header::AUDIT_ID;
@@ -14,6 +16,13 @@ pub const CONNECT_PATH: &str = "/connect";
 
 /// The protocol in `Upgrade:` of that request and of its answer.
 pub const CONNECT_PROTOCOL: &str = "nsdebug-agent";
+
+/// Where a gateway says, by `POST`, that it ends the sessions it has vouched for with this [`Forwarded`]. The
+/// code is 200 where there are such, else 404.
+pub const END_PATH: &str = "/v1/forwarded/end";
+
+/// On that request: a [`Withdrawal`].
+pub const WHY: &str = "nsdebug-why";
 
 /// Whom the token of an agent is meant for; a token for the API server opens nothing here.
 pub const AUDIENCE: &str = "nsdebug-gateway";
@@ -48,6 +57,52 @@ pub struct Forwarded {
     pub host_target: bool,
     /// The profile that was reviewed; the session gets no more.
     pub max_profile: String,
+}
+
+/// Why a gateway ends a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Withdrawal {
+    /// A right that it needs is gone, or nobody could say for a while whether it is still there.
+    Revoked,
+    /// It went on for as long as sessions may.
+    Expired,
+    /// The gateway is being stopped.
+    Stopped,
+}
+
+impl Withdrawal {
+    const ALL: [Self; 3] = [Self::Revoked, Self::Expired, Self::Stopped];
+
+    /// The value of [`WHY`].
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Revoked => "revoked",
+            Self::Expired => "expired",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// For people, behind "ended by the gateway: ".
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Revoked => {
+                "a right that the session needs was taken away, or cannot be confirmed"
+            }
+            Self::Expired => "the session went on for as long as any may",
+            Self::Stopped => "it is stopping",
+        }
+    }
+}
+
+impl FromStr for Withdrawal {
+    type Err = BadForward;
+
+    fn from_str(text: &str) -> Result<Self, BadForward> {
+        let known = Self::ALL.into_iter().find(|why| why.as_str() == text);
+        known.ok_or(BadForward::Unreadable { field: WHY })
+    }
 }
 
 /// Why a request over a gateway's connection is not one of a gateway.
@@ -139,6 +194,14 @@ mod tests {
             assert!(fields.iter().all(plain), "{fields:?}");
             assert_eq!(read(&fields), Ok(forwarded));
         }
+    }
+
+    #[test]
+    fn why_a_session_is_ended_survives_the_way() {
+        for why in Withdrawal::ALL {
+            assert_eq!(why.as_str().parse(), Ok(why));
+        }
+        assert_eq!("".parse::<Withdrawal>(), Err(BadForward::Unreadable { field: WHY }));
     }
 
     #[test]

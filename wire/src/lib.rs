@@ -18,7 +18,7 @@ mod session;
 mod status;
 
 pub use api::ApiTarget;
-pub use forward::Forwarded;
+pub use forward::{Forwarded, Withdrawal};
 pub use name::{BadName, ContainerPrefix, Label, ObjectName};
 pub use path::SessionTarget;
 pub use request::{BadRequest, ExecRequest};

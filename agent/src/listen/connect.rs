@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tower::ServiceExt;
 use tracing::{debug, info, warn};
+use wire::forward::END_PATH;
 use wire::{Forwarded, SessionTarget};
 
 use super::dial::{DialError, Dialler};
@@ -59,7 +60,7 @@ pub struct Gateways {
 impl Gateways {
     /// Keeps connections at every gateway until the agent drains; sessions go on by themselves.
     pub async fn serve(self, serving: Serving) {
-        let mut known = HashMap::<(String, SocketAddr), JoinSet<()>>::new();
+        let mut known = HashMap::<(String, SocketAddr), Keepers>::new();
         loop {
             for name in &self.names {
                 // A name that cannot be resolved takes nobody's connections away.
@@ -77,31 +78,34 @@ impl Gateways {
         }
         // Each keeper leaves by itself: its sessions must not be cut.
         for (_, keepers) in known {
-            keepers.join_all().await;
+            keepers.tasks.join_all().await;
         }
     }
 
-    /// Starts with gateways that are new. Those that are gone end when they cannot be dialled.
+    /// Starts with gateways that are new. Those that are leaving keep what idles, to say over it why they
+    /// end sessions, and are dialled no more.
     fn settle(
         &self,
         name: &str,
         found: &[SocketAddr],
-        known: &mut HashMap<(String, SocketAddr), JoinSet<()>>,
+        known: &mut HashMap<(String, SocketAddr), Keepers>,
         serving: &Serving,
     ) {
-        for &address in found {
-            let (key, dialler) = ((name.to_owned(), address), self.dialler(name, address));
-            known.entry(key).or_insert_with(|| {
-                info!(gateway = name, %address, "gateway found");
-                let mut keepers = JoinSet::new();
-                for _ in 0..self.connections {
-                    keepers.spawn(keep(dialler.clone(), serving.clone()));
-                }
-                keepers
-            });
+        for ((_, address), keepers) in known.iter_mut().filter(|((of, _), _)| of == name) {
+            keepers.wanted.send_replace(found.contains(address));
+            while keepers.tasks.try_join_next().is_some() {}
         }
-        // Dropping a keeper drops what it dials and what idles, never a session: that has its own task.
-        known.retain(|(of, address), _| of != name || found.contains(address));
+        known.retain(|_, keepers| *keepers.wanted.borrow() || !keepers.tasks.is_empty());
+        for &address in found {
+            let keepers = known.entry((name.to_owned(), address)).or_insert_with(|| {
+                info!(gateway = name, %address, "gateway found");
+                Keepers { wanted: watch::Sender::new(true), tasks: JoinSet::new() }
+            });
+            while keepers.tasks.len() < usize::from(self.connections) {
+                let (dialler, wanted) = (self.dialler(name, address), keepers.wanted.subscribe());
+                keepers.tasks.spawn(keep(dialler, serving.clone(), wanted));
+            }
+        }
     }
 
     fn dialler(&self, name: &str, address: SocketAddr) -> Dialler {
@@ -117,10 +121,18 @@ impl Gateways {
     }
 }
 
-/// Keeps one idle connection at one gateway.
-async fn keep(dialler: Dialler, serving: Serving) {
+/// Who keep the connections at one gateway. Dropping them drops what they dial and what idles, never a
+/// session: that has its own task.
+struct Keepers {
+    /// Whether that gateway is still found.
+    wanted: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+/// Keeps one idle connection at one gateway for as long as that is found.
+async fn keep(dialler: Dialler, serving: Serving, wanted: watch::Receiver<bool>) {
     let mut pause = FIRST_PAUSE;
-    loop {
+    while *wanted.borrow() {
         let since = Instant::now();
         let taken = tokio::select! {
             dialled = dialler.dial() => match dialled {
@@ -221,16 +233,19 @@ async fn serve(stream: Upgraded, gateway: SocketAddr, serving: Serving, taken: m
     }
 }
 
-/// Answers what a gateway may ask: how one is, and sessions in the name of a user.
+/// Answers what a gateway may ask: how one is, sessions in the name of a user, and their end.
 async fn answer(
     router: axum::Router,
     mut request: Request<Incoming>,
     gateway: SocketAddr,
     taken: mpsc::Sender<()>,
 ) -> Result<Response<Body>, Infallible> {
-    if request.uri().path() != "/healthz" {
-        // Full when the connection is taken already, and that is all there is to say.
-        let _ = taken.try_send(());
+    let path = request.uri().path();
+    if path != "/healthz" {
+        if path != END_PATH {
+            // Full when the connection is taken already, and that is all there is to say.
+            let _ = taken.try_send(());
+        }
         match vouched_for(&request, gateway) {
             Ok(peer) => drop(request.extensions_mut().insert(peer)),
             Err(refusal) => return Ok(refusal.into_response()),
@@ -241,7 +256,7 @@ async fn answer(
 
 fn vouched_for<B>(request: &Request<B>, gateway: SocketAddr) -> Result<Peer, Refusal> {
     let path = request.uri().path();
-    if !is_session(path) {
+    if !is_session(path) && path != END_PATH {
         let message = "this agent gives gateways sessions, and nothing else";
         return Err(Refusal::new(Reason::NotFound, message));
     }
@@ -255,7 +270,7 @@ fn vouched_for<B>(request: &Request<B>, gateway: SocketAddr) -> Result<Peer, Ref
     let forwarded =
         forwarded.map_err(|error| Refusal::new(Reason::BadRequest, error.to_string()))?;
     let of_node = path == SessionTarget::NODE_ROUTE;
-    if of_node != forwarded.pod_uid.is_none() {
+    if path != END_PATH && of_node != forwarded.pod_uid.is_none() {
         let message = "the gateway has to say which pod it means, where it is one";
         return Err(Refusal::new(Reason::BadRequest, message));
     }
@@ -333,6 +348,8 @@ mod tests {
         assert!(asked(SessionTarget::NODE_ROUTE, &forwarded()).is_err());
         assert!(asked("/v1/node/exec/", &unbound).is_err());
         assert!(asked("/v1/nodes/exec", &unbound).is_err());
+        // Of whichever, it may say that it ends.
+        assert!(asked(END_PATH, &unbound).is_ok() && asked(END_PATH, &forwarded()).is_ok());
     }
 
     #[test]

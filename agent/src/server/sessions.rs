@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use axum::extract::{Extension, Path, State};
-use axum::http::StatusCode;
-use axum::routing::{delete, get};
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
-use wire::SessionInfo;
+use wire::forward::{END_PATH, WHY};
+use wire::{SessionInfo, Withdrawal};
 
 use super::{Reason, Refusal};
 use crate::listen::Peer;
@@ -19,6 +20,7 @@ pub fn routes(registry: Registry) -> Router {
     Router::new()
         .route(SessionInfo::LIST_ROUTE, get(list))
         .route(SessionInfo::ONE_ROUTE, delete(end))
+        .route(END_PATH, post(withdraw))
         .with_state(registry)
 }
 
@@ -42,6 +44,27 @@ async fn end(
         Err(_) => StatusCode::ACCEPTED,
     };
     Ok((code, Json(ended.info)))
+}
+
+/// Ends what the gateway that asks has vouched for. Only the connections that this agent dials make somebody
+/// a gateway.
+async fn withdraw(
+    State(registry): State<Registry>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Refusal> {
+    let Peer::Gateway { forwarded, .. } = &peer else {
+        return Err(Refusal::new(Reason::NotFound, "this is for gateways"));
+    };
+    let why = headers.get(WHY).and_then(|why| why.to_str().ok()).unwrap_or_default();
+    let why: Withdrawal = super::asked::parsed(why)?;
+    match registry.withdraw(forwarded, why) {
+        0 => Err(Refusal::new(Reason::NotFound, "there is no such session here")),
+        count => {
+            tracing::info!(%peer, audit_id = forwarded.audit_id, count, ?why, "told to end");
+            Ok(StatusCode::OK)
+        }
+    }
 }
 
 impl From<NoSuchSession> for Refusal {

@@ -12,7 +12,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::watch;
-use wire::SessionInfo;
+use wire::{Forwarded, SessionInfo, Withdrawal};
 
 use super::traffic::Traffic;
 use crate::listen::Peer;
@@ -161,12 +161,7 @@ impl Registry {
         match found[..] {
             [] => Err(NoSuchSession::Unknown { given: given.chars().take(40).collect() }),
             [(id, entry)] => {
-                // Who was first stays the reason.
-                entry.end.send_if_modified(|by| {
-                    let first = by.is_none();
-                    by.get_or_insert_with(|| peer.to_string());
-                    first
-                });
+                entry.tell_to_end(peer.to_string());
                 Ok(Ended { info: entry.info(id), end: entry.end.clone() })
             }
             [..] => {
@@ -176,12 +171,34 @@ impl Registry {
         }
     }
 
+    /// Tells the sessions that a gateway has vouched for in these very words that it ends them; how many
+    /// there are.
+    #[must_use]
+    pub fn withdraw(&self, vouched: &Forwarded, why: Withdrawal) -> usize {
+        let is_meant = |peer: &Peer| match peer {
+            Peer::Gateway { forwarded, .. } => **forwarded == *vouched,
+            Peer::Root { .. } | Peer::Certificate { .. } => false,
+        };
+        let entries = self.entries();
+        let meant = entries.values().filter(|entry| is_meant(&entry.about.peer));
+        meant.map(|entry| entry.tell_to_end(format!("the gateway: {}", why.words()))).count()
+    }
+
     fn entries(&self) -> MutexGuard<'_, BTreeMap<SessionId, Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Entry {
+    /// Who was first stays the reason.
+    fn tell_to_end(&self, by: String) {
+        self.end.send_if_modified(|first| {
+            let is_first = first.is_none();
+            first.get_or_insert(by);
+            is_first
+        });
+    }
+
     fn info(&self, id: &SessionId) -> SessionInfo {
         let About { container, pod, pid, command, peer, profile, pids: _ } = &self.about;
         let [stdin_bytes, stdout_bytes, stderr_bytes] = self.traffic.bytes();
@@ -300,6 +317,35 @@ mod tests {
         registry.end("ab12", &ROOT).expect("the same");
         let by = one.ended().now_or_never().expect("ended");
         assert!(by.starts_with("certificate alice"), "{by}");
+    }
+
+    #[test]
+    fn a_gateway_ends_what_it_has_vouched_for_and_nothing_else() {
+        let vouched = |user: &str, audit_id: &str| Forwarded {
+            user: user.to_owned(),
+            audit_id: audit_id.to_owned(),
+            pod_uid: Some("u1".to_owned()),
+            container_id: None,
+            host_target: false,
+            max_profile: "general".to_owned(),
+        };
+        let through = |forwarded: Forwarded| Peer::Gateway {
+            address: std::net::SocketAddr::from(([192, 0, 2, 1], 9443)),
+            forwarded: Arc::new(forwarded),
+        };
+        let registry = Registry::default();
+        let [one, two, three] = [
+            ("a1", through(vouched("alice", "1"))),
+            ("a2", through(vouched("alice", "2"))),
+            ("b1", through(vouched("bob", "1"))),
+        ]
+        .map(|(id, peer)| enter(&registry, id, peer));
+        let _roots = enter(&registry, "c1", ROOT);
+        assert_eq!(registry.withdraw(&vouched("carol", "1"), Withdrawal::Revoked), 0);
+        assert_eq!(registry.withdraw(&vouched("alice", "1"), Withdrawal::Stopped), 1);
+        let by = one.ended().now_or_never();
+        assert_eq!(by.as_deref(), Some("the gateway: it is stopping"));
+        assert!(two.ended().now_or_never().is_none() && three.ended().now_or_never().is_none());
     }
 
     #[test]

@@ -121,8 +121,32 @@ impl Agents {
         Self { nodes: Arc::default(), idle }
     }
 
-    /// Sends a request to the agent of `node`, over a connection that this takes.
+    /// Asks the agent of `node` for a session, over a connection that this takes.
     pub(crate) async fn ask(&self, node: &str, head: Request<()>) -> Result<Answer, AgentError> {
+        let (response, idle) = self.send(node, head).await?;
+        Ok(Answer { response, _sender: idle.sender })
+    }
+
+    /// Tells the agent of `node` something that is no session; the code of its answer.
+    pub(crate) async fn tell(
+        &self,
+        node: &str,
+        head: Request<()>,
+    ) -> Result<StatusCode, AgentError> {
+        let (response, idle) = self.send(node, head).await?;
+        let code = response.status();
+        // To its end, or the connection cannot be used again.
+        if Limited::new(response.into_body(), limits::REFUSAL).collect().await.is_ok() {
+            self.put(node, Idle { heard: Instant::now(), ..idle });
+        }
+        Ok(code)
+    }
+
+    async fn send(
+        &self,
+        node: &str,
+        head: Request<()>,
+    ) -> Result<(Response<Incoming>, Idle), AgentError> {
         let asked = Instant::now();
         let mut request = head.map(|()| Empty::new());
         loop {
@@ -130,7 +154,7 @@ impl Agents {
                 return Err(AgentError::Absent { node: node.to_owned() });
             };
             match timeout(ANSWER_LIMIT, idle.sender.try_send_request(request)).await {
-                Ok(Ok(response)) => return Ok(Answer { response, _sender: idle.sender }),
+                Ok(Ok(response)) => return Ok((response, idle)),
                 Ok(Err(mut error)) => {
                     let Some(unsent) = error.take_message() else {
                         let source = error.into_error();
@@ -162,14 +186,18 @@ impl Agents {
         self.put(node, Idle { sender, since: now, heard: now });
     }
 
-    /// Looks for dead and old connections until the gateway drains, and lets go of all of them then.
+    /// Looks for dead and old connections until the gateway ends its sessions.
     pub(crate) async fn sweep(self, shutdown: Shutdown) {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(SWEEP_EVERY) => self.sweep_once().await,
-                () = shutdown.draining() => break,
+                () = shutdown.ended() => return,
             }
         }
+    }
+
+    /// Lets go of all of them, when there is no session left of whose end an agent would have to be told.
+    pub(crate) fn let_go(&self) {
         let mut nodes = self.lock();
         nodes.by_name.clear();
         nodes.connections = 0;

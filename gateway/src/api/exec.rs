@@ -21,7 +21,7 @@ use wire::ApiTarget;
 use super::asked::Asked;
 use super::error::{Reason, Refusal};
 use super::forward::{self, audit_id, client};
-use super::session::{Session, Terms};
+use super::session::{Farewell, Session, Terms};
 use crate::access::{Policy, Reviewer, Right, for_host_target, for_session};
 use crate::agents::{Agents, Answer};
 use crate::audit::Record;
@@ -53,6 +53,7 @@ struct Opened {
     place: Place,
     rights: Vec<Right>,
     answer: Answer,
+    farewell: Farewell,
     /// What the person should know of the choice of a container.
     defaulted: Option<HeaderValue>,
 }
@@ -102,11 +103,13 @@ impl Sessions {
         let span = info_span!("session", audit_id, user = caller.name());
         let opened = self.open(&caller, asked, &audit_id, &mut record);
         match opened.instrument(span.clone()).await {
-            Ok(Opened { place, rights, answer: agent, defaulted }) if agent.is_a_session() => {
+            Ok(opened) if opened.answer.is_a_session() => {
+                let Opened { place, rights, answer: agent, farewell, defaulted } = opened;
                 let mut response = agent.response();
                 let told = defaulted.map(|told| (DEFAULTED, told));
                 response.headers_mut().extend(told);
-                Ok((Session { agent, caller, rights, record, place, span }, response))
+                let session = Session { agent, farewell, caller, rights, record, place, span };
+                Ok((session, response))
             }
             Ok(Opened { answer, .. }) => Err(self.pass_on(record, answer).await),
             Err(refusal) => Err(self.refuse_on_record(record, refusal)),
@@ -134,11 +137,13 @@ impl Sessions {
             rights.push(right);
         }
         let place = self.quotas.take(caller.name())?;
-        let head = forward::head(caller, &asked, &target, audit_id)?;
+        let forwarded = forward::forwarded(caller, &asked, &target, audit_id);
+        let head = forward::head(&asked, &target, &forwarded)?;
         let answer = self.agents.ask(&target.node, head).await?;
+        let farewell = Farewell { agents: self.agents.clone(), node: target.node, forwarded };
         // Names of containers and punctuation, always a header's value.
         let defaulted = target.defaulted.and_then(|told| HeaderValue::try_from(told).ok());
-        Ok(Opened { place, rights, answer, defaulted })
+        Ok(Opened { place, rights, answer, farewell, defaulted })
     }
 
     async fn target(&self, asked: &Asked) -> Result<Target, Refusal> {

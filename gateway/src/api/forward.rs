@@ -2,30 +2,39 @@
 
 use std::net::IpAddr;
 
-use axum::http::{HeaderMap, Request};
+use axum::http::{HeaderMap, Request, request};
 use daemon::chain;
-use wire::{ApiTarget, Forwarded, SessionTarget, header};
+use wire::forward::{END_PATH, WHY};
+use wire::{ApiTarget, Forwarded, SessionTarget, Withdrawal, header};
 
 use super::asked::Asked;
 use super::error::{Reason, Refusal};
 use crate::identity::Caller;
 use crate::target::Target;
 
-/// The request to the agent of the target's node.
-pub(super) fn head(
+/// What the agent has to know of a request.
+pub(super) fn forwarded(
     caller: &Caller,
     asked: &Asked,
     target: &Target,
     audit_id: &str,
-) -> Result<Request<()>, Refusal> {
-    let forwarded = Forwarded {
+) -> Forwarded {
+    Forwarded {
         user: caller.name().to_owned(),
         audit_id: audit_id.to_owned(),
         pod_uid: target.pod_uid.clone(),
         container_id: target.container_id.clone(),
         host_target: target.host.is_some(),
         max_profile: asked.profile.clone(),
-    };
+    }
+}
+
+/// The request to the agent of the target's node.
+pub(super) fn head(
+    asked: &Asked,
+    target: &Target,
+    forwarded: &Forwarded,
+) -> Result<Request<()>, Refusal> {
     let there = match asked.target.clone() {
         ApiTarget::Pod { namespace, name } => SessionTarget::Pod { namespace, name },
         ApiTarget::Node { .. } => SessionTarget::Node,
@@ -35,14 +44,20 @@ pub(super) fn head(
     let query = request.to_query();
     // Naming the container may have made it longer than a query may be.
     let query = query.map_err(|error| Refusal::new(Reason::BadRequest, chain(&error)))?;
-    let mut head = Request::get(format!("{}?{query}", there.path()));
-    for (name, value) in forwarded.fields() {
-        head = head.header(name, value);
-    }
-    let head = head.body(());
+    let head = vouching(Request::get(format!("{}?{query}", there.path())), forwarded).body(());
     let mut head = head.map_err(|error| Refusal::new(Reason::InternalError, chain(&error)))?;
     asked.handshake.write(head.headers_mut());
     Ok(head)
+}
+
+/// What tells the agent to end the sessions of `forwarded`.
+pub(super) fn end(forwarded: &Forwarded, why: Withdrawal) -> axum::http::Result<Request<()>> {
+    vouching(Request::post(END_PATH).header(WHY, why.as_str()), forwarded).body(())
+}
+
+fn vouching(head: request::Builder, forwarded: &Forwarded) -> request::Builder {
+    let fields = forwarded.fields().into_iter();
+    fields.fold(head, |head, (name, value)| head.header(name, value))
 }
 
 /// What kube-apiserver calls this request, or a name of our own where it has none.

@@ -1,16 +1,22 @@
 //! A session from `101` to its end: bytes, and whether it may still go on.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use daemon::chain;
 use daemon::shutdown::Shutdown;
+use futures_util::FutureExt;
+use futures_util::future::try_join;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
 use tracing::{Instrument, Span, info, warn};
+use wire::{Forwarded, Withdrawal};
 
 use super::error::Refusal;
+use super::forward;
 use crate::access::{AccessError, Reviewer, Right};
-use crate::agents::Answer;
+use crate::agents::{Agents, Answer};
 use crate::audit::Record;
 use crate::identity::Caller;
 use crate::metrics::{Metrics, Outcome};
@@ -19,6 +25,10 @@ use crate::relay::{Meter, relay};
 
 /// How often in a row a repeated review may go without an answer.
 const MOST_UNKNOWN: u32 = 3;
+
+/// How long a session goes on that has to end: its agent ends it within this, and its client hears why. Less
+/// than the gateway waits for its sessions when it stops.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 /// How sessions are looked after.
 pub(super) struct Terms {
@@ -32,6 +42,7 @@ pub(super) struct Terms {
 /// Everything of one session.
 pub(super) struct Session {
     pub(super) agent: Answer,
+    pub(super) farewell: Farewell,
     pub(super) caller: Caller,
     /// What is asked about again and again.
     pub(super) rights: Vec<Right>,
@@ -40,19 +51,32 @@ pub(super) struct Session {
     pub(super) span: Span,
 }
 
+/// What it takes to have a session's agent end it. The gateway reads no frame, and could not put a word of its
+/// own between two of the agent's.
+pub(super) struct Farewell {
+    pub(super) agents: Agents,
+    pub(super) node: String,
+    pub(super) forwarded: Forwarded,
+}
+
 impl Session {
     /// Writes its start down and lets it go on by itself.
     pub(super) fn begin(self, client: OnUpgrade, terms: Terms) -> Result<(), Refusal> {
-        let Self { agent, caller, rights, mut record, place, span } = self;
+        let Self { agent, farewell, caller, rights, mut record, place, span } = self;
         // Without the line no session: the agent's end is dropped, and its tool with it.
         record.start()?;
         let open = terms.metrics.open_session();
         let session = async move {
             info!("opened");
             let meter = Meter::default();
+            let mut carried = pin!(carried(client, agent, meter.clone()));
             let outcome = tokio::select! {
-                outcome = carried(client, agent, meter.clone()) => outcome,
-                outcome = watched(&terms, &caller, &rights) => outcome,
+                outcome = &mut carried => outcome,
+                why = watched(&terms, &caller, &rights) => {
+                    // Whatever comes of it, this is the end.
+                    let _ = timeout(FAREWELL, farewell.heard(why, carried)).await;
+                    why.into()
+                }
             };
             let moved = meter.read();
             info!(?outcome, ?moved, "closed");
@@ -64,6 +88,21 @@ impl Session {
         };
         tokio::spawn(session.instrument(span));
         Ok(())
+    }
+}
+
+impl Farewell {
+    /// Completes when the session has ended with its agent's last word, or there will be none.
+    async fn heard(&self, why: Withdrawal, carried: impl Future<Output = Outcome>) {
+        let told = async {
+            let head = forward::end(&self.forwarded, why).map_err(drop)?;
+            let code = self.agents.tell(&self.node, head).await.map_err(drop)?;
+            code.is_success().then_some(()).ok_or(())
+        };
+        // Both to their end: what this agent is told by is needed for other sessions too.
+        if try_join(told, carried.map(Ok)).await.is_err() {
+            info!("the agent could not be told");
+        }
     }
 }
 
@@ -85,11 +124,21 @@ async fn carried(client: OnUpgrade, agent: Answer, meter: Meter) -> Outcome {
 }
 
 /// Completes when the session must not go on.
-async fn watched(terms: &Terms, caller: &Caller, rights: &[Right]) -> Outcome {
+async fn watched(terms: &Terms, caller: &Caller, rights: &[Right]) -> Withdrawal {
     tokio::select! {
-        () = terms.shutdown.ended() => Outcome::Stopped,
-        () = tokio::time::sleep(terms.longest) => Outcome::Expired,
-        () = revoked(terms, caller, rights) => Outcome::Revoked,
+        () = terms.shutdown.ended() => Withdrawal::Stopped,
+        () = tokio::time::sleep(terms.longest) => Withdrawal::Expired,
+        () = revoked(terms, caller, rights) => Withdrawal::Revoked,
+    }
+}
+
+impl From<Withdrawal> for Outcome {
+    fn from(why: Withdrawal) -> Self {
+        match why {
+            Withdrawal::Revoked => Self::Revoked,
+            Withdrawal::Expired => Self::Expired,
+            Withdrawal::Stopped => Self::Stopped,
+        }
     }
 }
 

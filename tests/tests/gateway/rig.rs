@@ -14,10 +14,10 @@ use agent::server::{Agent, router};
 use agent::slots::Slots;
 use axum::body::Body;
 use axum::extract::{Extension, RawQuery, Request};
-use axum::http::HeaderValue;
 use axum::http::header::SEC_WEBSOCKET_PROTOCOL;
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use clap::{Args, FromArgMatches};
 use daemon::shutdown::{Control, shutdown};
 use futures_util::{SinkExt, StreamExt};
@@ -29,12 +29,14 @@ use rustls::ClientConfig;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::broadcast;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::create_response;
 use tokio_tungstenite::tungstenite::protocol::Role;
+use wire::forward::{END_PATH, WHY};
 
 use crate::apiserver::ApiServer;
 use crate::authority::{Authority, PROXY};
@@ -258,7 +260,10 @@ impl TestAgent {
             shutdown: shutdown.clone(),
             slots: Slots::new(sixteen, sixteen),
         };
-        let sessions = axum::Router::new().route(wire::SessionTarget::POD_ROUTE, get(session));
+        let sessions = axum::Router::new()
+            .route(wire::SessionTarget::POD_ROUTE, get(session))
+            .route(END_PATH, post(end))
+            .layer(Extension(broadcast::Sender::<String>::new(64)));
         let metrics = agent.metrics.clone();
         let serving = Serving { router: router(agent, sessions), metrics, shutdown };
         let gateways = Gateways {
@@ -274,9 +279,22 @@ impl TestAgent {
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
-/// Refuses the command `no`; else says what it was told and does what the first message asks.
+/// Has the sessions end that the gateway means, with its reason as their last word.
+async fn end(
+    Extension(peer): Extension<Peer>,
+    Extension(ends): Extension<broadcast::Sender<String>>,
+    headers: HeaderMap,
+) {
+    let Peer::Gateway { forwarded, .. } = peer else { panic!("not a gateway: {peer}") };
+    let why = headers[WHY].to_str().expect("text");
+    ends.send(format!("{why}: {forwarded:?}")).expect("a session");
+}
+
+/// Refuses the command `no`; else says what it was told and does what the first message asks. The command
+/// `deaf` is never told of its end.
 async fn session(
     Extension(peer): Extension<Peer>,
+    Extension(ends): Extension<broadcast::Sender<String>>,
     RawQuery(query): RawQuery,
     mut request: Request,
 ) -> Response {
@@ -287,6 +305,8 @@ async fn session(
     }
     let Peer::Gateway { forwarded, .. } = peer else { panic!("not a gateway: {peer}") };
     let told = format!("{query} {forwarded:?}");
+    let mut told_to_end = ends.subscribe();
+    let is_deaf = query.contains("command=deaf");
     let switched = hyper::upgrade::on(&mut request);
     let answer = create_response(&request.map(drop));
     let mut answer = answer.expect("a websocket is asked for").map(|()| Body::empty());
@@ -296,9 +316,19 @@ async fn session(
         let upgraded = TokioIo::new(switched.await.expect("the gateway takes the answer"));
         let mut socket = WebSocketStream::from_raw_socket(upgraded, Role::Server, None).await;
         let _ = socket.send(Message::binary(told)).await;
-        while let Some(Ok(message)) = socket.next().await {
-            if !answered(&mut socket, message).await {
-                return;
+        let _open = ends; // for as long as the session
+        loop {
+            tokio::select! {
+                message = socket.next() => {
+                    let Some(Ok(message)) = message else { return };
+                    if !answered(&mut socket, message).await {
+                        return;
+                    }
+                }
+                why = told_to_end.recv(), if !is_deaf => {
+                    let _ = socket.send(Message::binary(why.expect("a reason"))).await;
+                    return;
+                }
             }
         }
     });

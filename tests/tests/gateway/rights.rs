@@ -1,11 +1,11 @@
 //! Each right denied in turn, and an API server that cannot say: never a session, and never a hint.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::apiserver::Reviews;
-use crate::rig::{EXEC, LIMIT, POD, Rig, pod, upgrade};
+use crate::rig::{EXEC, POD, Rig, pod, upgrade};
 use crate::stream::Session;
 
 const NODE: &str = "/apis/nsdebug.dev/v1alpha1/nodes/n1/exec?command=ps";
@@ -111,17 +111,40 @@ async fn the_right_of_kubectl_exec_can_be_left_out_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_right_that_is_taken_away_ends_the_session() {
+async fn a_right_that_is_taken_away_ends_the_session_with_a_word() {
     let rig = Rig::start_with(&["--review-every=1"]).await;
     let _agent = rig.agent().await;
     let mut session = Session::open(&rig, EXEC).await.expect("a session");
-    session.hear().await.expect("its first words");
+    let told = String::from_utf8(session.hear().await.expect("its first words")).expect("text");
+    let (_, vouched) = told.split_once(' ').expect("a query and what was vouched for");
     tokio::time::sleep(Duration::from_secs(2)).await;
     session.echo("still there").await;
+    rig.until("it is replaced", async || rig.metric("agent_connections_idle").await == 2).await;
     rig.api.world().denied.insert("use nsdebug.dev/profiles".to_owned());
-    let since = Instant::now();
-    assert!(session.hear().await.is_none(), "nothing more, and no goodbye");
-    assert!(since.elapsed() < LIMIT);
+    let last = session.hear().await.expect("a last word");
+    assert_eq!(String::from_utf8(last).expect("text"), format!("revoked: {vouched}"));
+    assert!(session.hear().await.is_none());
     rig.until("its end is written down", async || rig.audit().len() == 2).await;
     assert_eq!(rig.audit()[1]["outcome"], "Revoked");
+    // What the agent was told by waits for a session again.
+    assert_eq!(rig.metric("agent_connections_idle").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn and_where_its_agent_does_not_end_it_it_is_cut() {
+    let rig = Rig::start_with(&["--review-every=1"]).await;
+    let agent = rig.agent().await;
+    let mut deaf = Session::open(&rig, &EXEC.replace("=ps", "=deaf")).await.expect("a session");
+    deaf.hear().await.expect("its first words");
+    rig.api.world().denied.insert("use nsdebug.dev/profiles".to_owned());
+    assert!(deaf.hear().await.is_none(), "it is cut");
+    rig.api.world().denied.clear();
+    let mut session = Session::open(&rig, EXEC).await.expect("a session");
+    session.hear().await.expect("its first words");
+    // Nobody is left who could be told.
+    agent.control.drain();
+    rig.until("they are gone", async || rig.metric("agent_connections_idle").await == 0).await;
+    rig.api.world().denied.insert("use nsdebug.dev/profiles".to_owned());
+    assert!(session.hear().await.is_none(), "it is cut");
+    rig.until("both ends are written down", async || rig.audit().len() == 4).await;
 }

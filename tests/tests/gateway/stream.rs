@@ -234,13 +234,15 @@ async fn an_agent_that_drains_takes_its_connections_and_leaves_its_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_that_stops_ends_its_sessions_and_writes_it_down() {
+async fn a_gateway_that_stops_ends_its_sessions_with_a_word_and_writes_it_down() {
     let rig = Rig::start().await;
     let _agent = rig.agent().await;
     let mut session = Session::open(&rig, EXEC).await.expect("a session");
     session.hear().await.expect("its first words");
     let Rig { gateway, directory, .. } = rig;
     tokio::time::timeout(LIMIT, gateway.stop(std::future::pending())).await.expect("in time");
+    let last = session.hear().await.expect("a last word");
+    assert!(last.starts_with(b"stopped: "), "{}", last.escape_ascii());
     assert!(session.hear().await.is_none());
     let log = std::fs::read_to_string(directory.path().join("audit")).expect("a log");
     assert!(log.lines().last().is_some_and(|line| line.contains("\"Stopped\"")), "{log}");
