@@ -61,7 +61,7 @@ e2e: cluster-prerequisites image ## run the tests on a real Kubernetes, on both 
 check: ## format, lints, unit tests; no root and nothing installed
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(ALL) --all-targets $(E2E) -- -D warnings
-	$(CARGO) test $(ALL) --lib --bins --test tidy --test golden
+	$(SIGNALS) $(CARGO) test $(ALL) --lib --bins --test tidy --test golden
 	charts/readme --check
 
 bench: prerequisites build ## how fast it is, against what one would do without it; ONLY=footprint, commands, confined or copies
