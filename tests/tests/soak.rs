@@ -11,6 +11,8 @@ use harness::{
 const SETTLE_LIMIT: Duration = Duration::from_secs(30);
 /// What an allocator may keep for the next session; a leak of a session's own would be tens of MiB.
 const GROWTH: u64 = 4 << 20;
+/// A leak goes on from wave to wave of sessions at once.
+const WAVES: usize = 4;
 
 fn on_quiet_node(serve: &Serve, check: impl FnOnce(&Agent, &Container<'_>)) {
     if may_skip(Requirement::containerd(Version::chosen())) {
@@ -58,13 +60,13 @@ fn idle(agent: &Agent, web: &Container<'_>) -> (u64, usize) {
     (agent.resident(), agent.descriptors())
 }
 
-fn assert_unchanged(agent: &Agent, web: &Container<'_>, (memory, descriptors): (u64, usize)) {
+/// Bytes more than before, and not a descriptor.
+fn growth(agent: &Agent, web: &Container<'_>, (memory, descriptors): (u64, usize)) -> u64 {
     // A connection to containerd, or of the last client, may take its time to close.
     until("the descriptors to be as many as before", SETTLE_LIMIT, || {
         idle(agent, web).1 <= descriptors
     });
-    let growth = agent.resident().saturating_sub(memory);
-    assert!(growth < GROWTH, "the agent grew by {growth} bytes from {memory}");
+    agent.resident().saturating_sub(memory)
 }
 
 #[test]
@@ -73,7 +75,8 @@ fn a_thousand_sessions_leave_the_agent_as_it_was() {
         (0..50).for_each(|round| say_and_hear(agent, round));
         let before = idle(agent, web);
         (0..1000).for_each(|round| say_and_hear(agent, round));
-        assert_unchanged(agent, web, before);
+        let growth = growth(agent, web, before);
+        assert!(growth < GROWTH, "the agent grew by {growth} bytes from {}", before.0);
     });
 }
 
@@ -97,9 +100,14 @@ fn two_hundred_sessions_run_at_once() {
             }
         };
         wave();
-        let before = idle(agent, web);
-        wave();
-        assert_unchanged(agent, web, before);
+        // How many threads and buffers there are at once is chance; what is kept for them comes to an end.
+        let growths = (0..WAVES).map(|_| {
+            let before = idle(agent, web);
+            wave();
+            growth(agent, web, before)
+        });
+        let growths: Vec<u64> = growths.take_while(|growth| *growth >= GROWTH).collect();
+        assert!(growths.len() < WAVES, "the agent grew by {growths:?} bytes");
     });
 }
 
