@@ -135,8 +135,7 @@ impl Agents {
     ) -> Result<StatusCode, AgentError> {
         let (response, idle) = self.send(node, head).await?;
         let code = response.status();
-        // To its end, or the connection cannot be used again.
-        if Limited::new(response.into_body(), limits::REFUSAL).collect().await.is_ok() {
+        if is_reusable_after(response).await {
             self.put(node, Idle { heard: Instant::now(), ..idle });
         }
         Ok(code)
@@ -310,9 +309,12 @@ async fn sign_of_life(sender: &mut Sender) -> bool {
     let request = Request::get("/healthz").header(header::HOST, "agent").body(Empty::new());
     let Ok(request) = request else { return false };
     let Ok(response) = sender.send_request(request).await else { return false };
-    let well = response.status().is_success();
-    // To its end, or the connection cannot be used again.
-    well && Limited::new(response.into_body(), limits::REFUSAL).collect().await.is_ok()
+    response.status().is_success() && is_reusable_after(response).await
+}
+
+/// Reads an answer to its end, or its connection cannot be used again.
+async fn is_reusable_after(response: Response<Incoming>) -> bool {
+    Limited::new(response.into_body(), limits::REFUSAL).collect().await.is_ok()
 }
 
 impl Answer {
