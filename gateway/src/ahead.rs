@@ -1,28 +1,26 @@
 //! Reading ahead of TLS, whose library asks the connection for 4 KiB at a time: a gibibyte would be a
 //! quarter of a million system calls.
 //!
-//! What is read ahead is held only until it is asked for: thousands of idle connections hold nothing.
+//! What is read ahead is held only while more comes: thousands of idle connections hold nothing.
 
 use std::io::{self, IoSlice};
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-/// Bytes of one read: four records of TLS.
-const AHEAD: usize = 64 << 10;
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use wire::limits;
 
 /// A connection of which more is read at once than is asked for. What is written goes through.
 #[derive(Debug)]
 pub(crate) struct Ahead<S> {
     inner: S,
-    ahead: Bytes,
+    ahead: BytesMut,
 }
 
 impl<S> Ahead<S> {
     pub(crate) fn of(inner: S) -> Self {
-        Self { inner, ahead: Bytes::new() }
+        Self { inner, ahead: BytesMut::new() }
     }
 }
 
@@ -32,21 +30,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for Ahead<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.ahead.is_empty() {
-            let mut space = Box::new_uninit_slice(AHEAD);
-            let mut read = ReadBuf::uninit(&mut space);
-            ready!(Pin::new(&mut self.inner).poll_read(context, &mut read))?;
-            let (now, later) = read.filled().split_at(buffer.remaining().min(read.filled().len()));
-            buffer.put_slice(now);
-            self.ahead = Bytes::copy_from_slice(later);
-        } else {
-            let now = buffer.remaining().min(self.ahead.len());
-            buffer.put_slice(&self.ahead[..now]);
-            self.ahead.advance(now);
-            if self.ahead.is_empty() {
-                self.ahead = Bytes::new(); // what it was a part of is let go
+        let Self { inner, ahead } = &mut *self;
+        if ahead.is_empty() {
+            ahead.reserve(limits::AHEAD); // the same bytes again, while more comes
+            let read = pin!(inner.read_buf(ahead)).poll(context);
+            if !matches!(read, Poll::Ready(Ok(1..))) {
+                *ahead = BytesMut::new();
+                return read.map_ok(drop);
             }
         }
+        let now = buffer.remaining().min(ahead.len());
+        buffer.put_slice(&ahead[..now]);
+        ahead.advance(now);
         Poll::Ready(Ok(()))
     }
 }
@@ -83,11 +78,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Ahead<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
     use super::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::io::{AsyncWriteExt, duplex};
 
     #[tokio::test]
-    async fn small_reads_are_served_from_one_large_one_and_nothing_is_held_after_it() {
+    async fn small_reads_are_served_from_one_large_one_and_nothing_is_held_when_no_more_comes() {
         let (mut peer, ours) = duplex(64);
         let mut ahead = Ahead::of(ours);
         peer.write_all(b"hello world").await.expect("room");
@@ -96,7 +93,13 @@ mod tests {
         assert_eq!((&part, &ahead.ahead[..]), (b"hell", &b"o world"[..]));
         let mut rest = [0; 7];
         ahead.read_exact(&mut rest).await.expect("the rest");
-        assert_eq!((&rest, ahead.ahead.len()), (b"o world", 0));
+        assert_eq!(&rest, b"o world");
+        let waits = poll_fn(|context| {
+            let polled = Pin::new(&mut ahead).poll_read(context, &mut ReadBuf::new(&mut part));
+            Poll::Ready(polled.is_pending())
+        });
+        assert!(waits.await);
+        assert_eq!(ahead.ahead.capacity(), 0);
         ahead.write_all(b"bye").await.expect("room");
         peer.read_exact(&mut rest[..3]).await.expect("what was written");
         drop(peer);

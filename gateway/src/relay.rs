@@ -15,8 +15,11 @@ use tokio::io::{
     split,
 };
 
-/// Bytes that one direction holds: what a frame of the agent's carries at most.
-const BUFFER: usize = wire::limits::FRAME;
+/// Bytes held on their way to the agent: a piece of stdin.
+const TO_AGENT: usize = wire::limits::FRAME;
+
+/// Bytes held on their way to the client.
+const TO_CLIENT: usize = wire::limits::BURST;
 
 /// What is left of the other direction once one has ended: a few frames of goodbye.
 const LINGER: Duration = Duration::from_secs(10);
@@ -75,7 +78,7 @@ where
         tokio::time::sleep(linger).await;
     };
     tokio::select! {
-        copied = copy_bidirectional_with_sizes(&mut client, &mut agent, BUFFER, BUFFER) => {
+        copied = copy_bidirectional_with_sizes(&mut client, &mut agent, TO_AGENT, TO_CLIENT) => {
             copied.map(drop)
         }
         () = one_has_ended => Ok(()),

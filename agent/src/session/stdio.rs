@@ -7,9 +7,10 @@ use std::os::fd::OwnedFd;
 use entry::Stdio;
 use entry::pty::Pty;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+use wire::limits;
 
-/// Bytes that a tool may be ahead of us: a few frames, so that neither waits for each byte.
-pub(super) const PIPE: usize = 256 << 10;
+/// Bytes that a tool may be ahead of us, so that neither waits for each byte.
+pub(super) const PIPE: usize = limits::BURST;
 
 /// What a client asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

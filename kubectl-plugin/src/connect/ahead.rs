@@ -7,9 +7,7 @@ use std::task::{Context, Poll};
 
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
-
-/// Bytes of one read: four records of TLS.
-const AHEAD: usize = 64 << 10;
+use wire::limits;
 
 /// A connection of which more is read at once than is asked for. What is written goes through.
 #[derive(Debug)]
@@ -17,7 +15,7 @@ pub(crate) struct Ahead<S>(BufReader<S>);
 
 impl<S: AsyncRead> Ahead<S> {
     pub(crate) fn of(stream: S) -> Self {
-        Self(BufReader::with_capacity(AHEAD, stream))
+        Self(BufReader::with_capacity(limits::AHEAD, stream))
     }
 }
 
