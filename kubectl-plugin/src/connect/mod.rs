@@ -5,6 +5,7 @@
 
 mod address;
 pub(crate) mod ahead;
+pub(crate) mod low_water;
 pub(crate) mod tls;
 #[cfg(unix)]
 mod unix;

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::ahead::Ahead;
+use super::low_water::LowWater;
 use super::{Credentials, Transport};
 
 #[derive(Debug, thiserror::Error)]
@@ -143,11 +144,10 @@ impl Client {
     pub(super) async fn connect(self, tcp: TcpStream) -> Result<Transport, TlsError> {
         // A key press must not wait for the acknowledgement of the one before.
         tcp.set_nodelay(true).map_err(TlsError::Handshake)?;
-        let stream = self.connector.connect(self.name, Ahead::of(tcp)).await.map_err(|error| {
-            match library_error(&error) {
-                Some(library) => TlsError::from_library(library.clone()),
-                None => TlsError::Handshake(error),
-            }
+        let stream = self.connector.connect(self.name, Ahead::of(LowWater::of(tcp)));
+        let stream = stream.await.map_err(|error| match library_error(&error) {
+            Some(library) => TlsError::from_library(library.clone()),
+            None => TlsError::Handshake(error),
         })?;
         Ok(Box::new(stream))
     }

@@ -13,10 +13,12 @@ use hyper_util::client::legacy::connect::{Connection, HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use kube::client::{Body, Client, ClientBuilder, ConfigExt};
 use kube::{Config, Error as KubeError};
+use tokio::net::TcpStream;
 use tower::{BoxError, Service, ServiceBuilder};
 
 use super::REACH;
 use crate::connect::ahead::Ahead;
+use crate::connect::low_water::LowWater;
 
 /// A client that connects when it first sends something.
 pub(super) fn of(config: &Config) -> Result<Client, KubeError> {
@@ -24,6 +26,8 @@ pub(super) fn of(config: &Config) -> Result<Client, KubeError> {
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(REACH));
+    let calm = |tcp: TokioIo<TcpStream>| TokioIo::new(LowWater::of(tcp.into_inner()));
+    let tcp = ServiceBuilder::new().map_response(calm).service(tcp);
     let Some(proxy) = config.proxy_url.clone() else { return over(tcp, config) };
     match proxy.scheme_str() {
         Some("socks5" | "socks5h") => over(SocksV5::new(proxy, tcp), config),

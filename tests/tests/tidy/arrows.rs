@@ -46,11 +46,7 @@ const ROOMS: [Room; 7] = [
         knows: &["nsdebug-wire", "nsdebug-daemon"],
         refuses: &["containerd-client", "nix"],
     },
-    Room {
-        folder: "kubectl-plugin",
-        knows: &["nsdebug-wire"],
-        refuses: &["nix", "containerd-client"],
-    },
+    Room { folder: "kubectl-plugin", knows: &["nsdebug-wire"], refuses: &["containerd-client"] },
     Room {
         folder: "tests",
         knows: &[
