@@ -188,3 +188,24 @@ pub(super) fn resize(terminal: Option<&Arc<AsyncFd<OwnedFd>>>, size: Size) {
         let _ = entry::pty::resize(terminal.get_ref().as_fd(), size.width, size.height);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_frame_is_as_large_as_what_waits_up_to_a_full_pipe() {
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
+        fcntl_setpipe_size(&writer, 2 * PIPE).expect("room");
+        let mut output = output(Some(reader)).expect("a runtime");
+        rustix::io::write(&writer, &vec![1; PIPE + 10]).expect("it takes all");
+        drop(writer);
+        let mut payloads = Vec::new();
+        while let Some(frame) = output.frame(Channel::Stdout, false).await {
+            payloads.push(frame.payload());
+        }
+        assert_eq!(payloads, [PIPE, 10]);
+    }
+}
