@@ -6,7 +6,7 @@ use std::time::Duration;
 /// what a tool writes at once is one message.
 pub const FRAME: usize = 64 << 10;
 
-/// Bytes of a tool's output that every hop passes on at once, where as much waits: each time somebody
+/// Bytes of a tool's output that are passed on at once, where as much waits: each time somebody
 /// is woken for it costs more than copying as little as a [`FRAME`].
 pub const BURST: usize = 4 * FRAME;
 

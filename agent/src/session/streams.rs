@@ -14,6 +14,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::unix::pipe;
 use wire::frame::{Channel, Head, Size};
+use wire::limits;
 
 use super::Ends;
 use super::socket::Frame;
@@ -132,8 +133,9 @@ impl Output {
             {
                 return Some(Frame::piped(channel, Arc::clone(pipe), waiting));
             }
-            // Only now, and no larger than it must be: a session that is quiet holds no buffer.
-            let room = waiting.max(LEAST);
+            // Only now, and no larger than it must be: a session that is quiet holds no buffer, and one from
+            // 128 KiB on the C library maps and unmaps for each frame.
+            let room = waiting.clamp(LEAST, limits::FRAME);
             let mut buffer = BytesMut::with_capacity(Head::MOST + room);
             buffer.put_bytes(0, Head::MOST);
             match self.read(&mut buffer, room) {
@@ -196,16 +198,16 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_frame_is_as_large_as_what_waits_up_to_a_full_pipe() {
+    async fn what_waits_is_read_in_frames_as_large_as_they_may_be() {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
-        fcntl_setpipe_size(&writer, 2 * PIPE).expect("room");
         let mut output = output(Some(reader)).expect("a runtime");
-        rustix::io::write(&writer, &vec![1; PIPE + 10]).expect("it takes all");
+        fcntl_setpipe_size(&writer, PIPE).expect("room");
+        rustix::io::write(&writer, &vec![1; limits::FRAME + 10]).expect("it takes all");
         drop(writer);
         let mut payloads = Vec::new();
         while let Some(frame) = output.frame(Channel::Stdout, false).await {
             payloads.push(frame.payload());
         }
-        assert_eq!(payloads, [PIPE, 10]);
+        assert_eq!(payloads, [limits::FRAME, 10]);
     }
 }
