@@ -13,10 +13,11 @@ ALL := --workspace --locked
 
 # What is released has no loader to run and nothing to relocate at its start, which is most of what a session of a
 # few milliseconds would wait for; see ARCHITECTURE.md. `--target` keeps the flags from the compiler's own plug-ins.
-COMMA := ,
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+
 # On x86-64 glibc before 2.39 copies with `rep movsb`, which AMD's Zen 3 and 4 do 25 times as slowly where it ends up to
 # 31 bytes behind where it begins, within a page (its bug 30994): of a large session's processor time, a tenth.
+COMMA := ,
 COPY := $(if $(filter x86_64-%-gnu,$(HOST)),-C link-arg=-Wl$(COMMA)--defsym=memcpy=__memcpy_sse2_unaligned)
 build bench bench-cluster: export CARGO_TARGET_$(shell echo $(HOST) | tr a-z- A-Z_)_RUSTFLAGS := -C target-feature=+crt-static -C relocation-model=static $(COPY)
 

@@ -22,10 +22,7 @@ use super::stdio::PIPE;
 use super::watched::watched;
 
 /// Bytes from which on handing over a pipe costs less than copying out of it.
-const WORTH_SPLICING: usize = 16 << 10;
-
-/// Bytes of the smallest buffer that output is read into: the kernel's of a terminal, a page of a pipe.
-const LEAST: usize = 4096;
+const WORTH_SPLICING: u64 = 16 << 10;
 
 /// Where input goes.
 #[derive(Debug)]
@@ -126,19 +123,17 @@ impl Output {
             if ready.is_err() {
                 break;
             }
-            let waiting = self.waiting();
-            if splices
-                && waiting >= WORTH_SPLICING
-                && let Self::Pipe(pipe) = self
-            {
-                return Some(Frame::piped(channel, Arc::clone(pipe), waiting));
+            if splices && let Self::Pipe(pipe) = self {
+                let waiting = ioctl_fionread(&**pipe).unwrap_or(0);
+                if waiting >= WORTH_SPLICING {
+                    let payload = usize::try_from(waiting).map_or(PIPE, |all| all.min(PIPE));
+                    return Some(Frame::piped(channel, Arc::clone(pipe), payload));
+                }
             }
-            // Only now, and no larger than it must be: a session that is quiet holds no buffer, and one from
-            // 128 KiB on the C library maps and unmaps for each frame.
-            let room = waiting.clamp(LEAST, limits::FRAME);
-            let mut buffer = BytesMut::with_capacity(Head::MOST + room);
+            // Only now: a session that is quiet holds no buffer.
+            let mut buffer = BytesMut::with_capacity(Head::MOST + limits::FRAME);
             buffer.put_bytes(0, Head::MOST);
-            match self.read(&mut buffer, room) {
+            match self.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(_) => return Some(Frame::read(channel, buffer)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -150,24 +145,20 @@ impl Output {
         None
     }
 
-    /// Bytes that can be read by now, as far as one frame takes them; of a terminal it is not known.
-    fn waiting(&self) -> usize {
-        let Self::Pipe(pipe) = self else { return 0 };
-        let all = ioctl_fionread(&**pipe).unwrap_or(0);
-        usize::try_from(all).map_or(PIPE, |all| all.min(PIPE))
-    }
-
-    fn read(&self, buffer: &mut BytesMut, room: usize) -> io::Result<usize> {
+    fn read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
         match self {
-            Self::Pipe(pipe) => pipe.try_read_buf(&mut buffer.limit(room)),
+            Self::Pipe(pipe) => pipe.try_read_buf(&mut buffer.limit(limits::FRAME)),
             Self::Terminal(terminal) => read_now(terminal, buffer),
             Self::Closed => Ok(0),
         }
     }
 }
 
+/// Bytes of one read of a terminal: the kernel's own buffer is a page (`N_TTY_BUF_SIZE`).
+const TERMINAL_READ: usize = 4096;
+
 fn read_now(terminal: &AsyncFd<OwnedFd>, into: &mut BytesMut) -> io::Result<usize> {
-    let mut buffer = [0; LEAST];
+    let mut buffer = [0; TERMINAL_READ];
     let read = terminal.try_io(Interest::READABLE, |fd| Ok(rustix::io::read(fd, &mut buffer)?))?;
     into.extend_from_slice(&buffer[..read]);
     Ok(read)
