@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-/// Bytes of one payload that we send from memory: what a pipe holds by default, so that most of
-/// what a tool writes at once is one message.
+/// Bytes of one message of input: what a pipe holds by default, so that most of what is piped in at
+/// once is one message.
 pub const FRAME: usize = 64 << 10;
 
-/// Bytes of a tool's output that are passed on at once, where as much waits: each time somebody
-/// is woken for it costs more than copying as little as a [`FRAME`].
+/// Bytes of a tool's output that are one message and passed on at once, where as much waits: each time
+/// somebody is woken for it costs more than copying as little as a [`FRAME`].
 pub const BURST: usize = 4 * FRAME;
 
 /// Bytes that TLS takes from us at once: a whole burst with its head, whose end would else be a record

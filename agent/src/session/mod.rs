@@ -10,6 +10,7 @@ mod ending;
 mod error;
 mod launcher;
 pub mod local;
+mod output;
 mod patience;
 pub mod place;
 mod policy;

@@ -20,9 +20,10 @@ use wire::limits;
 
 use super::care::Care;
 use super::ending::{self, Why, ending};
+use super::output::Output;
 use super::running::Running;
 use super::socket::{Outgoing, Socket};
-use super::streams::{Input, Output, Streams, resize};
+use super::streams::{Input, Streams, resize};
 use super::traffic::{Flow, Traffic};
 use super::{Ends, StartError, hint};
 use crate::metrics::{OpenSession, Outcome, Stream};

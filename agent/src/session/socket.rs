@@ -50,11 +50,15 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// A frame of what was read into `buffer` behind the room for a head.
+    /// Bytes before a payload that is read: a head, and more. Large buffers begin 16 bytes behind a page's
+    /// beginning, and a payload that did so up to 31 the kernel would be slow to copy (see [`limits::AHEAD`]).
+    pub(super) const LEAD: usize = 64;
+
+    /// A frame of what was read into `buffer` behind [`Self::LEAD`].
     pub(super) fn read(channel: Channel, mut buffer: BytesMut) -> Self {
-        let payload = buffer.len() - Head::MOST;
+        let payload = buffer.len() - Self::LEAD;
         let head = Head::new(channel, payload);
-        buffer.advance(Head::MOST - head.len());
+        buffer.advance(Self::LEAD - head.len());
         buffer[..head.len()].copy_from_slice(&head);
         Self { payload, bytes: buffer.freeze(), rest: None }
     }

@@ -1,28 +1,18 @@
 //! Our ends of the tool's streams, under the runtime.
-//!
-//! A payload is read straight behind the room for its frame's head, so that no byte of output is
-//! copied here; where the socket can take it from the pipe itself, it is not even read.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use bytes::{BufMut, BytesMut};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::io::ioctl_fionread;
+use tokio::io::AsyncWriteExt;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::unix::pipe;
-use wire::frame::{Channel, Head, Size};
-use wire::limits;
+use wire::frame::Size;
 
 use super::Ends;
-use super::socket::Frame;
-use super::stdio::PIPE;
+use super::output::Output;
 use super::watched::watched;
-
-/// Bytes from which on handing over a pipe costs less than copying out of it.
-const WORTH_SPLICING: u64 = 16 << 10;
 
 /// Where input goes.
 #[derive(Debug)]
@@ -30,14 +20,6 @@ pub(super) enum Input {
     Pipe(pipe::Sender),
     Terminal(Arc<AsyncFd<OwnedFd>>),
     /// Not asked for, or the tool no longer wants any: what comes is dropped.
-    Closed,
-}
-
-/// Where output comes from.
-#[derive(Debug)]
-pub(super) enum Output {
-    Pipe(Arc<pipe::Receiver>),
-    Terminal(Arc<AsyncFd<OwnedFd>>),
     Closed,
 }
 
@@ -58,8 +40,8 @@ impl Streams {
                 let input = stdin.map(pipe::Sender::from_owned_fd).transpose()?;
                 Ok(Self {
                     stdin: input.map_or(Input::Closed, Input::Pipe),
-                    stdout: output(stdout)?,
-                    stderr: output(stderr)?,
+                    stdout: Output::of_pipe(stdout)?,
+                    stderr: Output::of_pipe(stderr)?,
                     terminal: None,
                 })
             }
@@ -70,18 +52,13 @@ impl Streams {
                     if stdin { Input::Terminal(Arc::clone(&terminal)) } else { Input::Closed };
                 Ok(Self {
                     stdin: input,
-                    stdout: Output::Terminal(Arc::clone(&terminal)),
-                    stderr: Output::Closed,
+                    stdout: Output::of_terminal(Arc::clone(&terminal)),
+                    stderr: Output::CLOSED,
                     terminal: Some(terminal),
                 })
             }
         }
     }
-}
-
-fn output(end: Option<OwnedFd>) -> io::Result<Output> {
-    let end = end.map(pipe::Receiver::from_owned_fd).transpose()?;
-    Ok(end.map_or(Output::Closed, |pipe| Output::Pipe(Arc::new(pipe))))
 }
 
 impl Input {
@@ -106,64 +83,6 @@ impl Input {
     }
 }
 
-impl Output {
-    pub(super) fn is_open(&self) -> bool {
-        !matches!(self, Self::Closed)
-    }
-
-    /// The next frame for `channel`, or `None` at the end. Nothing is lost when this is dropped. A
-    /// socket that `splices` is handed the pipe, where much waits in it.
-    pub(super) async fn frame(&mut self, channel: Channel, splices: bool) -> Option<Frame> {
-        loop {
-            let ready = match self {
-                Self::Pipe(pipe) => pipe.readable().await,
-                Self::Terminal(terminal) => terminal.readable().await.map(drop),
-                Self::Closed => return None,
-            };
-            if ready.is_err() {
-                break;
-            }
-            if splices && let Self::Pipe(pipe) = self {
-                let waiting = ioctl_fionread(&**pipe).unwrap_or(0);
-                if waiting >= WORTH_SPLICING {
-                    let payload = usize::try_from(waiting).map_or(PIPE, |all| all.min(PIPE));
-                    return Some(Frame::piped(channel, Arc::clone(pipe), payload));
-                }
-            }
-            // Only now: a session that is quiet holds no buffer.
-            let mut buffer = BytesMut::with_capacity(Head::MOST + limits::FRAME);
-            buffer.put_bytes(0, Head::MOST);
-            match self.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(_) => return Some(Frame::read(channel, buffer)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // A terminal says EIO when its last user is gone.
-                Err(_) => break,
-            }
-        }
-        *self = Self::Closed;
-        None
-    }
-
-    fn read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
-        match self {
-            Self::Pipe(pipe) => pipe.try_read_buf(&mut buffer.limit(limits::FRAME)),
-            Self::Terminal(terminal) => read_now(terminal, buffer),
-            Self::Closed => Ok(0),
-        }
-    }
-}
-
-/// Bytes of one read of a terminal: the kernel's own buffer is a page (`N_TTY_BUF_SIZE`).
-const TERMINAL_READ: usize = 4096;
-
-fn read_now(terminal: &AsyncFd<OwnedFd>, into: &mut BytesMut) -> io::Result<usize> {
-    let mut buffer = [0; TERMINAL_READ];
-    let read = terminal.try_io(Interest::READABLE, |fd| Ok(rustix::io::read(fd, &mut buffer)?))?;
-    into.extend_from_slice(&buffer[..read]);
-    Ok(read)
-}
-
 async fn write_all(terminal: &AsyncFd<OwnedFd>, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         let mut ready = terminal.writable().await?;
@@ -179,26 +98,5 @@ async fn write_all(terminal: &AsyncFd<OwnedFd>, mut bytes: &[u8]) -> io::Result<
 pub(super) fn resize(terminal: Option<&Arc<AsyncFd<OwnedFd>>>, size: Size) {
     if let Some(terminal) = terminal {
         let _ = entry::pty::resize(terminal.get_ref().as_fd(), size.width, size.height);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn what_waits_is_read_in_frames_as_large_as_they_may_be() {
-        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
-        let mut output = output(Some(reader)).expect("a runtime");
-        fcntl_setpipe_size(&writer, PIPE).expect("room");
-        rustix::io::write(&writer, &vec![1; limits::FRAME + 10]).expect("it takes all");
-        drop(writer);
-        let mut payloads = Vec::new();
-        while let Some(frame) = output.frame(Channel::Stdout, false).await {
-            payloads.push(frame.payload());
-        }
-        assert_eq!(payloads, [limits::FRAME, 10]);
     }
 }
