@@ -1,5 +1,6 @@
-//! Reading ahead of TLS, whose library asks the connection for 4 KiB at a time: a gibibyte would be
-//! a quarter of a million system calls.
+//! Reading ahead of libraries: that for TLS asks the connection for 4 KiB at a time, so that a gibibyte
+//! would be a quarter of a million system calls; that for the websocket reads to where the kernel copies
+//! slowly.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
