@@ -8,6 +8,8 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+use crate::until;
+
 /// Other programs take numbers too; each attempt loses only against one that comes in between.
 const RECYCLE_ATTEMPTS: usize = 2000;
 
@@ -39,6 +41,22 @@ impl Process {
         let mut wanted = [PollFd::new(&self.pidfd, PollFlags::IN)];
         let limit = Timespec::try_from(limit).expect("a limit of less than 500 million years");
         matches!(poll(&mut wanted, Some(&limit)), Ok(1))
+    }
+
+    /// Wait until it has written nothing for half a second, and did not end: its reader has stalled.
+    pub fn wait_until_idle(&self, limit: Duration) {
+        let written = || {
+            let status = std::fs::read_to_string(format!("/proc/{}/io", self.pid)).ok()?;
+            status.lines().find(|line| line.starts_with("wchar")).map(str::to_owned)
+        };
+        let mut last = None;
+        until("the stream to stall", limit, || {
+            let now = written();
+            let same = now.is_some() && now == last;
+            last = now;
+            same || self.wait(Duration::from_millis(500))
+        });
+        assert!(!self.wait(Duration::ZERO), "it ended before its reader read on");
     }
 
     /// Ask it to end, and insist once `patience` is over.

@@ -1,11 +1,11 @@
 //! A session through `serve` and the plugin, as a person has it: codes, streams, a terminal, and every way to end.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use harness::{
-    Agent, Client, Container, Containerd, Listener, QuietNode, Requirement, RunSpec, Running,
-    Scratch, Serve, Terminal, Version, run, skip, until,
+    Agent, Client, Container, Containerd, Listener, Process, QuietNode, Requirement, RunSpec,
+    Running, Scratch, Serve, Terminal, Version, run, skip, until,
 };
 use rustix::process::Signal;
 
@@ -251,6 +251,23 @@ fn a_target_that_dies_ends_the_session_and_says_so() {
         let done = session.finish().expect_code(137);
         assert!(done.err().contains("the target exited"), "{done}");
         until("the agent to have no child", GONE_LIMIT, || agent.has_no_session());
+    });
+}
+
+#[test]
+fn a_target_that_dies_ends_a_tool_whose_output_nobody_takes() {
+    on_quiet_node(&Serve::new(), |_, agent, web| {
+        // Out of the target's pid namespace, whose end does not end the tool.
+        let mut plugin = agent.plugin(Listener::Unix);
+        plugin.args(["--namespaces", "net", "container/web-1", "--", "yes"]);
+        let mut plugin = plugin.stdout(Stdio::piped()).spawn().expect("the plugin starts");
+        Process::open(plugin.id()).expect("it runs").wait_until_idle(GONE_LIMIT);
+        assert!(!agent.has_no_session());
+        web.stop();
+        until("the agent to have no child", GONE_LIMIT, || agent.has_no_session());
+        let mut output = plugin.stdout.take().expect("stdout is a pipe");
+        std::io::copy(&mut output, &mut std::io::sink()).expect("the rest can be read");
+        assert_eq!(plugin.wait().expect("an own child can be waited for").code(), Some(137));
     });
 }
 

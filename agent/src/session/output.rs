@@ -1,7 +1,7 @@
 //! What a tool writes, as frames.
 //!
-//! A payload is read straight behind the room for its frame's head, so that no byte of output is
-//! copied here; where the socket can take it from the pipe itself, it is not even read.
+//! A pipe is read straight to behind the room for a frame's head, so that no byte of it is copied here;
+//! where the socket can take it from the pipe itself, it is not even read.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -13,16 +13,17 @@ use rustix::io::ioctl_fionread;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use wire::frame::Channel;
 
 use super::socket::Frame;
 use super::stdio::PIPE;
+use super::watched::Doubt;
 
 /// Bytes from which on handing over a pipe costs less than copying out of it.
 const WORTH_SPLICING: usize = 16 << 10;
 
-/// Bytes of the smallest read: of a page of a pipe, and of all that the kernel keeps of a terminal
+/// Bytes of the smallest read: of a page of a pipe, and of what the kernel has of a terminal to be read
 /// (`N_TTY_BUF_SIZE`).
 const LEAST: usize = 4096;
 
@@ -33,9 +34,15 @@ const QUIET: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Output {
     source: Source,
-    /// Where the last frame was read to, and the next one is: the C library may map so much anew for each
-    /// frame, which costs more than to fill it. A session that is quiet holds none.
-    room: Option<BytesMut>,
+    room: Option<Room>,
+}
+
+/// Where the last frame was read to, and the next one is: the C library may map so much anew for each
+/// frame, which costs more than to fill it. A session that is quiet holds none.
+#[derive(Debug)]
+struct Room {
+    buffer: BytesMut,
+    last_read: Instant,
 }
 
 /// Where output comes from.
@@ -64,9 +71,10 @@ impl Output {
         !matches!(self.source, Source::Closed)
     }
 
-    /// The next frame for `channel`, as long as what waits, or `None` at the end. Nothing is lost when
+    /// The next frame for `channel`, of what waits in a pipe, or `None` at the end. Nothing is lost when
     /// this is dropped. A socket that `splices` is handed the pipe, where much waits in it.
     pub(super) async fn frame(&mut self, channel: Channel, splices: bool) -> Option<Frame> {
+        let mut doubt = Doubt::default();
         while self.is_open() {
             if self.ready().await.is_err() {
                 break;
@@ -80,8 +88,13 @@ impl Output {
             }
             match self.read(waiting.max(LEAST)) {
                 Ok(0) => break,
-                Ok(_) => return self.room.as_mut().map(|room| Frame::read(channel, room.split())),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(_) => {
+                    let read = self.room.as_mut().map(|room| room.buffer.split());
+                    return read.map(|read| Frame::read(channel, read));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    doubt.tried_in_vain().await;
+                }
                 // A terminal says EIO when its last user is gone.
                 Err(_) => break,
             }
@@ -92,8 +105,8 @@ impl Output {
 
     /// Waits for output or its end, and gives the room back meanwhile.
     async fn ready(&mut self) -> io::Result<()> {
-        if self.room.is_some() {
-            match timeout(QUIET, self.source.ready()).await {
+        if let Some(room) = &self.room {
+            match timeout_at(room.last_read + QUIET, self.source.ready()).await {
                 Ok(ready) => return ready,
                 Err(_) => self.room = None,
             }
@@ -103,17 +116,35 @@ impl Output {
 
     /// Reads `most` bytes or fewer into the room, behind that for a head.
     fn read(&mut self, most: usize) -> io::Result<usize> {
-        let room = self.room.get_or_insert_default();
-        room.clear();
-        if !room.try_reclaim(Frame::LEAD + most) {
-            *room = BytesMut::with_capacity(Frame::LEAD + most);
-        }
-        room.put_bytes(0, Frame::LEAD);
-        match &self.source {
-            Source::Pipe(pipe) => pipe.try_read_buf(&mut room.limit(most)),
-            Source::Terminal(terminal) => read_now(terminal, room),
+        let room = self.room.get_or_insert_with(Room::default);
+        let buffer = room.clear_for(Frame::LEAD + most);
+        buffer.put_bytes(0, Frame::LEAD);
+        let read = match &self.source {
+            Source::Pipe(pipe) => pipe.try_read_buf(&mut buffer.limit(most)),
+            Source::Terminal(terminal) => read_now(terminal, buffer),
             Source::Closed => Ok(0),
+        };
+        if read.is_ok() {
+            room.last_read = Instant::now();
         }
+        read
+    }
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { buffer: BytesMut::new(), last_read: Instant::now() }
+    }
+}
+
+impl Room {
+    /// The same bytes again, once the last frame is gone and where they are as many as `needed`.
+    fn clear_for(&mut self, needed: usize) -> &mut BytesMut {
+        self.buffer.clear();
+        if !self.buffer.try_reclaim(needed) {
+            self.buffer = BytesMut::with_capacity(needed);
+        }
+        &mut self.buffer
     }
 }
 
@@ -143,7 +174,12 @@ fn read_now(terminal: &AsyncFd<OwnedFd>, into: &mut BytesMut) -> io::Result<usiz
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
+    use rustix::fs::{Mode, OFlags, open};
     use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+    use tokio::time::{sleep, timeout};
+    use wire::frame::Head;
 
     use super::*;
 
@@ -153,36 +189,73 @@ mod tests {
         (Output::of_pipe(Some(reader)).expect("a runtime"), writer)
     }
 
-    fn write(tool: &OwnedFd, bytes: usize) {
-        assert_eq!(rustix::io::write(tool, &vec![1; bytes]), Ok(bytes));
+    /// Writes `bytes` bytes that begin with `first`.
+    fn write(tool: &OwnedFd, bytes: usize, first: u8) -> Vec<u8> {
+        let written: Vec<u8> = (first..=250).cycle().take(bytes).collect();
+        assert_eq!(rustix::io::write(tool, &written), Ok(bytes));
+        written
     }
 
-    async fn payload(output: &mut Output) -> Option<usize> {
-        output.frame(Channel::Stdout, false).await.map(|frame| frame.payload())
+    async fn next(output: &mut Output) -> Option<Frame> {
+        output.frame(Channel::Stdout, false).await
     }
 
     #[tokio::test]
-    async fn a_frame_is_as_long_as_what_waits_and_the_last_one_comes_before_the_end() {
+    async fn a_frame_has_all_that_waits_and_the_last_one_comes_before_the_end() {
         let (mut output, tool) = tool();
-        for waiting in [PIPE, 1, 2 * LEAST] {
-            write(&tool, waiting);
-            assert_eq!(payload(&mut output).await, Some(waiting));
+        let mut frames = Vec::new();
+        for (number, waiting) in (0..).zip([PIPE, 1, 2 * LEAST]) {
+            let written = write(&tool, waiting, number);
+            frames.push((written, next(&mut output).await.expect("a frame")));
         }
-        write(&tool, 10);
+        let written = write(&tool, 10, 9);
         drop(tool);
-        assert_eq!(payload(&mut output).await, Some(10));
-        assert_eq!((payload(&mut output).await, output.is_open()), (None, false));
+        frames.push((written, next(&mut output).await.expect("the last")));
+        for (written, frame) in &frames {
+            assert!(frame.bytes().ends_with(written));
+            assert!(frame.bytes().len() <= Head::MOST + written.len());
+        }
+        assert!(next(&mut output).await.is_none() && !output.is_open());
     }
 
     #[tokio::test]
     async fn its_room_is_kept_while_output_comes_and_given_back_when_none_does() {
         let (mut output, tool) = tool();
+        let mut ends = Vec::new();
         for waiting in [PIPE, 1] {
-            write(&tool, waiting);
-            assert_eq!(payload(&mut output).await, Some(waiting));
-            assert!(output.room.as_mut().is_some_and(|room| room.try_reclaim(PIPE)));
+            write(&tool, waiting, 0);
+            assert!(next(&mut output).await.is_some());
+            let room = output.room.as_ref().expect("a room");
+            ends.push(room.buffer.as_ptr() as usize - waiting); // what follows the frame
         }
-        assert!(timeout(2 * QUIET, payload(&mut output)).await.is_err(), "nothing came");
+        assert_eq!(ends[0], ends[1]);
+        assert!(timeout(2 * QUIET, next(&mut output)).await.is_err(), "nothing came");
         assert!(output.room.is_none());
+    }
+
+    #[test]
+    fn a_pipe_that_is_opened_anew_stops_no_other_session_and_is_read_on() {
+        let (done, is_done) = mpsc::sync_channel(1);
+        std::thread::spawn(move || {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            builder.enable_all().build().expect("a runtime").block_on(async {
+                let (mut output, tool) = tool();
+                let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&tool));
+                let handle = open(path, OFlags::PATH, Mode::empty()).expect("a handle");
+                write(&tool, 1, 0);
+                assert!(next(&mut output).await.is_some());
+                drop(tool);
+                // The runtime hears of it, and we have not read the end.
+                sleep(Duration::from_millis(10)).await;
+                let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&handle));
+                let tool = open(path, OFlags::WRONLY, Mode::empty()).expect("opened anew");
+                assert!(timeout(QUIET, next(&mut output)).await.is_err(), "nothing came");
+                let written = write(&tool, 3, 0);
+                let frame = wire::frame::encode(Channel::Stdout, &written);
+                assert_eq!(&next(&mut output).await.expect("a frame").bytes()[2..], frame);
+            });
+            let _ = done.send(());
+        });
+        is_done.recv_timeout(Duration::from_secs(20)).expect("others get their turn");
     }
 }

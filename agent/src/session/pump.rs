@@ -22,13 +22,14 @@ use super::care::Care;
 use super::ending::{self, Why, ending};
 use super::output::Output;
 use super::running::Running;
-use super::socket::{Outgoing, Socket};
+use super::socket::{Outgoing, Socket, Stolen};
 use super::streams::{Input, Streams, resize};
 use super::traffic::{Flow, Traffic};
 use super::{Ends, StartError, hint};
 use crate::metrics::{OpenSession, Outcome, Stream};
 
-/// A reader may be a pager that somebody forgot: longer than a coffee, shorter than a night.
+/// What a reader may take for each [`limits::FRAME`] of output. It may be a pager that somebody forgot: longer
+/// than a coffee, shorter than a night.
 const STALLED: Duration = Duration::from_mins(10);
 
 /// The tool is gone and so is all it left: who still holds its output is not of this session.
@@ -97,7 +98,7 @@ enum Verdict {
     Gone,
     /// The client takes nothing, or says nothing.
     Silent(&'static str),
-    /// The client broke the protocol; what is said to its author.
+    /// The client broke the protocol, or somebody our promise to it; what is said of that.
     Offence(CloseCode, String),
 }
 
@@ -170,12 +171,12 @@ impl Sender<'_> {
         let mut ended: Option<(Exit, Why)> = None;
         let mut last_read = Instant::now();
         while ended.is_none() || stdout.is_open() || stderr.is_open() {
-            let (flow, frame) = tokio::select! {
+            let (flow, outgoing) = tokio::select! {
                 frame = stdout.frame(Channel::Stdout, self.splices), if stdout.is_open() => {
-                    (Flow::Stdout, frame)
+                    (Some(Flow::Stdout), frame.map(Outgoing::Output))
                 }
                 frame = stderr.frame(Channel::Stderr, self.splices), if stderr.is_open() => {
-                    (Flow::Stderr, frame)
+                    (Some(Flow::Stderr), frame.map(Outgoing::Output))
                 }
                 end = &mut ending, if ended.is_none() => {
                     ended = Some(end);
@@ -184,32 +185,43 @@ impl Sender<'_> {
                 }
                 () = tokio::time::sleep_until(last_read + DRAIN), if ended.is_some() => break,
                 _ = self.ping.tick() => {
-                    let ping = Message::Ping(Bytes::new());
-                    if let Err(verdict) = self.send(Outgoing::Message(ping)).await {
-                        return verdict;
-                    }
-                    continue;
+                    (None, Some(Outgoing::Message(Message::Ping(Bytes::new()))))
                 }
             };
-            let Some(frame) = frame else { continue };
-            let payload = frame.payload();
-            if let Err(verdict) = self.send(Outgoing::Output(frame)).await {
+            let Some(outgoing) = outgoing else { continue };
+            let payload = outgoing.payload();
+            let sent = {
+                let mut sending = std::pin::pin!(self.send(outgoing));
+                loop {
+                    tokio::select! {
+                        sent = &mut sending => break sent,
+                        // A client that takes nothing must not keep a tool behind its target's end.
+                        end = &mut ending, if ended.is_none() => ended = Some(end),
+                    }
+                }
+            };
+            if let Err(verdict) = sent {
                 return verdict;
             }
-            self.traffic.add(flow, payload);
-            last_read = Instant::now();
+            if let Some(flow) = flow {
+                self.traffic.add(flow, payload);
+                last_read = Instant::now();
+            }
         }
         ended.map_or(Verdict::Gone, |(exit, why)| Verdict::Ended(exit, why))
     }
 
     async fn send(&mut self, outgoing: Outgoing) -> Result<(), Verdict> {
+        let patience = patience(outgoing.payload());
         self.traffic.block(true);
-        let sent = timeout(STALLED, self.sink.send(outgoing)).await;
+        let sent = timeout(patience, self.sink.send(outgoing)).await;
         self.traffic.block(false);
         match sent {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(Verdict::Gone),
-            Err(_) => Err(Verdict::Silent("the client took no output for ten minutes")),
+            Ok(Err(error)) => Err(unsent(&error)),
+            Err(_) => {
+                Err(Verdict::Silent("the client did not take its output for ten minutes or more"))
+            }
         }
     }
 
@@ -240,6 +252,22 @@ impl Sender<'_> {
     /// Ends the connection in order, once both have closed: to TLS, an end without a word is a break.
     async fn part(&mut self) {
         let _ = timeout(limits::CLOSE_WAIT, self.sink.close()).await;
+    }
+}
+
+/// How long a client may take for `payload` bytes.
+fn patience(payload: usize) -> Duration {
+    let frames = payload.div_ceil(limits::FRAME).max(1);
+    STALLED.saturating_mul(u32::try_from(frames).unwrap_or(u32::MAX))
+}
+
+/// What a failure to send says about the session.
+fn unsent(error: &Error) -> Verdict {
+    match error {
+        Error::Io(error) if matches!(error.get_ref(), Some(error) if error.is::<Stolen>()) => {
+            Verdict::Offence(CloseCode::Error, Stolen.to_string())
+        }
+        _ => Verdict::Gone,
     }
 }
 
@@ -320,6 +348,13 @@ fn offence_of(error: Error) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_longer_frame_may_be_taken_as_slowly_as_shorter_ones() {
+        assert_eq!(patience(0), STALLED);
+        assert_eq!(patience(limits::FRAME), STALLED);
+        assert_eq!(patience(limits::BURST), 4 * STALLED);
+    }
 
     #[test]
     fn a_reason_that_is_too_long_for_a_close_is_cut_between_characters() {

@@ -13,6 +13,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Sink, Stream};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use rustix::io::ioctl_fionread;
 use rustix::pipe::{SpliceFlags, splice};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::UnixStream;
@@ -50,8 +51,8 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// Bytes before a payload that is read: a head, and more. Large buffers begin 16 bytes behind a page's
-    /// beginning, and a payload that did so up to 31 the kernel would be slow to copy (see [`limits::AHEAD`]).
+    /// Bytes before a payload that is read: a head, and more. A large buffer begins 16 bytes behind a page's
+    /// beginning, and to up to 31 the kernel would be slow to copy (see [`limits::AHEAD`]).
     pub(super) const LEAD: usize = 64;
 
     /// A frame of what was read into `buffer` behind [`Self::LEAD`].
@@ -69,9 +70,20 @@ impl Frame {
         Self { payload, bytes: Bytes::copy_from_slice(&head), rest: Some((pipe, payload)) }
     }
 
+    /// With its head, of what was read.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Outgoing {
     /// Bytes of the tool's.
     pub(super) fn payload(&self) -> usize {
-        self.payload
+        match self {
+            Self::Message(_) => 0,
+            Self::Output(frame) => frame.payload,
+        }
     }
 }
 
@@ -191,8 +203,14 @@ impl Frame {
                     let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
                     Ok(splice(&**pipe, None, &*socket, None, *left, flags)?)
                 }) {
-                    Ok(written) => *left -= moved(written)?,
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Ok(written @ 1..) => *left -= written,
+                    // The socket is full, unless there is nothing that it could take.
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        if ioctl_fionread(&**pipe)? == 0 {
+                            return Poll::Ready(Err(io::Error::other(Stolen)));
+                        }
+                    }
+                    Ok(0) => return Poll::Ready(Err(io::Error::other(Stolen))),
                     Err(error) => return Poll::Ready(Err(error)),
                 }
             }
@@ -200,6 +218,11 @@ impl Frame {
         Poll::Ready(Ok(()))
     }
 }
+
+/// What waited in a tool's pipe, and was promised to the client, is not there any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("somebody else read the tool's output")]
+pub(super) struct Stolen;
 
 /// How much was moved, which is never nothing where there was something to move.
 fn moved(bytes: usize) -> io::Result<usize> {
@@ -235,5 +258,31 @@ impl AsyncWrite for Line {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.connection.stream().poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use rustix::pipe::{PipeFlags, pipe_with};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_frame_whose_payload_somebody_else_reads_fails() {
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
+        let pipe = Arc::new(pipe::Receiver::from_owned_fd(reader).expect("a runtime"));
+        let (ours, _theirs) = UnixStream::pair().expect("sockets");
+        let mut connection = Connection::Unix(ours);
+        for writer in [Some(writer), None] {
+            if let Some(writer) = &writer {
+                rustix::io::write(writer, b"three").expect("room");
+            }
+            let mut frame = Frame::piped(Channel::Stdout, Arc::clone(&pipe), 8);
+            let sent = poll_fn(|cx| frame.poll_write(&mut connection, cx)).await;
+            let error = sent.expect_err("three bytes are not there").into_inner();
+            assert!(error.is_some_and(|error| error.is::<Stolen>()), "{writer:?}");
+        }
     }
 }

@@ -5,14 +5,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use tokio::io::AsyncWriteExt;
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 use wire::frame::Size;
 
 use super::Ends;
 use super::output::Output;
-use super::watched::watched;
+use super::watched::{Doubt, watched};
 
 /// Where input goes.
 #[derive(Debug)]
@@ -63,15 +62,38 @@ impl Streams {
 
 impl Input {
     /// Writes all of `bytes`, waiting for the tool to take them.
-    pub(super) async fn write(&mut self, bytes: &[u8]) {
-        let result = match self {
-            Self::Pipe(pipe) => pipe.write_all(bytes).await,
-            Self::Terminal(terminal) => write_all(terminal, bytes).await,
-            Self::Closed => Ok(()),
-        };
-        // The tool has closed its input, as `head` does: no failure, and nobody to tell.
-        if result.is_err() {
-            *self = Self::Closed;
+    pub(super) async fn write(&mut self, mut bytes: &[u8]) {
+        let mut doubt = Doubt::default();
+        while !bytes.is_empty() {
+            match self.write_some(bytes).await {
+                Ok(written @ 1..) => {
+                    bytes = bytes.get(written..).unwrap_or_default();
+                    doubt = Doubt::default();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    doubt.tried_in_vain().await;
+                }
+                // The tool has closed its input, as `head` does: no failure, and nobody to tell.
+                Ok(0) | Err(_) => {
+                    *self = Self::Closed;
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn write_some(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Pipe(pipe) => {
+                pipe.writable().await?;
+                pipe.try_write(bytes)
+            }
+            Self::Terminal(terminal) => {
+                let mut ready = terminal.writable().await?;
+                let written = ready.try_io(|fd| Ok(rustix::io::write(fd.get_ref(), bytes)?));
+                written.unwrap_or_else(|_| Err(io::ErrorKind::WouldBlock.into()))
+            }
+            Self::Closed => Ok(bytes.len()),
         }
     }
 
@@ -83,20 +105,48 @@ impl Input {
     }
 }
 
-async fn write_all(terminal: &AsyncFd<OwnedFd>, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let mut ready = terminal.writable().await?;
-        let written = ready.try_io(|fd| Ok(rustix::io::write(fd.get_ref(), bytes)?));
-        if let Ok(written) = written {
-            bytes = bytes.get(written?..).unwrap_or_default();
-        }
-    }
-    Ok(())
-}
-
 /// Gives the session's terminal a new size; without one there is nothing to do.
 pub(super) fn resize(terminal: Option<&Arc<AsyncFd<OwnedFd>>>, size: Size) {
     if let Some(terminal) = terminal {
         let _ = entry::pty::resize(terminal.get_ref().as_fd(), size.width, size.height);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use entry::pty::Pty;
+    use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// Under a runtime of its own: what never lets go of its thread can be seen from another one only.
+    fn returns(test: impl Future<Output = ()> + Send + 'static) {
+        let (done, is_done) = mpsc::sync_channel(1);
+        std::thread::spawn(move || {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            builder.enable_all().build().expect("a runtime").block_on(test);
+            let _ = done.send(());
+        });
+        is_done.recv_timeout(Duration::from_secs(20)).expect("others get their turn");
+    }
+
+    #[test]
+    fn a_terminal_that_nobody_has_open_and_nobody_reads_stops_no_other_session() {
+        returns(async {
+            let Pty { ours, tools } = Pty::open().expect("a terminal");
+            let mut raw = tcgetattr(&tools).expect("its settings");
+            raw.make_raw();
+            tcsetattr(&tools, OptionalActions::Now, &raw).expect("raw mode");
+            drop(tools);
+            let mut streams =
+                Streams::watch(Ends::Terminal { ours, stdin: true }).expect("streams");
+            let typed = vec![b'x'; 1 << 20];
+            let written = timeout(Duration::from_millis(200), streams.stdin.write(&typed)).await;
+            assert!(written.is_err() || matches!(streams.stdin, Input::Closed));
+        });
     }
 }

@@ -31,12 +31,14 @@ pub(crate) struct LowWater {
     /// How many reads of much have come last.
     streak: u32,
     is_raised: bool,
+    /// Something was there that nobody was told of, and there may be more.
+    is_unheard: bool,
     patience: Option<Pin<Box<Sleep>>>,
 }
 
 impl LowWater {
     pub(crate) fn of(tcp: TcpStream) -> Self {
-        Self { tcp, streak: 0, is_raised: false, patience: None }
+        Self { tcp, streak: 0, is_raised: false, is_unheard: false, patience: None }
     }
 
     fn has_read(&mut self, bytes: usize) {
@@ -134,8 +136,14 @@ impl AsyncRead for LowWater {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         match Pin::new(&mut self.tcp).poll_read(context, buffer) {
-            Poll::Pending if self.loses_patience(context) => mark::read_now(&self.tcp, buffer),
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => {
+                if !self.loses_patience(context) && !self.is_unheard {
+                    return Poll::Pending;
+                }
+                let read = mark::read_now(&self.tcp, buffer);
+                self.is_unheard = read.is_ready();
+                read
+            }
             read @ Poll::Ready(_) => {
                 self.has_read(buffer.filled().len() - before);
                 read
