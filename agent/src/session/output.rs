@@ -71,6 +71,11 @@ impl Output {
         !matches!(self.source, Source::Closed)
     }
 
+    /// Whether something is there to be read; of a terminal it is not known.
+    pub(super) fn waits(&self) -> bool {
+        self.source.waiting() > 0
+    }
+
     /// The next frame for `channel`, of what waits in a pipe, or `None` at the end. Nothing is lost when
     /// this is dropped. A socket that `splices` is handed the pipe, where much waits in it.
     pub(super) async fn frame(&mut self, channel: Channel, splices: bool) -> Option<Frame> {

@@ -183,7 +183,13 @@ impl Sender<'_> {
                     last_read = Instant::now();
                     continue;
                 }
-                () = tokio::time::sleep_until(last_read + DRAIN), if ended.is_some() => break,
+                () = tokio::time::sleep_until(last_read + DRAIN), if ended.is_some() => {
+                    if !(stdout.waits() || stderr.waits()) {
+                        break;
+                    }
+                    last_read = Instant::now(); // it was us who had no turn
+                    continue;
+                }
                 _ = self.ping.tick() => {
                     (None, Some(Outgoing::Message(Message::Ping(Bytes::new()))))
                 }
@@ -205,8 +211,8 @@ impl Sender<'_> {
             }
             if let Some(flow) = flow {
                 self.traffic.add(flow, payload);
-                last_read = Instant::now();
             }
+            last_read = Instant::now();
         }
         ended.map_or(Verdict::Gone, |(exit, why)| Verdict::Ended(exit, why))
     }
