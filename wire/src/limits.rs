@@ -14,9 +14,10 @@ pub const BURST: usize = 4 * FRAME;
 /// and a system call of its own.
 pub const TLS_BUFFER: usize = 2 * BURST;
 
-/// Bytes that are read ahead of TLS, and of a websocket: almost four records. No whole number of pages: the kernel
-/// lays a stream out in pages, and where a buffer begins up to 31 bytes behind a page's beginning AMD's
-/// Zen 3 and 4 copy to it (`rep movsb`) four times as slowly or worse. So each read begins elsewhere.
+/// Bytes that are read ahead of TLS, and of a websocket: almost four records. No whole number of pages:
+/// the kernel lays a stream out in pages, and where a buffer begins up to 31 bytes behind a page's
+/// beginning AMD's Zen 3 and 4 copy to it (`rep movsb`) four times as slowly or worse. So each read
+/// begins elsewhere.
 pub const AHEAD: usize = (64 << 10) - 1088;
 
 /// Bytes of one message that we accept. Foreign clients send a whole `write` as one message.

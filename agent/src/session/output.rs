@@ -92,16 +92,12 @@ impl Output {
                 return Some(Frame::piped(channel, Arc::clone(pipe), waiting));
             }
             match self.read(waiting.max(LEAST)) {
-                Ok(0) => break,
-                Ok(_) => {
-                    let read = self.room.as_mut().map(|room| room.buffer.split());
-                    return read.map(|read| Frame::read(channel, read));
-                }
+                Ok(Some(read)) => return Some(Frame::read(channel, read)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     doubt.tried_in_vain().await;
                 }
                 // A terminal says EIO when its last user is gone.
-                Err(_) => break,
+                Ok(None) | Err(_) => break,
             }
         }
         *self = Self::CLOSED;
@@ -119,8 +115,8 @@ impl Output {
         self.source.ready().await
     }
 
-    /// Reads `most` bytes or fewer into the room, behind that for a head.
-    fn read(&mut self, most: usize) -> io::Result<usize> {
+    /// Reads `most` bytes or fewer into the room, behind that for a head. None at the end.
+    fn read(&mut self, most: usize) -> io::Result<Option<BytesMut>> {
         let room = self.room.get_or_insert_with(Room::default);
         let buffer = room.clear_for(Frame::LEAD + most);
         buffer.put_bytes(0, Frame::LEAD);
@@ -128,11 +124,9 @@ impl Output {
             Source::Pipe(pipe) => pipe.try_read_buf(&mut buffer.limit(most)),
             Source::Terminal(terminal) => read_now(terminal, buffer),
             Source::Closed => Ok(0),
-        };
-        if read.is_ok() {
-            room.last_read = Instant::now();
-        }
-        read
+        }?;
+        room.last_read = Instant::now();
+        Ok((read > 0).then(|| room.buffer.split()))
     }
 }
 
@@ -179,7 +173,7 @@ fn read_now(terminal: &AsyncFd<OwnedFd>, into: &mut BytesMut) -> io::Result<usiz
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::os::fd::AsRawFd;
 
     use rustix::fs::{Mode, OFlags, open};
     use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
@@ -187,6 +181,7 @@ mod tests {
     use wire::frame::Head;
 
     use super::*;
+    use crate::session::watched::lets_go;
 
     fn tool() -> (Output, OwnedFd) {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
@@ -217,8 +212,8 @@ mod tests {
         drop(tool);
         frames.push((written, next(&mut output).await.expect("the last")));
         for (written, frame) in &frames {
-            assert!(frame.bytes().ends_with(written));
-            assert!(frame.bytes().len() <= Head::MOST + written.len());
+            let head = Head::new(Channel::Stdout, written.len());
+            assert!(frame.bytes() == [&head, &written[..]].concat());
         }
         assert!(next(&mut output).await.is_none() && !output.is_open());
     }
@@ -240,27 +235,22 @@ mod tests {
 
     #[test]
     fn a_pipe_that_is_opened_anew_stops_no_other_session_and_is_read_on() {
-        let (done, is_done) = mpsc::sync_channel(1);
-        std::thread::spawn(move || {
-            let mut builder = tokio::runtime::Builder::new_current_thread();
-            builder.enable_all().build().expect("a runtime").block_on(async {
-                let (mut output, tool) = tool();
-                let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&tool));
-                let handle = open(path, OFlags::PATH, Mode::empty()).expect("a handle");
-                write(&tool, 1, 0);
-                assert!(next(&mut output).await.is_some());
-                drop(tool);
-                // The runtime hears of it, and we have not read the end.
-                sleep(Duration::from_millis(10)).await;
-                let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&handle));
-                let tool = open(path, OFlags::WRONLY, Mode::empty()).expect("opened anew");
-                assert!(timeout(QUIET, next(&mut output)).await.is_err(), "nothing came");
-                let written = write(&tool, 3, 0);
-                let frame = wire::frame::encode(Channel::Stdout, &written);
-                assert_eq!(&next(&mut output).await.expect("a frame").bytes()[2..], frame);
-            });
-            let _ = done.send(());
+        lets_go(async {
+            let (mut output, tool) = tool();
+            let path = format!("/proc/self/fd/{}", tool.as_raw_fd());
+            let handle = open(path, OFlags::PATH, Mode::empty()).expect("a handle");
+            write(&tool, 1, 0);
+            assert!(next(&mut output).await.is_some());
+            drop(tool);
+            // The runtime hears of it, and we have not read the end.
+            sleep(Duration::from_millis(10)).await;
+            let path = format!("/proc/self/fd/{}", handle.as_raw_fd());
+            let tool = open(path, OFlags::WRONLY, Mode::empty()).expect("opened anew");
+            assert!(timeout(QUIET, next(&mut output)).await.is_err(), "nothing came");
+            let written = write(&tool, 3, 0);
+            let head = Head::new(Channel::Stdout, written.len());
+            let frame = next(&mut output).await.expect("a frame");
+            assert_eq!(frame.bytes(), [&head, &written[..]].concat());
         });
-        is_done.recv_timeout(Duration::from_secs(20)).expect("others get their turn");
     }
 }

@@ -3,6 +3,7 @@
 //! Two halves run side by side: output with the session's end, and input. Nothing is queued between
 //! them and the tool. While the socket takes no more, the tool's output is not read.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -196,17 +197,8 @@ impl Sender<'_> {
             };
             let Some(outgoing) = outgoing else { continue };
             let payload = outgoing.payload();
-            let sent = {
-                let mut sending = std::pin::pin!(self.send(outgoing));
-                loop {
-                    tokio::select! {
-                        sent = &mut sending => break sent,
-                        // A client that takes nothing must not keep a tool behind its target's end.
-                        end = &mut ending, if ended.is_none() => ended = Some(end),
-                    }
-                }
-            };
-            if let Err(verdict) = sent {
+            let sending = self.send(outgoing);
+            if let Err(verdict) = meanwhile(sending, ending.as_mut(), &mut ended).await {
                 return verdict;
             }
             if let Some(flow) = flow {
@@ -258,6 +250,22 @@ impl Sender<'_> {
     /// Ends the connection in order, once both have closed: to TLS, an end without a word is a break.
     async fn part(&mut self) {
         let _ = timeout(limits::CLOSE_WAIT, self.sink.close()).await;
+    }
+}
+
+/// Does `work`, and hears of the end that comes meanwhile: a client that takes nothing must not keep a tool
+/// behind its target's end.
+async fn meanwhile<T, E>(
+    work: impl Future<Output = T>,
+    mut ending: Pin<&mut impl Future<Output = E>>,
+    ended: &mut Option<E>,
+) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            end = &mut ending, if ended.is_none() => *ended = Some(end),
+        }
     }
 }
 

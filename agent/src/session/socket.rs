@@ -264,8 +264,10 @@ impl AsyncWrite for Line {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    use std::time::Duration;
 
     use rustix::pipe::{PipeFlags, pipe_with};
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -280,7 +282,9 @@ mod tests {
                 rustix::io::write(writer, b"three").expect("room");
             }
             let mut frame = Frame::piped(Channel::Stdout, Arc::clone(&pipe), 8);
-            let sent = poll_fn(|cx| frame.poll_write(&mut connection, cx)).await;
+            let sending = poll_fn(|cx| frame.poll_write(&mut connection, cx));
+            let sent =
+                timeout(Duration::from_secs(10), sending).await.expect("it is not waited for");
             let error = sent.expect_err("three bytes are not there").into_inner();
             assert!(error.is_some_and(|error| error.is::<Stolen>()), "{writer:?}");
         }

@@ -114,7 +114,6 @@ pub(super) fn resize(terminal: Option<&Arc<AsyncFd<OwnedFd>>>, size: Size) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
     use std::time::Duration;
 
     use entry::pty::Pty;
@@ -122,21 +121,11 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-
-    /// Under a runtime of its own: what never lets go of its thread can be seen from another one only.
-    fn returns(test: impl Future<Output = ()> + Send + 'static) {
-        let (done, is_done) = mpsc::sync_channel(1);
-        std::thread::spawn(move || {
-            let mut builder = tokio::runtime::Builder::new_current_thread();
-            builder.enable_all().build().expect("a runtime").block_on(test);
-            let _ = done.send(());
-        });
-        is_done.recv_timeout(Duration::from_secs(20)).expect("others get their turn");
-    }
+    use crate::session::watched::lets_go;
 
     #[test]
     fn a_terminal_that_nobody_has_open_and_nobody_reads_stops_no_other_session() {
-        returns(async {
+        lets_go(async {
             let Pty { ours, tools } = Pty::open().expect("a terminal");
             let mut raw = tcgetattr(&tools).expect("its settings");
             raw.make_raw();

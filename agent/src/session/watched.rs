@@ -37,3 +37,15 @@ impl Doubt {
         }
     }
 }
+
+/// Runs `test` on a thread of its own: what never lets go of its thread can be seen from another one only.
+#[cfg(test)]
+pub(super) fn lets_go(test: impl Future<Output = ()> + Send + 'static) {
+    let (done, is_done) = std::sync::mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().expect("a runtime").block_on(test);
+        let _ = done.send(());
+    });
+    is_done.recv_timeout(Duration::from_secs(20)).expect("others get their turn");
+}
