@@ -7,8 +7,10 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     // Before any thread exists: a helper must own its whole process.
-    if std::env::args_os().nth(1).is_some_and(|first| first == entry::HELPER_ARG) {
-        return entry::helper_main();
+    match std::env::args_os().nth(1) {
+        Some(first) if first == entry::HELPER_ARG => return entry::helper_main(),
+        Some(first) if first == entry::RELAY_ARG => return entry::relay_main(),
+        _ => {}
     }
     command::run(Cli::parse())
 }

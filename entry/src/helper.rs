@@ -8,18 +8,22 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout};
+use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::mount::{MountPropagationFlags, mount_change};
-use rustix::process::{DumpableBehavior, set_dumpable_behavior, setsid};
+use rustix::process::{
+    DumpableBehavior, PidfdFlags, getppid, pidfd_open, set_dumpable_behavior, setsid,
+};
 use rustix::thread::{move_into_thread_name_spaces, set_name};
 
 use crate::confine::confine;
-use crate::ipc::{Connection, Handed};
+use crate::ipc::Connection;
 use crate::message::{During, Failure, FromSession, Step, ToHelper};
 use crate::plan::Plan;
 use crate::root::{self, Assembled, Processes};
-use crate::spawn::{CONTROL, FIRST_FREE, HELPER_NAME};
+use crate::spawn::{CONTROL, SESSION_NAME};
 use crate::supervisor;
 use crate::sys::{self, Alone, Forked};
 
@@ -35,15 +39,16 @@ pub(crate) struct Order {
 pub fn helper_main() -> ExitCode {
     // Before anything else is looked at: from here on nobody without SYS_PTRACE looks in.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    let Ok(agent) = sys::close_from(FIRST_FREE).and_then(|()| sys::inherited(CONTROL)) else {
+    let Ok(agent) = sys::close_from(CONTROL + 1).and_then(|()| sys::inherited(CONTROL)) else {
         return ExitCode::FAILURE; // not started by an agent: there is nobody to tell
     };
     let agent = Connection::from(agent);
+    let parent = getppid();
     match enter(&agent) {
         Ok(Some(supervisor)) => {
             // The supervisor's copy is the only one now: its death is seen at the other end.
             drop(agent);
-            reap(supervisor)
+            outlive(supervisor, parent)
         }
         // A spare one that was not needed.
         Ok(None) => ExitCode::SUCCESS,
@@ -74,22 +79,17 @@ fn sanitise() -> Result<Alone, Failure> {
     // Away from the caller's terminal: its Ctrl-C is passed on by the agent, to the tool.
     setsid().during(Step::Sanitise)?;
     // Executed through a descriptor, it would be called by the number of that.
-    set_name(HELPER_NAME).during(Step::Sanitise)?;
+    set_name(SESSION_NAME).during(Step::Sanitise)?;
     Alone::prove().during(Step::Sanitise)
 }
 
 fn read_order(agent: &Connection) -> Result<Option<Order>, Failure> {
-    let Some((ToHelper::Begin, handed)) = agent.take().during(Step::ReadOrder)? else {
+    let Some((ToHelper::Begin, [target, order])) = agent.take().during(Step::ReadOrder)? else {
         return Ok(None);
     };
-    let Handed { stdin, stdout, stderr, target, order } = handed;
     let mut bytes = Vec::new();
     File::from(order).read_to_end(&mut bytes).during(Step::ReadOrder)?;
     let plan = postcard::from_bytes(&bytes).map_err(io::Error::other).during(Step::ReadOrder)?;
-    dup2_stdin(stdin)
-        .and_then(|()| dup2_stdout(stdout))
-        .and_then(|()| dup2_stderr(stderr))
-        .during(Step::ReadOrder)?;
     Ok(Some(Order { plan, target }))
 }
 
@@ -112,9 +112,36 @@ fn join(order: &Order, alone: &Alone) -> Result<Option<Assembled>, Failure> {
     Ok(root)
 }
 
+/// What a supervisor may take to end its tool when nobody is there any more to kill both.
+const ORPHANED: Timespec = Timespec { tv_sec: 3, tv_nsec: 0 };
+
+/// Reaps the supervisor, and ends it if our parent ends before: its own connection tells it as a rule, but a
+/// tool can hold up the relay at the other end of that, and stop the supervisor.
+///
+/// Nothing here waits for a tool: see [`crate::message::ToSupervisor`].
+fn outlive(supervisor: Pid, parent: Option<rustix::process::Pid>) -> ExitCode {
+    // After the fork: what has a descriptor of the agent could do anything with it.
+    let parents = parent.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    let is_orphan = getppid() != parent;
+    let theirs = rustix::process::Pid::from_raw(supervisor.as_raw())
+        .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    if let (Some(parents), Some(theirs)) = (parents, &theirs) {
+        let ended = PollFlags::IN;
+        let mut ends = [PollFd::new(theirs, ended), PollFd::new(&parents, ended)];
+        while !is_orphan && poll(&mut ends, None) == Err(rustix::io::Errno::INTR) {}
+        if ends[0].revents().is_empty() {
+            let _ = kill(supervisor, Signal::SIGTERM);
+            let mut ends = [PollFd::new(theirs, ended)];
+            if !poll(&mut ends, Some(&ORPHANED)).is_ok_and(|ended| ended > 0) {
+                let _ = kill(supervisor, Signal::SIGKILL);
+            }
+        }
+    }
+    reap(supervisor)
+}
+
 /// The code is for whoever looks at the process table: the agent has it by message.
 fn reap(supervisor: Pid) -> ExitCode {
-    release_stdio();
     loop {
         match waitpid(supervisor, None) {
             Ok(WaitStatus::Exited(_, 0)) => return ExitCode::SUCCESS,
@@ -122,14 +149,5 @@ fn reap(supervisor: Pid) -> ExitCode {
             Ok(_) | Err(nix::Error::EINTR) => {}
             Err(_) => return ExitCode::FAILURE,
         }
-    }
-}
-
-/// Lets go of the tool's descriptors, which would keep its output from ending.
-pub(crate) fn release_stdio() {
-    // Without a /dev/null the descriptors stay, and the agent's time limit ends the output.
-    if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
-        let _ =
-            dup2_stdin(&null).and_then(|()| dup2_stdout(&null)).and_then(|()| dup2_stderr(&null));
     }
 }

@@ -1,8 +1,9 @@
 //! The connection between the agent and a session.
 //!
 //! `SOCK_SEQPACKET`: a message is whole or absent, and the death of either side is seen as the end
-//! of the connection. Descriptors travel once, to the helper and with its order: [`Handed`]. What a
-//! session might send to the agent has none taken out of it.
+//! of the connection. Descriptors travel towards a session only. A tool that may trace can have its
+//! supervisor send some the other way, and to let go of one may wait for that tool: so an agent that
+//! serves many sessions has a relay at the other end of its connection (see [`crate::relay`]).
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -18,19 +19,7 @@ use serde::de::DeserializeOwned;
 /// Bytes of the longest message: a failure that names a path (`PATH_MAX` is 4096).
 const LONGEST: usize = 8 << 10;
 
-/// The descriptors that come with [`crate::message::ToHelper::Begin`].
-#[derive(Debug)]
-pub(crate) struct Handed<Fd> {
-    pub(crate) stdin: Fd,
-    pub(crate) stdout: Fd,
-    pub(crate) stderr: Fd,
-    /// The process to enter.
-    pub(crate) target: Fd,
-    /// A memfd with the plan, which may be longer than any message.
-    pub(crate) order: Fd,
-}
-
-/// How many those are.
+/// The most descriptors that come with one message: a relay's order.
 const HANDED: usize = 5;
 
 /// One end of it.
@@ -59,29 +48,30 @@ impl Connection {
     /// Never waits: a side that does not read has its messages refused with `EAGAIN`.
     pub(crate) fn send<M: Serialize>(&self, message: &M) -> io::Result<()> {
         let bytes = postcard::to_allocvec(message).map_err(io::Error::other)?;
-        rustix::net::send(&self.0, &bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?;
-        Ok(())
+        Ok(self.send_bytes(&bytes)?)
     }
 
     /// Sends a message that descriptors come with. Never waits.
     pub(crate) fn hand<M: Serialize>(
         &self,
         message: &M,
-        handed: &Handed<BorrowedFd<'_>>,
+        handed: &[BorrowedFd<'_>],
     ) -> io::Result<()> {
         let bytes = postcard::to_allocvec(message).map_err(io::Error::other)?;
-        let Handed { stdin, stdout, stderr, target, order } = *handed;
-        let descriptors: [_; HANDED] = [stdin, stdout, stderr, target, order];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(HANDED))];
         let mut control = SendAncillaryBuffer::new(&mut space);
-        control.push(SendAncillaryMessage::ScmRights(&descriptors));
+        if !control.push(SendAncillaryMessage::ScmRights(handed)) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         rustix::net::sendmsg(&self.0, &[IoSlice::new(&bytes)], &mut control, flags)?;
         Ok(())
     }
 
-    /// Waits for a message that descriptors come with, or for the end: `None`.
-    pub(crate) fn take<M: DeserializeOwned>(&self) -> io::Result<Option<(M, Handed<OwnedFd>)>> {
+    /// Waits for a message that `N` descriptors come with, or for the end: `None`.
+    pub(crate) fn take<M: DeserializeOwned, const N: usize>(
+        &self,
+    ) -> io::Result<Option<(M, [OwnedFd; N])>> {
         let mut buffer = [0; LONGEST];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(HANDED))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -102,26 +92,48 @@ impl Connection {
             RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect(),
             _ => Vec::new(),
         });
-        let [stdin, stdout, stderr, target, order] = descriptors
-            .collect::<Vec<_>>()
-            .try_into()
-            .map_err(|_| invalid("a message without its descriptors"))?;
-        Ok(Some((message, Handed { stdin, stdout, stderr, target, order })))
+        let handed = descriptors.collect::<Vec<_>>().try_into();
+        let handed = handed.map_err(|_| invalid("a message without its descriptors"))?;
+        Ok(Some((message, handed)))
     }
 
     /// Never waits.
     pub(crate) fn receive<M: DeserializeOwned>(&self) -> io::Result<Received<M>> {
-        let mut buffer = [0; LONGEST];
-        let length = match rustix::net::recv(&self.0, &mut buffer[..], RecvFlags::DONTWAIT) {
-            Ok((0, _)) | Err(rustix::io::Errno::CONNRESET) => return Ok(Received::Ended),
-            Ok((length, _)) => length,
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {
-                return Ok(Received::NothingYet);
+        Ok(match self.receive_bytes()? {
+            Received::Message(bytes) => {
+                Received::Message(postcard::from_bytes(&bytes).map_err(invalid)?)
             }
-            Err(errno) => return Err(errno.into()),
-        };
-        let message = postcard::from_bytes(&buffer[..length]).map_err(invalid)?;
-        Ok(Received::Message(message))
+            Received::NothingYet => Received::NothingYet,
+            Received::Ended => Received::Ended,
+        })
+    }
+
+    /// The same, of a message that is somebody else's to read. Never waits.
+    pub(crate) fn receive_bytes(&self) -> io::Result<Received<Vec<u8>>> {
+        let mut buffer = [0; LONGEST];
+        match rustix::net::recv(&self.0, &mut buffer[..], RecvFlags::DONTWAIT) {
+            Ok((0, _)) | Err(rustix::io::Errno::CONNRESET) => Ok(Received::Ended),
+            Ok((length, _)) => Ok(Received::Message(buffer[..length].to_vec())),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(Received::NothingYet),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Passes a message on. Never waits.
+    pub(crate) fn send_bytes(&self, bytes: &[u8]) -> rustix::io::Result<()> {
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        rustix::net::send(&self.0, bytes, flags).map(drop)
+    }
+
+    /// Says that nothing follows. What the other side says is heard all the same.
+    pub(crate) fn say_no_more(&self) {
+        // An end that is gone has heard it.
+        let _ = rustix::net::shutdown(&self.0, rustix::net::Shutdown::Write);
+    }
+
+    /// A second handle of the same end.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
     }
 }
 
@@ -163,19 +175,17 @@ mod tests {
     fn descriptors_arrive_with_their_message_and_in_their_order() {
         let (ours, theirs) = Connection::pair().expect("a pair");
         let files = [(); HANDED].map(|()| tempfile::tempfile().expect("a file"));
-        let [stdin, stdout, stderr, target, order] = files.each_ref().map(AsFd::as_fd);
-        let handed = Handed { stdin, stdout, stderr, target, order };
-        ours.hand(&ToHelper::Begin, &handed).expect("handed");
-        let (message, taken) = theirs.take::<ToHelper>().expect("taken").expect("a message");
+        ours.hand(&ToHelper::Begin, &files.each_ref().map(AsFd::as_fd)).expect("handed");
+        let (message, taken) =
+            theirs.take::<ToHelper, HANDED>().expect("taken").expect("a message");
         assert_eq!(message, ToHelper::Begin);
         let inode = |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).expect("open").st_ino;
-        let taken = [taken.stdin, taken.stdout, taken.stderr, taken.target, taken.order];
         assert_eq!(taken.map(|fd| inode(fd.as_fd())), files.map(|file| inode(file.as_fd())));
         ours.send(&ToHelper::Begin).expect("sent");
-        let error = theirs.take::<ToHelper>().expect_err("nothing came with it");
+        let error = theirs.take::<ToHelper, HANDED>().expect_err("nothing came with it");
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         drop(ours);
-        assert!(theirs.take::<ToHelper>().expect("the end").is_none());
+        assert!(theirs.take::<ToHelper, HANDED>().expect("the end").is_none());
     }
 
     #[test]

@@ -11,6 +11,7 @@
 
 mod capability;
 mod cgroup;
+mod child;
 mod confine;
 mod descendants;
 mod facts;
@@ -25,6 +26,7 @@ mod privilege;
 pub mod probe;
 mod profile;
 pub mod pty;
+mod relay;
 mod root;
 mod seccomp;
 mod session;
@@ -40,14 +42,19 @@ pub use cgroup::{
     BadCpu, BadMemory, CgroupError, Cgroups, Closed, Cpu, Layout, Memory, Resources, SessionCgroup,
     make_cgroups_writable,
 };
+pub use child::Child;
 pub use facts::{Facts, IdMap, Shared};
 pub use helper::helper_main;
 pub use image::{HelperImage, ImageError};
 pub use kind::{BadKinds, Kind, Kinds};
-pub use message::{Exit, Failure, Step};
+pub use message::{Exit, Failure, Relayed, Step};
 pub use moment::Moment;
 pub use plan::{Limits, Plan, PlanError, Request, Tool};
 pub use profile::{BadRunAs, NoSuchProfile, Profile, RunAs};
-pub use session::{Event, Session, SessionError};
-pub use spawn::{HELPER_ARG, Helper, SpawnError, Stdio, Waiting, start};
+pub use relay::relay_main;
+pub use session::{Event, Resizer, Session, SessionError};
+pub use spawn::{
+    HELPER_ARG, RELAY_ARG, RelayedStdio, SpawnError, Stdio, Waiting, WaitingRelay, start,
+    start_relayed,
+};
 pub use target::{Target, TargetError};

@@ -27,9 +27,29 @@ pub(crate) enum ToHelper {
     Begin,
 }
 
+/// From the agent to the supervisor, with the tool's three streams. Sent together with
+/// [`ToHelper::Begin`], and left alone by the helper: who reaps the supervisor holds no stream of the tool's,
+/// and never waits for who does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ToSupervisor {
+    Streams,
+}
+
+/// From the agent to a relay, with its ends of the agent's sockets (or what the tool is to have instead of
+/// a stream), the target and the order: what is to be between the tool and those.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Relayed {
+    /// A pipe for each that was asked for. The tool is handed the others as they come.
+    Pipes { stdin: bool, stdout: bool, stderr: bool },
+    /// A terminal, written to from stdin's socket if that was asked for and read from into stdout's.
+    Terminal { stdin: bool },
+}
+
 /// From the agent to the supervisor. The end of the connection means [`ToSession::End`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ToSession {
+    /// Give the terminal this size in character cells: for the relay, which has it.
+    Resize { width: u16, height: u16 },
     /// Send this signal to the tool's process group.
     Signal(i32),
     /// End the tool: ask, wait a little, kill.
@@ -58,6 +78,8 @@ pub struct Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
     ReadOrder,
+    /// Making pipes or a terminal.
+    OpenStreams,
     Sanitise,
     UnshareMounts,
     MakePrivate,
@@ -122,6 +144,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ReadOrder => "reading what to do",
+            Self::OpenStreams => "making the tool's pipes or terminal",
             Self::Sanitise => "closing inherited descriptors",
             Self::UnshareMounts => "leaving the node's mount namespace",
             Self::MakePrivate => "making the mounts private",

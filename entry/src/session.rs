@@ -18,6 +18,10 @@ pub struct Session {
     expecting: Expecting,
 }
 
+/// Gives a session's terminal another size, where a relay has it.
+#[derive(Debug)]
+pub struct Resizer(Connection);
+
 /// What happens in a session, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -89,6 +93,20 @@ impl Session {
     /// Asks for the end: SIGHUP and SIGTERM, a moment to comply, SIGKILL. [`Event::Ended`] follows.
     pub fn end(&self) {
         let _ = self.connection.send(&ToSession::End);
+    }
+}
+
+impl Session {
+    /// What can do so beside whoever else uses the session.
+    pub fn resizer(&self) -> io::Result<Resizer> {
+        self.connection.try_clone().map(Resizer)
+    }
+}
+
+impl Resizer {
+    /// In character cells. Never waits: a relay that is held up is told nothing.
+    pub fn resize(&self, width: u16, height: u16) {
+        let _ = self.0.send(&ToSession::Resize { width, height });
     }
 }
 

@@ -12,12 +12,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::SigSet;
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 
-use crate::descendants;
+use crate::child::Child;
 use crate::image::HelperImage;
-use crate::ipc::{Connection, Handed};
-use crate::message::ToHelper;
+use crate::ipc::Connection;
+use crate::message::{Relayed, ToHelper, ToSupervisor};
 use crate::plan::Plan;
 use crate::session::Session;
 use crate::target::Target;
@@ -26,11 +25,18 @@ use crate::target::Target;
 pub const HELPER_ARG: &str = "__enter";
 const HELPER_ARG_C: &CStr = c"__enter";
 
-/// What `ps` shows of helper and supervisor. The kernel keeps 15 bytes of a process's name.
-pub(crate) const HELPER_NAME: &CStr = c"nsdebug-session";
+/// The first argument of a program that is to be a relay. See [`crate::relay_main`].
+pub const RELAY_ARG: &str = "__relay";
+const RELAY_ARG_C: &CStr = c"__relay";
 
+/// What `ps` shows of helper and supervisor. The kernel keeps 15 bytes of a process's name.
+pub(crate) const SESSION_NAME: &CStr = c"nsdebug-session";
+
+/// A helper's connection, and a relay's to the agent.
 pub(crate) const CONTROL: RawFd = 3;
-pub(crate) const FIRST_FREE: RawFd = 4;
+/// A relay's connection to its session.
+pub(crate) const SESSION: RawFd = 4;
+pub(crate) const FIRST_FREE: RawFd = 5;
 
 /// Descriptors 0, 1 and 2 of the tool.
 #[derive(Debug)]
@@ -40,17 +46,21 @@ pub struct Stdio {
     pub stderr: OwnedFd,
 }
 
-/// The helper's process. It stays until the supervisor is gone, and must be waited for.
-#[derive(Debug)]
-#[must_use = "a helper that nobody waits for becomes a zombie"]
-pub struct Helper {
-    pid: Pid,
-    pidfd: OwnedFd,
-}
-
 /// A helper that waits for its order. It exits when this is dropped.
 #[derive(Debug)]
 pub struct Waiting(Connection);
+
+/// A helper and its relay that wait for their order. They exit when this is dropped.
+#[derive(Debug)]
+pub struct WaitingRelay(Connection);
+
+/// What stands for the tool's streams at the agent's side of a relay.
+#[derive(Debug)]
+pub struct RelayedStdio {
+    pub streams: Relayed,
+    /// A socket for each stream that is relayed, and for the others what the tool is to have.
+    pub ends: Stdio,
+}
 
 /// Why no helper was started.
 #[derive(Debug, thiserror::Error)]
@@ -65,14 +75,33 @@ pub enum SpawnError {
     Gone { source: io::Error },
 }
 
-/// Starts a helper, which joins nothing before [`Waiting::begin`].
-pub fn start(image: &HelperImage) -> Result<(Waiting, Helper), SpawnError> {
-    let descriptors = |source| SpawnError::Descriptors { source };
-    let (ours, theirs) = Connection::pair().map_err(descriptors)?;
-    let null = File::options().read(true).write(true).open("/dev/null").map_err(descriptors)?;
-    let handed =
-        [(null.as_fd(), 0), (null.as_fd(), 1), (null.as_fd(), 2), (theirs.as_fd(), CONTROL)];
-    Ok((Waiting(ours), spawn(image, &handed)?))
+/// Starts a helper, which joins nothing before [`Waiting::begin`]. For a caller that has one session only:
+/// it may have to wait for the tool.
+pub fn start(image: &HelperImage) -> Result<(Waiting, Child), SpawnError> {
+    let (ours, theirs) = pair()?;
+    Ok((Waiting(ours), spawn(image, HELPER_ARG_C, &[theirs.as_fd()])?))
+}
+
+/// Starts a helper and, in front of it, a relay: nothing that the caller then does with the session waits for
+/// the tool. Returns both processes, the helper's first.
+pub fn start_relayed(image: &HelperImage) -> Result<(WaitingRelay, [Child; 2]), SpawnError> {
+    let (ours, agents) = pair()?;
+    let (sessions, theirs) = pair()?;
+    let helper = spawn(image, HELPER_ARG_C, &[theirs.as_fd()])?;
+    let relay = spawn(image, RELAY_ARG_C, &[agents.as_fd(), sessions.as_fd()]);
+    // A helper whose connection ends has nothing to do.
+    drop((theirs, sessions));
+    match relay {
+        Ok(relay) => Ok((WaitingRelay(ours), [helper, relay])),
+        Err(error) => {
+            let _ = helper.wait();
+            Err(error)
+        }
+    }
+}
+
+fn pair() -> Result<(Connection, Connection), SpawnError> {
+    Connection::pair().map_err(|source| SpawnError::Descriptors { source })
 }
 
 impl Waiting {
@@ -82,17 +111,39 @@ impl Waiting {
     pub fn begin(self, target: &Target, plan: &Plan, stdio: &Stdio) -> Result<Session, SpawnError> {
         let Self(connection) = self;
         let order = write_order(plan).map_err(|source| SpawnError::Order { source })?;
-        let Stdio { stdin, stdout, stderr } = stdio;
-        let handed = Handed {
-            stdin: stdin.as_fd(),
-            stdout: stdout.as_fd(),
-            stderr: stderr.as_fd(),
-            target: target.pidfd(),
-            order: order.as_fd(),
-        };
-        connection.hand(&ToHelper::Begin, &handed).map_err(|source| SpawnError::Gone { source })?;
+        let gone = |source| SpawnError::Gone { source };
+        hand_on(&connection, [target.pidfd(), order.as_fd()], stdio).map_err(gone)?;
         Ok(Session::new(connection))
     }
+}
+
+impl WaitingRelay {
+    /// Has the helper carry out `plan` on `target`, with what the relay makes of `stdio` as the tool's streams.
+    ///
+    /// Nothing has been joined when this returns: see [`Session`] for what follows.
+    pub fn begin(
+        self,
+        target: &Target,
+        plan: &Plan,
+        stdio: &RelayedStdio,
+    ) -> Result<Session, SpawnError> {
+        let Self(connection) = self;
+        let order = write_order(plan).map_err(|source| SpawnError::Order { source })?;
+        let RelayedStdio { streams, ends: Stdio { stdin, stdout, stderr } } = stdio;
+        let handed = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd(), target.pidfd(), order.as_fd()];
+        connection.hand(streams, &handed).map_err(|source| SpawnError::Gone { source })?;
+        Ok(Session::new(connection))
+    }
+}
+
+/// Tells a helper to begin, and leaves the tool's streams for the supervisor.
+pub(crate) fn hand_on(
+    connection: &Connection,
+    helpers: [BorrowedFd<'_>; 2],
+    Stdio { stdin, stdout, stderr }: &Stdio,
+) -> io::Result<()> {
+    connection.hand(&ToHelper::Begin, &helpers)?;
+    connection.hand(&ToSupervisor::Streams, &[stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])
 }
 
 /// A memfd: of any length, and read by nobody but the helper.
@@ -104,22 +155,28 @@ fn write_order(plan: &Plan) -> io::Result<File> {
     Ok(order)
 }
 
-fn spawn(image: &HelperImage, handed: &[(BorrowedFd<'_>, RawFd)]) -> Result<Helper, SpawnError> {
+/// Starts the program as what `role` says, with `connections` from [`CONTROL`] on.
+fn spawn(
+    image: &HelperImage,
+    role: &CStr,
+    connections: &[BorrowedFd<'_>],
+) -> Result<Child, SpawnError> {
+    let failed = |source| SpawnError::Descriptors { source };
+    let null = File::options().read(true).write(true).open("/dev/null").map_err(failed)?;
+    let streams = [(null.as_fd(), 0), (null.as_fd(), 1), (null.as_fd(), 2)];
+    let handed: Vec<_> =
+        streams.into_iter().chain(connections.iter().copied().zip(CONTROL..)).collect();
     // Clones far above the fixed numbers, so that no `dup2` below overwrites a later one's source.
     let mut clones = Vec::with_capacity(handed.len());
-    let actions =
-        descriptors(handed, &mut clones).map_err(|source| SpawnError::Descriptors { source })?;
+    let actions = descriptors(&handed, &mut clones).map_err(failed)?;
     let failed = |errno: nix::Error| SpawnError::Start { source: errno.into() };
     let attributes = attributes().map_err(failed)?;
-    let arguments = [HELPER_NAME, HELPER_ARG_C];
+    let arguments = [SESSION_NAME, role];
     let environment: [&CStr; 0] = [];
     let pid = posix_spawn(image.path().as_str(), &actions, &attributes, &arguments, &environment)
         .map_err(failed)?;
     // Ours and not waited for: the number cannot have become anybody else's.
-    let pid = Pid::from_raw(pid.as_raw()).ok_or(SpawnError::Start { source: gone() })?;
-    let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK)
-        .map_err(|errno| SpawnError::Start { source: errno.into() })?;
-    Ok(Helper { pid, pidfd })
+    Child::of(pid.as_raw()).map_err(|source| SpawnError::Start { source })
 }
 
 fn descriptors(
@@ -141,57 +198,4 @@ fn attributes() -> nix::Result<PosixSpawnAttr> {
     attributes.set_flags(PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK)?;
     attributes.set_sigmask(&SigSet::empty())?;
     Ok(attributes)
-}
-
-fn gone() -> io::Error {
-    io::Error::from(io::ErrorKind::NotFound)
-}
-
-impl Helper {
-    pub(crate) fn pid(&self) -> Pid {
-        self.pid
-    }
-
-    /// Waits until the helper, and with it the whole session, is gone, and reaps it.
-    pub fn wait(&self) -> io::Result<()> {
-        loop {
-            if self.try_wait()? {
-                return Ok(());
-            }
-            let mut exit = [rustix::event::PollFd::new(&self.pidfd, rustix::event::PollFlags::IN)];
-            match rustix::event::poll(&mut exit, None) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-    }
-
-    /// Kills all that the helper started and that is still below it: for a session without a control
-    /// group. The helper itself ends when it has reaped them.
-    pub fn kill_session(&self) {
-        descendants::kill_below(self.pid.as_raw_pid().unsigned_abs());
-    }
-
-    /// Reaps the helper if it is gone; its descriptor becomes readable then.
-    pub fn try_wait(&self) -> io::Result<bool> {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
-            Ok(status) => Ok(status.is_some()),
-            Err(rustix::io::Errno::AGAIN) => Ok(false),
-            Err(rustix::io::Errno::CHILD) => Ok(true),
-            Err(errno) => Err(errno.into()),
-        }
-    }
-}
-
-impl AsFd for Helper {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
-    }
-}
-
-impl AsRawFd for Helper {
-    fn as_raw_fd(&self) -> RawFd {
-        self.pidfd.as_raw_fd()
-    }
 }

@@ -3,13 +3,14 @@
 //! It forks the tool, drops what it held, and then only waits: for the tool, for
 //! orphans of the tool, for the agent's word. When the tool ends, everything it left behind ends.
 
+use std::fs::File;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, killpg, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::mount::{MountFlags, mount};
 use rustix::process::{
@@ -19,9 +20,9 @@ use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
 use crate::confine::confine;
 use crate::descendants;
-use crate::helper::{Order, release_stdio};
+use crate::helper::Order;
 use crate::ipc::{Connection, Received};
-use crate::message::{During, Exit, Failure, FromSession, Step, ToSession};
+use crate::message::{During, Exit, Failure, FromSession, Step, ToSession, ToSupervisor};
 use crate::privilege::hold_nothing;
 use crate::profile::Profile;
 use crate::root::{Assembled, Processes};
@@ -38,7 +39,7 @@ const KILL_AGAIN: Duration = Duration::from_millis(10);
 ///
 /// A confined session that has a pid namespace of its own still has its `root` to enter.
 pub(crate) fn run(order: &Order, root: Option<Assembled>, agent: &Connection, alone: &Alone) -> ! {
-    let code = match start(order, root, alone) {
+    let code = match start(order, root, agent, alone) {
         Ok((tool, signals)) => {
             let _ = agent.send(&FromSession::Started);
             let exit = Watch { agent, signals: &signals, tool }.until_all_ended();
@@ -58,8 +59,10 @@ pub(crate) fn run(order: &Order, root: Option<Assembled>, agent: &Connection, al
 fn start(
     order: &Order,
     root: Option<Assembled>,
+    agent: &Connection,
     alone: &Alone,
 ) -> Result<(Pid, SignalFd), Failure> {
+    take_stdio(agent).during(Step::ReadOrder)?;
     set_child_subreaper(Some(rustix::process::getpid())).during(Step::AdoptOrphans)?;
     match (root, &order.plan.confinement) {
         // Nobody else is in this pid namespace.
@@ -95,6 +98,26 @@ fn start(
             Err(failure)
         }
         None => Ok((tool, signals)),
+    }
+}
+
+/// Makes the tool's streams, which have been sent with the order, this process's own.
+fn take_stdio(agent: &Connection) -> std::io::Result<()> {
+    let Some((ToSupervisor::Streams, [stdin, stdout, stderr])) = agent.take()? else {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    };
+    dup2_stdin(stdin)?;
+    dup2_stdout(stdout)?;
+    dup2_stderr(stderr)?;
+    Ok(())
+}
+
+/// Lets go of the tool's descriptors, which would keep its output from ending.
+fn release_stdio() {
+    // Without a /dev/null the descriptors stay, and the agent's time limit ends the output.
+    if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
+        let _ =
+            dup2_stdin(&null).and_then(|()| dup2_stdout(&null)).and_then(|()| dup2_stderr(&null));
     }
 }
 
@@ -183,6 +206,8 @@ impl Watch<'_> {
         loop {
             match self.agent.receive() {
                 Ok(Received::Message(ToSession::Signal(number))) => self.signal(number),
+                // A relay's, which is not in front of every session.
+                Ok(Received::Message(ToSession::Resize { .. })) => {}
                 Ok(Received::NothingYet) => return Wanted::Nothing,
                 Ok(Received::Message(ToSession::End) | Received::Ended) | Err(_) => {
                     return Wanted::End;

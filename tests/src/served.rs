@@ -240,17 +240,28 @@ impl Agent {
         std::fs::read_dir(folder).expect("the agent runs").count()
     }
 
-    /// Its helpers and supervisors, and whatever else it started.
+    /// Its helpers and relays, and whatever else it started.
     pub fn children(&self) -> Vec<u32> {
-        let parent = format!("PPid:\t{}", self.pid());
-        let status = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/status"));
-        let is_child = |pid: &u32| status(pid).is_ok_and(|text| text.lines().any(|l| l == parent));
-        all_pids().into_iter().filter(is_child).collect()
+        children_of(self.pid())
     }
 
-    /// Whether no session runs: the one helper that may be there waits for the next.
+    /// Those of them that stand between sessions and it.
+    pub fn relays(&self) -> Vec<u32> {
+        let is_relay = |pid: &u32| {
+            std::fs::read_to_string(format!("/proc/{pid}/comm"))
+                .is_ok_and(|name| name == "nsdebug-relay\n")
+        };
+        self.children().into_iter().filter(is_relay).collect()
+    }
+
+    /// Whether no session runs: one helper may be there and its relay, which wait for the next.
     pub fn has_no_session(&self) -> bool {
-        self.children().len() <= 1
+        self.children().len() <= 2 && self.relays().len() <= 1 && self.has_no_tool()
+    }
+
+    /// Whether no tool runs. A relay may still have what one wrote.
+    pub fn has_no_tool(&self) -> bool {
+        self.children().into_iter().all(|child| children_of(child).is_empty())
     }
 
     /// Wait for it to end by itself: its exit code, and the whole of its log.
@@ -271,6 +282,13 @@ impl Drop for Agent {
             assert!(self.program.has_ended(), "the agent does not end:\n{}", self.log());
         }
     }
+}
+
+fn children_of(pid: u32) -> Vec<u32> {
+    let parent = format!("PPid:\t{pid}");
+    let status = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/status"));
+    let is_child = |pid: &u32| status(pid).is_ok_and(|text| text.lines().any(|l| l == parent));
+    all_pids().into_iter().filter(is_child).collect()
 }
 
 /// A line of a process's `status`, in bytes.

@@ -264,10 +264,11 @@ fn a_target_that_dies_ends_a_tool_whose_output_nobody_takes() {
         Process::open(plugin.id()).expect("it runs").wait_until_idle(GONE_LIMIT);
         assert!(!agent.has_no_session());
         web.stop();
-        until("the agent to have no child", GONE_LIMIT, || agent.has_no_session());
+        until("the tool to be gone", GONE_LIMIT, || agent.has_no_tool());
         let mut output = plugin.stdout.take().expect("stdout is a pipe");
         std::io::copy(&mut output, &mut std::io::sink()).expect("the rest can be read");
         assert_eq!(plugin.wait().expect("an own child can be waited for").code(), Some(137));
+        until("nothing to be left", GONE_LIMIT, || agent.has_no_session());
     });
 }
 

@@ -103,7 +103,7 @@ async fn on_node<R: ContainerRuntime>(
 
 /// A session whose tool runs and whose client does not know yet.
 struct Opened {
-    slot: Slot,
+    slot: Arc<Slot>,
     running: Running,
     ends: Ends,
     upgrade: Upgrade,
@@ -149,7 +149,7 @@ impl<R: ContainerRuntime> Sessions<R> {
         let peer = arrival.peer.clone();
         let asked = Asked::new(arrival, route, record)?;
         let aim = asked.aim.clone();
-        let slot = self.agent.admit(&peer)?;
+        let slot = Arc::new(self.agent.admit(&peer)?);
         let policy = forwarded::bounded(&self.terms.policy, &peer)?;
         let (request, wanted, upgrade) = asked.split(&policy)?;
         let profile = request.limits.as_ref().map(|limits| limits.profile);
@@ -162,7 +162,8 @@ impl<R: ContainerRuntime> Sessions<R> {
         let span = place.span(id, &request.tool, &peer);
         let about = place.about(&request.tool, peer, profile);
         let enter = |pids| self.terms.registry.enter(id.clone(), About { pids, ..about });
-        let started = self.start(&place, request, wanted, enter).instrument(span.clone()).await;
+        let started =
+            self.start(&place, request, wanted, &slot, enter).instrument(span.clone()).await;
         let (running, ends, registered) = started.map_err(|error| {
             info!(parent: &span, error = chain(&error), "refused");
             Refusal::from(error)
@@ -209,6 +210,7 @@ impl<R: ContainerRuntime> Sessions<R> {
         place: &Place,
         request: Request,
         wanted: Wanted,
+        slot: &Arc<Slot>,
         enter: impl FnOnce(Option<u64>) -> Result<Registered, Neighbour>,
     ) -> Result<(Running, Ends, Registered), StartError> {
         let target = place.hold(&*self.agent.runtime).await?;
@@ -217,7 +219,7 @@ impl<R: ContainerRuntime> Sessions<R> {
         let (stdio, ends) = streams?;
         // From before the tool runs: of two that come at once, the second sees the first.
         let registered = enter(plan.pids())?;
-        let running = Running::start(&self.launcher, &target, &plan, stdio).await?;
+        let running = Running::start(&self.launcher, &target, &plan, stdio, slot).await?;
         Ok((running, ends, registered))
     }
 }

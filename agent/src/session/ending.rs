@@ -31,6 +31,10 @@ pub(super) enum Why {
     Idle(Span),
     /// It went on for this long.
     TooLong(Span),
+    /// It said that it had ended, and had not.
+    Forged,
+    /// A process outside of it holds its output and lets nobody read it.
+    Held,
     /// Asked to end, it did not. Nothing more can be done from here.
     Stuck,
 }
@@ -47,6 +51,13 @@ impl Why {
             Self::EndedBy(peer) => format!("ended by {peer}"),
             Self::Idle(limit) => format!("idle for {limit} (--idle-limit of the agent)"),
             Self::TooLong(limit) => format!("went on for {limit} (--session-limit of the agent)"),
+            Self::Forged => {
+                "the session said that it had ended while its processes ran on: they were killed"
+                    .to_owned()
+            }
+            Self::Held => "the output may be incomplete: a process outside of the session has it \
+                           and lets nobody read it"
+                .to_owned(),
             Self::Stuck => "the session could not be ended".to_owned(),
         })
     }
@@ -87,9 +98,11 @@ pub(super) async fn end(running: &mut Running) {
 
 /// A tool that was made to end may say 0, as tcpdump does; that is no success.
 async fn ended(running: &mut Running, exit: Exit, target_is_gone: bool) -> (Exit, Why) {
-    match running.gone().await {
+    // A tool that may trace can have its supervisor say anything.
+    let Some(closed) = running.gone().await else { return killed(running, Why::Forged).await };
+    match closed {
         _ if target_is_gone => (KILLED, Why::TargetExit),
-        Some(Closed { out_of_memory: Some(limit) }) if exit != Exit::Code(0) => {
+        Closed { out_of_memory: Some(limit) } if exit != Exit::Code(0) => {
             (exit, Why::OutOfMemory(limit))
         }
         _ => (exit, Why::Tool),

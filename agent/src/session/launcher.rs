@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use daemon::chain;
-use entry::{Cgroups, HelperImage, Plan, Session, SpawnError, Stdio, Target};
+use entry::{Cgroups, HelperImage, Plan, RelayedStdio, Session, SpawnError, Target, WaitingRelay};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
@@ -19,6 +19,7 @@ use tracing::warn;
 use super::StartError;
 use super::prepared::Prepared;
 use super::remains::Remains;
+use crate::slots::Slot;
 
 /// See the module.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// What is left of a session that has ended is the end of its processes.
 const REMAINS: Duration = Duration::from_secs(5);
 
-type Preparing = JoinHandle<Result<Prepared, StartError>>;
+type Preparing = JoinHandle<Result<Prepared<WaitingRelay>, StartError>>;
 
 #[derive(Debug)]
 struct Means {
@@ -65,22 +66,23 @@ impl Launcher {
         launcher
     }
 
-    /// Has a helper carry out `plan` on `target`.
+    /// Has a helper carry out `plan` on `target`, in a `slot` that is taken until nothing is left of it.
     pub(super) async fn begin(
         self: &Arc<Self>,
         target: &Target,
         plan: &Plan,
-        stdio: Stdio,
+        stdio: RelayedStdio,
+        slot: &Arc<Slot>,
     ) -> Result<(Session, Remains), StartError> {
         let spare = self.take_spare();
         if let Some(spare) = spare {
-            match self.begin_with(spare, target, plan, &stdio).await {
+            match self.begin_with(spare, target, plan, &stdio, slot).await {
                 // Somebody has killed it meanwhile, or it could not be made then.
                 Err(StartError::Spawn(SpawnError::Gone { .. }) | StartError::Cgroup(_)) => {}
                 other => return other,
             }
         }
-        self.begin_with(self.prepare(), target, plan, &stdio).await
+        self.begin_with(self.prepare(), target, plan, &stdio, slot).await
     }
 
     async fn begin_with(
@@ -88,14 +90,15 @@ impl Launcher {
         preparing: Preparing,
         target: &Target,
         plan: &Plan,
-        stdio: &Stdio,
+        stdio: &RelayedStdio,
+        slot: &Arc<Slot>,
     ) -> Result<(Session, Remains), StartError> {
         let lost = |_| StartError::Lost;
         let Prepared { waiting, rest } = preparing.await.map_err(lost)??;
         let (over, ended) = oneshot::channel();
         self.restock_after(ended);
         // Whatever comes of it: from here on somebody waits for the helper.
-        let remains = Remains::of(rest, over);
+        let remains = Remains::of(rest, (over, Arc::clone(slot)));
         Ok((waiting.begin(target, plan, stdio)?, remains))
     }
 
@@ -141,7 +144,7 @@ impl Launcher {
 
     fn prepare(&self) -> Preparing {
         let means = Arc::clone(&self.means);
-        spawn_blocking(move || Prepared::new(&means.image, means.cgroups.as_ref()))
+        spawn_blocking(move || Prepared::relayed(&means.image, means.cgroups.as_ref()))
     }
 
     fn take_spare(&self) -> Option<Preparing> {

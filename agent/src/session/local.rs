@@ -12,7 +12,7 @@ use daemon::chain;
 use entry::pty::Pty;
 use entry::{
     CgroupError, Cgroups, Closed, Event, Exit, HelperImage, Plan, Session, SessionCgroup, Stdio,
-    Target,
+    Target, Waiting,
 };
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -46,11 +46,11 @@ pub struct Outcome {
 /// A helper that starts while its target is still being looked for.
 #[must_use = "a helper that is neither run nor discarded becomes a zombie"]
 #[derive(Debug)]
-pub struct Ready(Prepared);
+pub struct Ready(Prepared<Waiting>);
 
 impl Ready {
     pub fn new(image: &HelperImage, cgroups: Option<&Cgroups>) -> Result<Self, StartError> {
-        Ok(Self(Prepared::new(image, cgroups)?))
+        Ok(Self(Prepared::direct(image, cgroups)?))
     }
 
     /// Ends the helper, for which nothing was found to do.

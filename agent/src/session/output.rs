@@ -1,7 +1,7 @@
 //! What a tool writes, as frames.
 //!
-//! A pipe is read straight to behind the room for a frame's head, so that no byte of it is copied here;
-//! where the socket can take it from the pipe itself, it is not even read.
+//! It is read straight to behind the room for a frame's head, so that no byte of it is copied here; where the
+//! client's socket can take it from a pipe, it is moved through one of our own and not even read.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -10,21 +10,22 @@ use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use rustix::io::ioctl_fionread;
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
-use tokio::net::unix::pipe;
+use tokio::net::UnixStream;
 use tokio::time::{Instant, timeout_at};
 use wire::frame::Channel;
+use wire::limits;
 
 use super::socket::Frame;
-use super::stdio::PIPE;
-use super::watched::Doubt;
 
-/// Bytes from which on handing over a pipe costs less than copying out of it.
+/// Bytes of the longest frame.
+const LONGEST: usize = limits::BURST;
+
+/// Bytes from which on to move them costs less than to copy them.
 const WORTH_SPLICING: usize = 16 << 10;
 
-/// Bytes of the smallest read: of a page of a pipe, and of what the kernel has of a terminal to be read
-/// (`N_TTY_BUF_SIZE`).
+/// Bytes of the smallest read.
 const LEAST: usize = 4096;
 
 /// How long a tool may say nothing before its room is given back: longer than it waits for a processor.
@@ -33,8 +34,10 @@ const QUIET: Duration = Duration::from_millis(100);
 /// One of the tool's outputs.
 #[derive(Debug)]
 pub(super) struct Output {
-    source: Source,
+    /// A socket: its lock is ours, whatever the tool does with its own end.
+    relay: Option<UnixStream>,
     room: Option<Room>,
+    pipe: Option<Arc<OwnPipe>>,
 }
 
 /// Where the last frame was read to, and the next one is: the C library may map so much anew for each
@@ -45,58 +48,55 @@ struct Room {
     last_read: Instant,
 }
 
-/// Where output comes from.
+/// What holds bytes for one frame: nobody but us has either end.
 #[derive(Debug)]
-enum Source {
-    Pipe(Arc<pipe::Receiver>),
-    Terminal(Arc<AsyncFd<OwnedFd>>),
-    Closed,
+pub(super) struct OwnPipe {
+    pub(super) reader: OwnedFd,
+    writer: OwnedFd,
 }
 
 impl Output {
     /// Of a tool that has no such output.
-    pub(super) const CLOSED: Self = Self { source: Source::Closed, room: None };
+    pub(super) const CLOSED: Self = Self { relay: None, room: None, pipe: None };
 
-    pub(super) fn of_pipe(end: Option<OwnedFd>) -> io::Result<Self> {
-        let end = end.map(pipe::Receiver::from_owned_fd).transpose()?;
-        let source = end.map_or(Source::Closed, |pipe| Source::Pipe(Arc::new(pipe)));
-        Ok(Self { source, room: None })
-    }
-
-    pub(super) fn of_terminal(terminal: Arc<AsyncFd<OwnedFd>>) -> Self {
-        Self { source: Source::Terminal(terminal), room: None }
+    pub(super) fn of(relay: Option<std::os::unix::net::UnixStream>) -> io::Result<Self> {
+        let relay = relay.map(UnixStream::from_std).transpose()?;
+        Ok(Self { relay, ..Self::CLOSED })
     }
 
     pub(super) fn is_open(&self) -> bool {
-        !matches!(self.source, Source::Closed)
+        self.relay.is_some()
     }
 
-    /// Whether something is there to be read; of a terminal it is not known.
+    /// Whether something is there to be read.
     pub(super) fn waits(&self) -> bool {
-        self.source.waiting() > 0
+        self.waiting() > 0
     }
 
-    /// The next frame for `channel`, of what waits in a pipe, or `None` at the end. Nothing is lost when
-    /// this is dropped. A socket that `splices` is handed the pipe, where much waits in it.
+    /// Bytes that can be read by now, as far as one frame takes them.
+    fn waiting(&self) -> usize {
+        let Some(relay) = &self.relay else { return 0 };
+        let all = ioctl_fionread(relay).unwrap_or(0);
+        usize::try_from(all).map_or(LONGEST, |all| all.min(LONGEST))
+    }
+
+    /// The next frame for `channel`, of what waits, or `None` at the end. Nothing is lost when this is
+    /// dropped. A socket that `splices` is handed a pipe, where much waits.
     pub(super) async fn frame(&mut self, channel: Channel, splices: bool) -> Option<Frame> {
-        let mut doubt = Doubt::default();
         while self.is_open() {
             if self.ready().await.is_err() {
                 break;
             }
-            let waiting = self.source.waiting();
-            if splices
-                && waiting >= WORTH_SPLICING
-                && let Source::Pipe(pipe) = &self.source
-            {
-                return Some(Frame::piped(channel, Arc::clone(pipe), waiting));
-            }
-            match self.read(waiting.max(LEAST)) {
-                Ok(Some(read)) => return Some(Frame::read(channel, read)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    doubt.tried_in_vain().await;
-                }
-                // A terminal says EIO when its last user is gone.
+            let waiting = self.waiting();
+            let frame = if splices && waiting >= WORTH_SPLICING {
+                self.splice(waiting).map(|(pipe, moved)| Some(Frame::piped(channel, pipe, moved)))
+            } else {
+                self.read(waiting.max(LEAST))
+                    .map(|read| read.map(|read| Frame::read(channel, read)))
+            };
+            match frame {
+                Ok(Some(frame)) => return Some(frame),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(None) | Err(_) => break,
             }
         }
@@ -107,12 +107,33 @@ impl Output {
     /// Waits for output or its end, and gives the room back meanwhile.
     async fn ready(&mut self) -> io::Result<()> {
         if let Some(room) = &self.room {
-            match timeout_at(room.last_read + QUIET, self.source.ready()).await {
+            match timeout_at(room.last_read + QUIET, self.readable()).await {
                 Ok(ready) => return ready,
                 Err(_) => self.room = None,
             }
         }
-        self.source.ready().await
+        self.readable().await
+    }
+
+    async fn readable(&self) -> io::Result<()> {
+        match &self.relay {
+            Some(relay) => relay.readable().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Moves `most` bytes or fewer into a pipe, which is empty before: what was in it is with the client.
+    fn splice(&mut self, most: usize) -> io::Result<(Arc<OwnPipe>, usize)> {
+        let Some(relay) = &self.relay else { return Err(io::ErrorKind::NotConnected.into()) };
+        let pipe = match &self.pipe {
+            Some(pipe) => Arc::clone(pipe),
+            None => Arc::clone(self.pipe.insert(OwnPipe::new()?)),
+        };
+        let moved = relay.try_io(Interest::READABLE, || {
+            let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+            Ok(splice(relay, None, &pipe.writer, None, most, flags)?)
+        })?;
+        if moved == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok((pipe, moved)) }
     }
 
     /// Reads `most` bytes or fewer into the room, behind that for a head. None at the end.
@@ -120,11 +141,10 @@ impl Output {
         let room = self.room.get_or_insert_with(Room::default);
         let buffer = room.clear_for(Frame::LEAD + most);
         buffer.put_bytes(0, Frame::LEAD);
-        let read = match &self.source {
-            Source::Pipe(pipe) => pipe.try_read_buf(&mut buffer.limit(most)),
-            Source::Terminal(terminal) => read_now(terminal, buffer),
-            Source::Closed => Ok(0),
-        }?;
+        let read = match &self.relay {
+            Some(relay) => relay.try_read_buf(&mut buffer.limit(most))?,
+            None => 0,
+        };
         room.last_read = Instant::now();
         Ok((read > 0).then(|| room.buffer.split()))
     }
@@ -147,52 +167,39 @@ impl Room {
     }
 }
 
-impl Source {
-    async fn ready(&self) -> io::Result<()> {
-        match self {
-            Self::Pipe(pipe) => pipe.readable().await,
-            Self::Terminal(terminal) => terminal.readable().await.map(drop),
-            Self::Closed => Ok(()),
-        }
+impl OwnPipe {
+    fn new() -> io::Result<Arc<Self>> {
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+        // A smaller pipe is slower and nothing else.
+        let _ = fcntl_setpipe_size(&writer, LONGEST);
+        Ok(Arc::new(Self { reader, writer }))
     }
-
-    /// Bytes that can be read by now, as far as one frame takes them; of a terminal it is not known.
-    fn waiting(&self) -> usize {
-        let Self::Pipe(pipe) = self else { return 0 };
-        let all = ioctl_fionread(&**pipe).unwrap_or(0);
-        usize::try_from(all).map_or(PIPE, |all| all.min(PIPE))
-    }
-}
-
-fn read_now(terminal: &AsyncFd<OwnedFd>, into: &mut BytesMut) -> io::Result<usize> {
-    let mut buffer = [0; LEAST];
-    let read = terminal.try_io(Interest::READABLE, |fd| Ok(rustix::io::read(fd, &mut buffer)?))?;
-    into.extend_from_slice(&buffer[..read]);
-    Ok(read)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream as Relay;
 
-    use rustix::fs::{Mode, OFlags, open};
-    use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
-    use tokio::time::{sleep, timeout};
+    use rustix::net::sockopt::set_socket_send_buffer_size;
+    use tokio::time::timeout;
     use wire::frame::Head;
 
     use super::*;
-    use crate::session::watched::lets_go;
 
-    fn tool() -> (Output, OwnedFd) {
-        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
-        fcntl_setpipe_size(&writer, PIPE).expect("room");
-        (Output::of_pipe(Some(reader)).expect("a runtime"), writer)
+    /// As much as is sure to fit at once.
+    const LARGE: usize = 64 << 10;
+
+    fn relay() -> (Output, Relay) {
+        let (ours, relays) = Relay::pair().expect("sockets");
+        set_socket_send_buffer_size(&relays, LONGEST).expect("room");
+        ours.set_nonblocking(true).expect("an open socket");
+        (Output::of(Some(ours)).expect("a runtime"), relays)
     }
 
     /// Writes `bytes` bytes that begin with `first`.
-    fn write(tool: &OwnedFd, bytes: usize, first: u8) -> Vec<u8> {
+    fn write(relay: &Relay, bytes: usize, first: u8) -> Vec<u8> {
         let written: Vec<u8> = (first..=250).cycle().take(bytes).collect();
-        assert_eq!(rustix::io::write(tool, &written), Ok(bytes));
+        assert_eq!(rustix::io::write(relay, &written), Ok(bytes));
         written
     }
 
@@ -202,14 +209,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_frame_has_all_that_waits_and_the_last_one_comes_before_the_end() {
-        let (mut output, tool) = tool();
+        let (mut output, relay) = relay();
         let mut frames = Vec::new();
-        for (number, waiting) in (0..).zip([PIPE, 1, 2 * LEAST]) {
-            let written = write(&tool, waiting, number);
+        for (number, waiting) in (0..).zip([LARGE, 1, 2 * LEAST]) {
+            let written = write(&relay, waiting, number);
             frames.push((written, next(&mut output).await.expect("a frame")));
         }
-        let written = write(&tool, 10, 9);
-        drop(tool);
+        let written = write(&relay, 10, 9);
+        drop(relay);
         frames.push((written, next(&mut output).await.expect("the last")));
         for (written, frame) in &frames {
             let head = Head::new(Channel::Stdout, written.len());
@@ -220,10 +227,10 @@ mod tests {
 
     #[tokio::test]
     async fn its_room_is_kept_while_output_comes_and_given_back_when_none_does() {
-        let (mut output, tool) = tool();
+        let (mut output, relay) = relay();
         let mut ends = Vec::new();
-        for waiting in [PIPE, 1] {
-            write(&tool, waiting, 0);
+        for waiting in [LARGE, 1] {
+            write(&relay, waiting, 0);
             assert!(next(&mut output).await.is_some());
             let room = output.room.as_ref().expect("a room");
             ends.push(room.buffer.as_ptr() as usize - waiting); // what follows the frame
@@ -233,24 +240,17 @@ mod tests {
         assert!(output.room.is_none());
     }
 
-    #[test]
-    fn a_pipe_that_is_opened_anew_stops_no_other_session_and_is_read_on() {
-        lets_go(async {
-            let (mut output, tool) = tool();
-            let path = format!("/proc/self/fd/{}", tool.as_raw_fd());
-            let handle = open(path, OFlags::PATH, Mode::empty()).expect("a handle");
-            write(&tool, 1, 0);
-            assert!(next(&mut output).await.is_some());
-            drop(tool);
-            // The runtime hears of it, and we have not read the end.
-            sleep(Duration::from_millis(10)).await;
-            let path = format!("/proc/self/fd/{}", handle.as_raw_fd());
-            let tool = open(path, OFlags::WRONLY, Mode::empty()).expect("opened anew");
-            assert!(timeout(QUIET, next(&mut output)).await.is_err(), "nothing came");
-            let written = write(&tool, 3, 0);
-            let head = Head::new(Channel::Stdout, written.len());
-            let frame = next(&mut output).await.expect("a frame");
-            assert_eq!(frame.bytes(), [&head, &written[..]].concat());
-        });
+    #[tokio::test]
+    async fn what_is_moved_through_a_pipe_is_what_was_written() {
+        let (mut output, relay) = relay();
+        for (number, waiting) in (0..).zip([WORTH_SPLICING, 2 * WORTH_SPLICING + 1]) {
+            let written = write(&relay, waiting, number);
+            output.readable().await.expect("an open socket");
+            assert_eq!(output.waiting(), waiting);
+            let (pipe, moved) = output.splice(waiting).expect("moved");
+            let mut read = vec![0; moved];
+            rustix::io::read(&pipe.reader, &mut read[..]).expect("in the pipe");
+            assert!(written == read);
+        }
     }
 }

@@ -1,28 +1,56 @@
 //! A helper that waits, in a control group of its own: all of a session that needs no target.
 
-use entry::{Cgroups, Closed, Helper, HelperImage, SessionCgroup, Waiting};
+use entry::{Cgroups, Child, Closed, HelperImage, SessionCgroup, Waiting, WaitingRelay};
 
 use super::StartError;
 
-/// See the module.
+/// See the module. What `W`aits is a helper alone, or with a relay in front of it.
 #[derive(Debug)]
-pub(super) struct Prepared {
-    pub(super) waiting: Waiting,
+pub(super) struct Prepared<W> {
+    pub(super) waiting: W,
     pub(super) rest: Rest,
 }
 
 /// What stays of a session when its supervisor is gone.
 #[derive(Debug)]
 pub(super) struct Rest {
-    pub(super) helper: Helper,
+    pub(super) helper: Child,
+    /// Not in the control group, whose end comes before all output is passed on.
+    pub(super) relay: Option<Child>,
     pub(super) cgroup: Option<SessionCgroup>,
 }
 
-impl Prepared {
-    /// Takes a millisecond, and ten more after a quiet moment: see [`SessionCgroup::add`].
-    pub(super) fn new(image: &HelperImage, cgroups: Option<&Cgroups>) -> Result<Self, StartError> {
+impl Prepared<Waiting> {
+    /// For a caller that has one session only. Takes a millisecond, and ten more after a quiet moment: see
+    /// [`SessionCgroup::add`].
+    pub(super) fn direct(
+        image: &HelperImage,
+        cgroups: Option<&Cgroups>,
+    ) -> Result<Self, StartError> {
         // The program loads while the groups are made.
         let (waiting, helper) = entry::start(image)?;
+        Self::within(cgroups, waiting, helper, None)
+    }
+}
+
+impl Prepared<WaitingRelay> {
+    /// For a caller that has many. Takes as long.
+    pub(super) fn relayed(
+        image: &HelperImage,
+        cgroups: Option<&Cgroups>,
+    ) -> Result<Self, StartError> {
+        let (waiting, [helper, relay]) = entry::start_relayed(image)?;
+        Self::within(cgroups, waiting, helper, Some(relay))
+    }
+}
+
+impl<W> Prepared<W> {
+    fn within(
+        cgroups: Option<&Cgroups>,
+        waiting: W,
+        helper: Child,
+        relay: Option<Child>,
+    ) -> Result<Self, StartError> {
         let (cgroup, moved) = match cgroups.map(Cgroups::create).transpose() {
             Ok(cgroup) => {
                 let moved = cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.add(&helper));
@@ -30,7 +58,7 @@ impl Prepared {
             }
             Err(error) => (None, Err(error)),
         };
-        let prepared = Self { waiting, rest: Rest { helper, cgroup } };
+        let prepared = Self { waiting, rest: Rest { helper, relay, cgroup } };
         match moved {
             Ok(()) => Ok(prepared),
             Err(error) => {
@@ -60,8 +88,9 @@ impl Rest {
 
     /// Waits for the helper, kills whoever is left, and removes the control group.
     pub(super) fn close(self) -> Result<Closed, entry::CgroupError> {
-        let Self { helper, cgroup } = self;
+        let Self { helper, relay, cgroup } = self;
         let _ = helper.wait();
-        cgroup.map_or(Ok(Closed::default()), SessionCgroup::close)
+        let _ = relay.map(|relay| relay.wait());
+        cgroup.map_or(Ok(Closed::default()), |mut cgroup| cgroup.close())
     }
 }

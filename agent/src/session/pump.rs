@@ -23,8 +23,8 @@ use super::care::Care;
 use super::ending::{self, Why, ending};
 use super::output::Output;
 use super::running::Running;
-use super::socket::{Outgoing, Socket, Stolen};
-use super::streams::{Input, Streams, resize};
+use super::socket::{Outgoing, Socket};
+use super::streams::{Input, Streams};
 use super::traffic::{Flow, Traffic};
 use super::{Ends, StartError, hint};
 use crate::metrics::{OpenSession, Outcome, Stream};
@@ -57,30 +57,35 @@ pub async fn pump(
     open: OpenSession,
 ) -> Result<Finished, StartError> {
     let streams = Streams::watch(ends).map_err(|source| StartError::Streams { source })?;
-    let Streams { stdin, stdout, stderr, terminal } = streams;
+    let Streams { stdin, stdout, stderr } = streams;
+    let resizer = running.resizer().map_err(|source| StartError::Streams { source })?;
     let splices = socket.splices();
     let (sink, source) = socket.split();
     let traffic = care.traffic();
     let mut running = running;
     let mut sender = Sender { sink, splices, traffic, ping: pings() };
     let mut receiver = Receiver { source, traffic };
-    let verdict = tokio::select! {
+    let mut verdict = tokio::select! {
         verdict = sender.deliver([stdout, stderr], ending(&mut running)) => verdict,
-        verdict = receiver.accept(stdin, |size| resize(terminal.as_ref(), size)) => verdict,
+        verdict = receiver.accept(stdin, |size| resizer.resize(size.width, size.height)) => verdict,
         // Not left to the sender, which may wait for a client that takes nothing.
         why = care.cut() => Verdict::Cut(why),
     };
     if !matches!(verdict, Verdict::Ended(..)) {
         ending::end(&mut running).await;
     }
-    drop(terminal);
     let _ = running.gone().await;
+    if matches!(verdict, Verdict::Ended(.., Whole::Unknown)) && !running.relay_ends().await {
+        verdict = Verdict::Cut(Why::Held);
+    }
     let finished = Finished::new(&verdict, traffic);
     let hint = verdict.hint(care.profile);
     sender.close(verdict, &finished, hint).await;
     if receiver.hear_out().await {
         sender.part().await;
     }
+    // The client knows; but whatever its processes have said, a session ends with the last of them.
+    running.over().await;
     open.moved(Stream::Stdin, finished.stdin_bytes);
     open.moved(Stream::Stdout, finished.stdout_bytes);
     open.moved(Stream::Stderr, finished.stderr_bytes);
@@ -91,23 +96,31 @@ pub async fn pump(
 /// How the pumping ended.
 #[derive(Debug)]
 enum Verdict {
-    /// All output was delivered.
-    Ended(Exit, Why),
+    /// The tool ended, and its output was delivered.
+    Ended(Exit, Why, Whole),
     /// The session was ended from outside of both client and target.
     Cut(Why),
     /// The client closed, or its connection is gone.
     Gone,
     /// The client takes nothing, or says nothing.
     Silent(&'static str),
-    /// The client broke the protocol, or somebody our promise to it; what is said of that.
+    /// The client broke the protocol; what is said of that.
     Offence(CloseCode, String),
+}
+
+/// Whether output has come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whole {
+    Yes,
+    /// A process that is not of the session has it open; nothing comes of it any more.
+    Unknown,
 }
 
 impl Verdict {
     /// What to add to an exit code that is the tool's own.
     fn hint(&self, profile: Option<Profile>) -> Option<String> {
         match self {
-            Self::Ended(exit, Why::Tool) => hint(profile?, *exit),
+            Self::Ended(exit, Why::Tool, _) => hint(profile?, *exit),
             _ => None,
         }
     }
@@ -116,7 +129,7 @@ impl Verdict {
 impl Finished {
     fn new(verdict: &Verdict, traffic: &Traffic) -> Self {
         let (outcome, exit, reason) = match verdict {
-            Verdict::Ended(exit, why) => (why.outcome(), Some(spoken(*exit)), why.reason()),
+            Verdict::Ended(exit, why, _) => (why.outcome(), Some(spoken(*exit)), why.reason()),
             Verdict::Cut(why) => (why.outcome(), None, why.reason()),
             Verdict::Gone => (Outcome::Abandoned, None, Some("the client went away".to_owned())),
             Verdict::Silent(how) => (Outcome::Abandoned, None, Some((*how).to_owned())),
@@ -135,7 +148,9 @@ impl Why {
             Self::AgentStops => Outcome::Stopped,
             Self::EndedBy(_) => Outcome::Ended,
             Self::Idle(_) | Self::TooLong(_) => Outcome::Expired,
-            Self::KilledInside | Self::OutOfMemory(_) | Self::Stuck => Outcome::Failed,
+            Self::KilledInside | Self::OutOfMemory(_) | Self::Forged | Self::Held | Self::Stuck => {
+                Outcome::Failed
+            }
         }
     }
 }
@@ -206,7 +221,8 @@ impl Sender<'_> {
             }
             last_read = Instant::now();
         }
-        ended.map_or(Verdict::Gone, |(exit, why)| Verdict::Ended(exit, why))
+        let whole = if stdout.is_open() || stderr.is_open() { Whole::Unknown } else { Whole::Yes };
+        ended.map_or(Verdict::Gone, |(exit, why)| Verdict::Ended(exit, why, whole))
     }
 
     async fn send(&mut self, outgoing: Outgoing) -> Result<(), Verdict> {
@@ -216,7 +232,7 @@ impl Sender<'_> {
         self.traffic.block(false);
         match sent {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(unsent(&error)),
+            Ok(Err(_)) => Err(Verdict::Gone),
             Err(_) => {
                 Err(Verdict::Silent("the client did not take its output for ten minutes or more"))
             }
@@ -226,7 +242,7 @@ impl Sender<'_> {
     /// The last word. Only a session that was complete has a Status, and the code for a normal end.
     async fn close(&mut self, verdict: Verdict, finished: &Finished, hint: Option<String>) {
         let (code, reason) = match verdict {
-            Verdict::Cut(why) | Verdict::Ended(_, why @ Why::Stuck) => {
+            Verdict::Cut(why) | Verdict::Ended(_, why @ (Why::Forged | Why::Stuck), _) => {
                 (CloseCode::Error, why.reason().unwrap_or_default())
             }
             Verdict::Ended(..) => {
@@ -273,16 +289,6 @@ async fn meanwhile<T, E>(
 fn patience(payload: usize) -> Duration {
     let frames = payload.div_ceil(limits::FRAME).max(1);
     STALLED.saturating_mul(u32::try_from(frames).unwrap_or(u32::MAX))
-}
-
-/// What a failure to send says about the session.
-fn unsent(error: &Error) -> Verdict {
-    match error {
-        Error::Io(error) if matches!(error.get_ref(), Some(error) if error.is::<Stolen>()) => {
-            Verdict::Offence(CloseCode::Error, Stolen.to_string())
-        }
-        _ => Verdict::Gone,
-    }
 }
 
 /// As much of `reason` as fits a control frame beside the code (RFC 6455, 5.5).

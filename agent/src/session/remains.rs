@@ -1,15 +1,19 @@
 //! The end of a session's processes and of its control group, in a task of its own: whatever happens
 //! to the session's, no zombie and no process of it stays.
+//!
+//! A session is over when its helper is reaped and its group is empty, whatever any process in it has said.
+//! Its relay may stay longer, held up by a process that the tool has handed its output to; that is
+//! counted, and nobody waits for it.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use daemon::chain;
-use entry::{Closed, Helper, SessionCgroup};
-use tokio::sync::{Notify, oneshot};
-use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::timeout;
+use entry::{Child, Closed, SessionCgroup};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{Notify, watch};
+use tokio::task::spawn_blocking;
+use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use super::prepared::Rest;
@@ -18,65 +22,126 @@ use super::watched::watched;
 /// Between a supervisor's last word and its helper's exit lies only the end of both processes.
 const GONE: Duration = Duration::from_secs(5);
 
+/// A relay that is killed ends at once, unless a process that is not of its session holds it up.
+const LET_GO: Duration = Duration::from_secs(1);
+
+/// How often what does not end is killed again: a process that was forked meanwhile.
+const KILL_AGAIN: Duration = Duration::from_millis(100);
+
+/// How often a control group that cannot be emptied is tried again.
+const CLOSE_AGAIN: Duration = Duration::from_secs(1);
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Remains {
-    task: JoinHandle<Closed>,
-    kill: Arc<Notify>,
-    closed: Option<Closed>,
+    closed: watch::Receiver<Option<Closed>>,
+    relay_is_gone: watch::Receiver<bool>,
+    told: Arc<Told>,
+}
+
+/// What the task is told.
+#[derive(Debug, Default)]
+struct Told {
+    kill: Notify,
+    let_go: Notify,
 }
 
 impl Remains {
-    /// Drops `over` when nothing of the session is left.
-    pub(super) fn of(rest: Rest, over: oneshot::Sender<Infallible>) -> Self {
-        let kill = Arc::new(Notify::new());
-        let closing = close(rest, Arc::clone(&kill));
-        let task = tokio::spawn(async {
-            let closed = closing.await;
-            drop(over);
-            closed
+    /// Drops `kept`, which stands for the session, when nothing of it is left.
+    pub(super) fn of<K: Send + 'static>(Rest { helper, relay, cgroup }: Rest, kept: K) -> Self {
+        let told = Arc::new(Told::default());
+        let (closing, closed) = watch::channel(None);
+        let (leaving, relay_is_gone) = watch::channel(false);
+        let hears = Arc::clone(&told);
+        tokio::spawn(async move {
+            let session = async {
+                let closed = close(helper, cgroup, &hears.kill).await;
+                closing.send_replace(Some(closed));
+            };
+            let relay = async {
+                if let Some(relay) = relay {
+                    reap_relay(relay, &hears.let_go).await;
+                }
+                leaving.send_replace(true);
+            };
+            tokio::join!(session, relay);
+            drop(kept);
         });
-        Self { task, kill, closed: None }
+        Self { closed, relay_is_gone, told }
     }
 
     /// Does not wait for the session to end by itself.
     pub(super) fn kill(&self) {
-        self.kill.notify_one();
+        self.told.kill.notify_one();
     }
 
-    /// Completes when nothing of the session is left; `None` where that takes too long.
+    /// Completes when the session is over; `None` where that takes too long.
     pub(super) async fn gone(&mut self) -> Option<Closed> {
-        if self.closed.is_none() {
-            let closed = timeout(GONE, &mut self.task).await.ok()?;
-            self.closed = Some(closed.unwrap_or_default());
-        }
-        self.closed
+        timeout(GONE, self.over()).await.ok()
+    }
+
+    /// Completes when the session is over, however long that takes.
+    pub(super) async fn over(&mut self) -> Closed {
+        let closed = self.closed.wait_for(Option::is_some).await;
+        // An error says that the runtime ends, and everything with it.
+        closed.ok().and_then(|closed| *closed).unwrap_or_default()
+    }
+
+    /// Ends the relay, which is not needed any more: whether it ended. One that a process holds up does not.
+    pub(super) async fn relay_ends(&mut self) -> bool {
+        self.told.let_go.notify_one();
+        timeout(LET_GO, self.relay_is_gone.wait_for(|gone| *gone)).await.is_ok()
     }
 }
 
-async fn close(Rest { helper, cgroup }: Rest, kill: Arc<Notify>) -> Closed {
-    let reaped = {
-        let mut reaping = std::pin::pin!(reap(helper));
-        tokio::select! {
-            () = &mut reaping => Ok(()),
-            () = must_end(&kill, cgroup.as_ref()) => {
-                let killed = cgroup.as_ref().map_or(Ok(()), SessionCgroup::kill);
-                reaping.await;
-                killed
+async fn close(helper: Child, cgroup: Option<SessionCgroup>, kill: &Notify) -> Closed {
+    end(helper, cgroup.as_ref(), kill).await;
+    let Some(mut cgroup) = cgroup else { return Closed::default() };
+    let mut is_told = false;
+    loop {
+        // The kernel takes its time to tell whether the last process has gone.
+        let closing = spawn_blocking(move || {
+            let closed = cgroup.close();
+            (cgroup, closed)
+        });
+        let Ok((back, closed)) = closing.await else { return Closed::default() };
+        match closed {
+            Ok(closed) => return closed,
+            Err(error) if !is_told => {
+                warn!(error = chain(&error), "a session's processes do not end");
+                is_told = true;
             }
+            Err(_) => {}
         }
-    };
-    let Some(cgroup) = cgroup else { return Closed::default() };
-    // The kernel takes its time to tell whether the last process has gone.
-    let closed = spawn_blocking(move || cgroup.close()).await;
-    match closed.map(|closed| reaped.and(closed)) {
-        Ok(Ok(closed)) => closed,
-        Ok(Err(error)) => {
-            warn!(error = chain(&error), "a session's control group stays behind");
-            Closed::default()
-        }
-        Err(_) => Closed::default(),
+        cgroup = back;
+        sleep(CLOSE_AGAIN).await;
     }
+}
+
+/// Reaps the helper, and kills the session before where that must be.
+async fn end(helper: Child, cgroup: Option<&SessionCgroup>, kill: &Notify) {
+    let mut reaping = std::pin::pin!(reap(helper));
+    tokio::select! {
+        () = &mut reaping => return,
+        () = must_end(kill, cgroup) => {}
+    }
+    loop {
+        if let Err(error) = cgroup.map_or(Ok(()), SessionCgroup::kill) {
+            warn!(error = chain(&error), "a session cannot be killed");
+        }
+        if timeout(KILL_AGAIN, &mut reaping).await.is_ok() {
+            return;
+        }
+    }
+}
+
+async fn reap_relay(relay: Child, let_go: &Notify) {
+    let Ok(relay) = watched(relay) else { return };
+    tokio::select! {
+        () = reaped(&relay) => return,
+        () = let_go.notified() => relay.get_ref().kill(),
+    }
+    reaped(&relay).await;
 }
 
 /// Completes when somebody says so, or when the session wants more memory than it may have: what is
@@ -104,11 +169,15 @@ async fn runs_out(cgroup: Option<&SessionCgroup>) {
     std::future::pending::<()>().await;
 }
 
-async fn reap(helper: Helper) {
-    let Ok(helper) = watched(helper) else { return };
-    loop {
-        let Ok(mut ready) = helper.readable().await else { return };
-        if helper.get_ref().try_wait().unwrap_or(true) {
+async fn reap(helper: Child) {
+    if let Ok(helper) = watched(helper) {
+        reaped(&helper).await;
+    }
+}
+
+async fn reaped(child: &AsyncFd<Child>) {
+    while let Ok(mut ready) = child.readable().await {
+        if child.get_ref().try_wait().unwrap_or(true) {
             return;
         }
         ready.clear_ready();

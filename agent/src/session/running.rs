@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use entry::{Closed, Event, Exit, Plan, Session, SessionError, Stdio, Target};
+use entry::{Closed, Event, Exit, Plan, RelayedStdio, Resizer, Session, SessionError, Target};
 use tokio::io::unix::AsyncFd;
 use tokio::time::timeout;
 
@@ -13,6 +13,7 @@ use super::patience::START;
 use super::remains::Remains;
 use super::watched::watched;
 use super::{Launcher, StartError};
+use crate::slots::Slot;
 
 /// A tool that runs. Dropping this ends it; nothing of it stays in any case.
 #[derive(Debug)]
@@ -29,11 +30,12 @@ impl Running {
         launcher: &Arc<Launcher>,
         target: &Target,
         plan: &Plan,
-        stdio: Stdio,
+        stdio: RelayedStdio,
+        slot: &Arc<Slot>,
     ) -> Result<Self, StartError> {
         let watch = |source| StartError::Streams { source };
         let pidfd = target.pidfd().try_clone_to_owned().map_err(watch)?;
-        let (session, remains) = launcher.begin(target, plan, stdio).await?;
+        let (session, remains) = launcher.begin(target, plan, stdio, slot).await?;
         let mut running = Self {
             session: watched(session).map_err(watch)?,
             target: watched(pidfd).map_err(watch)?,
@@ -80,9 +82,24 @@ impl Running {
         self.remains.kill();
     }
 
-    /// Completes when no process of the session is left; `None` where that cannot be had.
+    /// What gives the session's terminal another size, beside whatever else is done with it.
+    pub(super) fn resizer(&self) -> io::Result<Resizer> {
+        self.session.get_ref().resizer()
+    }
+
+    /// Completes when no process of the session is left; `None` where that takes too long.
     pub(super) async fn gone(&mut self) -> Option<Closed> {
         self.remains.gone().await
+    }
+
+    /// Completes when no process of the session is left, however long that takes.
+    pub(super) async fn over(&mut self) {
+        self.remains.over().await;
+    }
+
+    /// Ends the relay: whether it had passed all on, and was not held up.
+    pub(super) async fn relay_ends(&mut self) -> bool {
+        self.remains.relay_ends().await
     }
 }
 

@@ -1,8 +1,8 @@
 //! The client's websocket. Its protocol is the library's, but for output: that is most of what a
 //! session ever sends, and the library would copy each byte of it into a buffer of its own.
 //!
-//! A frame of output goes past the library straight to the connection, and what waits in a pipe
-//! goes into a unix socket without passing through this process at all (`splice(2)`).
+//! A frame of output goes past the library straight to the connection, and what is in a pipe of ours
+//! goes into a unix socket without being read (`splice(2)`).
 
 use std::io;
 use std::pin::Pin;
@@ -13,16 +13,16 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Sink, Stream};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use rustix::io::ioctl_fionread;
 use rustix::pipe::{SpliceFlags, splice};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::UnixStream;
-use tokio::net::unix::pipe;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use wire::frame::{Channel, Head};
 use wire::limits;
+
+use super::output::OwnPipe;
 
 /// Bytes read from a socket at once: a frame of ours, so that 1 GiB of input is not 64 Ki reads.
 const READ_BUFFER: usize = 64 << 10;
@@ -47,7 +47,7 @@ pub(super) struct Frame {
     payload: usize,
     bytes: Bytes,
     /// Where the rest of the payload waits, and how much of it is the frame's.
-    rest: Option<(Arc<pipe::Receiver>, usize)>,
+    rest: Option<(Arc<OwnPipe>, usize)>,
 }
 
 impl Frame {
@@ -65,7 +65,7 @@ impl Frame {
     }
 
     /// A frame of the next `payload` bytes in `pipe`, which are there.
-    pub(super) fn piped(channel: Channel, pipe: Arc<pipe::Receiver>, payload: usize) -> Self {
+    pub(super) fn piped(channel: Channel, pipe: Arc<OwnPipe>, payload: usize) -> Self {
         let head = Head::new(channel, payload);
         Self { payload, bytes: Bytes::copy_from_slice(&head), rest: Some((pipe, payload)) }
     }
@@ -201,28 +201,16 @@ impl Frame {
                 ready!(socket.poll_write_ready(cx))?;
                 match socket.try_io(Interest::WRITABLE, || {
                     let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
-                    Ok(splice(&**pipe, None, &*socket, None, *left, flags)?)
+                    Ok(splice(&pipe.reader, None, &*socket, None, *left, flags)?)
                 }) {
-                    Ok(written @ 1..) => *left -= written,
-                    // The socket is full, unless there is nothing that it could take.
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        if ioctl_fionread(&**pipe)? == 0 {
-                            return Poll::Ready(Err(io::Error::other(Stolen)));
-                        }
-                    }
-                    Ok(0) => return Poll::Ready(Err(io::Error::other(Stolen))),
-                    Err(error) => return Poll::Ready(Err(error)),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    written => *left -= moved(written?)?,
                 }
             }
         }
         Poll::Ready(Ok(()))
     }
 }
-
-/// What waited in a tool's pipe, and was promised to the client, is not there any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("somebody else read the tool's output")]
-pub(super) struct Stolen;
 
 /// How much was moved, which is never nothing where there was something to move.
 fn moved(bytes: usize) -> io::Result<usize> {
@@ -258,35 +246,5 @@ impl AsyncWrite for Line {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.connection.stream().poll_shutdown(cx)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
-    use std::time::Duration;
-
-    use rustix::pipe::{PipeFlags, pipe_with};
-    use tokio::time::timeout;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_frame_whose_payload_somebody_else_reads_fails() {
-        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
-        let pipe = Arc::new(pipe::Receiver::from_owned_fd(reader).expect("a runtime"));
-        let (ours, _theirs) = UnixStream::pair().expect("sockets");
-        let mut connection = Connection::Unix(ours);
-        for writer in [Some(writer), None] {
-            if let Some(writer) = &writer {
-                rustix::io::write(writer, b"three").expect("room");
-            }
-            let mut frame = Frame::piped(Channel::Stdout, Arc::clone(&pipe), 8);
-            let sending = poll_fn(|cx| frame.poll_write(&mut connection, cx));
-            let sent =
-                timeout(Duration::from_secs(10), sending).await.expect("it is not waited for");
-            let error = sent.expect_err("three bytes are not there").into_inner();
-            assert!(error.is_some_and(|error| error.is::<Stolen>()), "{writer:?}");
-        }
     }
 }

@@ -1,16 +1,16 @@
-//! The tool's standard streams and our ends of them: pipes, or a pseudo-terminal.
+//! The streams of a session at our side of its relay: a socket each, and never what the tool itself has.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 
-use entry::Stdio;
-use entry::pty::Pty;
-use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
-use wire::limits;
+use entry::{Relayed, RelayedStdio, Stdio};
+use rustix::net::sockopt::set_socket_send_buffer_size;
 
-/// Bytes that a tool may be ahead of us, so that neither waits for each byte.
-pub(super) const PIPE: usize = limits::BURST;
+/// Bytes that a relay may be ahead of us, as far as the kernel lets anybody ask for (`net.core.wmem_max`). It
+/// counts twice as many, for what it keeps beside them.
+const AHEAD: usize = 208 << 10;
 
 /// What a client asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,47 +24,38 @@ pub struct Wanted {
 
 /// Our ends. What was not asked for is not there: the tool has `/dev/null` instead.
 #[derive(Debug)]
-pub enum Ends {
-    Pipes { stdin: Option<OwnedFd>, stdout: Option<OwnedFd>, stderr: Option<OwnedFd> },
-    Terminal { ours: OwnedFd, stdin: bool },
+pub struct Ends {
+    pub stdin: Option<UnixStream>,
+    /// Of a terminal, all that is written to it.
+    pub stdout: Option<UnixStream>,
+    pub stderr: Option<UnixStream>,
 }
 
 impl Wanted {
     /// Makes both sides.
-    pub fn open(self) -> io::Result<(Stdio, Ends)> {
-        if self.terminal {
-            let Pty { ours, tools } = Pty::open()?;
-            let stdio =
-                Stdio { stdin: tools.try_clone()?, stdout: tools.try_clone()?, stderr: tools };
-            return Ok((stdio, Ends::Terminal { ours, stdin: self.stdin }));
-        }
-        let (tools_stdin, stdin) = if self.stdin { pipe().map(both)? } else { (null()?, None) };
-        let (stdout, tools_stdout) = output(self.stdout)?;
-        let (stderr, tools_stderr) = output(self.stderr)?;
-        let stdio = Stdio { stdin: tools_stdin, stdout: tools_stdout, stderr: tools_stderr };
-        Ok((stdio, Ends::Pipes { stdin, stdout, stderr }))
+    pub fn open(self) -> io::Result<(RelayedStdio, Ends)> {
+        let Self { stdin, stdout, stderr, terminal } = self;
+        let streams = if terminal {
+            Relayed::Terminal { stdin }
+        } else {
+            Relayed::Pipes { stdin, stdout, stderr }
+        };
+        let (relays_stdin, stdin) = end(stdin)?;
+        let (relays_stdout, stdout) = end(stdout || terminal)?;
+        let (relays_stderr, stderr) = end(stderr && !terminal)?;
+        let ends = Stdio { stdin: relays_stdin, stdout: relays_stdout, stderr: relays_stderr };
+        Ok((RelayedStdio { streams, ends }, Ends { stdin, stdout, stderr }))
     }
 }
 
-fn both((reader, writer): (OwnedFd, OwnedFd)) -> (OwnedFd, Option<OwnedFd>) {
-    (reader, Some(writer))
-}
-
-fn output(wanted: bool) -> io::Result<(Option<OwnedFd>, OwnedFd)> {
+/// The relay's side, and ours where the stream is `wanted`.
+fn end(wanted: bool) -> io::Result<(OwnedFd, Option<UnixStream>)> {
     if !wanted {
-        return Ok((None, null()?));
+        return Ok((File::options().read(true).write(true).open("/dev/null")?.into(), None));
     }
-    let (reader, writer) = pipe()?;
-    Ok((Some(reader), writer))
-}
-
-fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
-    // A smaller pipe is slower and nothing else.
-    let _ = fcntl_setpipe_size(&writer, PIPE);
-    Ok((reader, writer))
-}
-
-fn null() -> io::Result<OwnedFd> {
-    File::options().read(true).write(true).open("/dev/null").map(OwnedFd::from)
+    let (relays, ours) = UnixStream::pair()?;
+    // Less is slower and nothing else.
+    let _ = set_socket_send_buffer_size(&relays, AHEAD);
+    ours.set_nonblocking(true)?;
+    Ok((relays.into(), Some(ours)))
 }

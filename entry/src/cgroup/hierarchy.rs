@@ -156,7 +156,7 @@ impl Cgroups {
             }
         }
         let found = left.len();
-        let ended: Vec<_> = left.into_values().map(SessionCgroup::close).collect();
+        let ended: Vec<_> = left.into_values().map(|mut group| group.close()).collect();
         ended.into_iter().try_for_each(|closed| closed.map(drop)).map(|()| found)
     }
 }

@@ -82,7 +82,7 @@ fn processes(path: &Path) -> usize {
 fn whatever_runs_is_killed_and_the_group_goes() {
     let Some(room) = Room::new("kill") else { return };
     let cgroups = Cgroups::at(&room.0, Layout::Command, None).expect("no controllers needed");
-    let session = cgroups.create().expect("a group");
+    let mut session = cgroups.create().expect("a group");
     let path = only_path(&session);
     let mut shell = stubborn(&path);
     until(|| processes(&path) == 2);
@@ -97,7 +97,7 @@ fn whatever_runs_is_killed_and_the_group_goes() {
 fn what_a_dead_owner_left_is_swept_and_what_a_living_one_has_is_not() {
     let Some(room) = Room::new("sweep") else { return };
     let cgroups = Cgroups::at(&room.0, Layout::Command, None).expect("no controllers needed");
-    let living = cgroups.create().expect("a group");
+    let mut living = cgroups.create().expect("a group");
     let dead = room.0.join("nsdebug/4194305-1-0");
     let foreign = room.0.join("nsdebug/somebody-else");
     for path in [&dead, &foreign] {
@@ -122,7 +122,7 @@ fn limits_hold_where_there_are_controllers() {
         return;
     }
     let cgroups = Cgroups::at(&room.0, Layout::Daemon, resources).expect("controllers");
-    let session = cgroups.create().expect("a group");
+    let mut session = cgroups.create().expect("a group");
     let path = only_path(&session);
     let mut bomb = Command::new("sh");
     bomb.args([

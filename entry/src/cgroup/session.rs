@@ -16,12 +16,12 @@ use super::hierarchy::Control;
 use super::place::Version;
 use super::resources::{Memory, Resources};
 use super::{CgroupError, v1, v2};
-use crate::spawn::Helper;
+use crate::child::Child;
 
 /// Killed processes are gone within milliseconds, unless the node hardly runs.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
-/// For whoever could not call [`SessionCgroup::close`]: the next owner removes what then is left.
+/// For a caller that could not call [`SessionCgroup::close`]: the next owner removes what then is left.
 const DROP_LIMIT: Duration = Duration::from_millis(100);
 
 /// How often a group is looked at again: about as long as a process takes to die.
@@ -92,7 +92,7 @@ impl SessionCgroup {
 
     /// Moves a helper that has not been waited for; what it starts from now on is born here. The
     /// first move after a quiet moment waits for all processors (an RCU grace period): 9 ms, or 20.
-    pub fn add(&self, helper: &Helper) -> Result<(), CgroupError> {
+    pub fn add(&self, helper: &Child) -> Result<(), CgroupError> {
         let pid = helper.pid().as_raw_nonzero();
         self.groups.iter().try_for_each(|Group { path, .. }| {
             fs::write(path.join("cgroup.procs"), pid.to_string())
@@ -114,8 +114,9 @@ impl SessionCgroup {
         }
     }
 
-    /// Kills what is left and removes the groups. Waits for the processes' end, within bounds.
-    pub fn close(mut self) -> Result<Closed, CgroupError> {
+    /// Kills what is left and removes the groups. Waits for the processes' end, for five seconds at most: what
+    /// the kernel holds up may take longer, and then this is to be called again.
+    pub fn close(&mut self) -> Result<Closed, CgroupError> {
         self.close_within(CLOSE_LIMIT)
     }
 

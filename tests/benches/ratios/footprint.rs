@@ -17,7 +17,7 @@ pub(crate) fn agent(agent: &Agent) -> Row {
     Row::of("agent, idle, resident", " MB", &[resident], Reach::AtMost(12.0))
 }
 
-/// Helper and supervisor of each session, and what the agent grew by; the tool is not ours.
+/// Helper, supervisor and relay of each session, and what the agent grew by; the tool is not ours.
 pub(crate) fn session(agent: &Agent) -> Row {
     let path = "/v1/containers/web-1/exec?command=cat&stdin=true&stdout=true";
     let open = || {
@@ -44,7 +44,9 @@ pub(crate) fn session(agent: &Agent) -> Row {
         assert_eq!(ours.len(), 2, "a helper and a supervisor: {ours:?}");
         megabytes(ours.iter().map(|pid| private_memory(*pid)).sum()) + grown
     };
-    let each: Vec<f64> = helpers.iter().map(of_session).collect();
+    let relays: Vec<u64> = agent.relays().into_iter().map(private_memory).collect();
+    let relay = megabytes(relays.iter().copied().max().unwrap_or_default());
+    let each: Vec<f64> = helpers.iter().map(|helper| of_session(helper) + relay).collect();
     for mut session in sessions {
         session.close_stdin();
         session.finish();
