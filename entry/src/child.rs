@@ -55,6 +55,11 @@ impl Child {
         }
     }
 
+    /// Asks a helper to have its supervisor end the tool. This needs no relay, which a tool can hold up.
+    pub fn end_session(&self) {
+        let _ = pidfd_send_signal(&self.pidfd, Signal::TERM);
+    }
+
     /// Kills it. One that waits in the kernel for somebody else ends when that does.
     pub fn kill(&self) {
         // One that is gone is as good as killed.

@@ -8,7 +8,8 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -45,10 +46,10 @@ pub fn helper_main() -> ExitCode {
     let agent = Connection::from(agent);
     let parent = getppid();
     match enter(&agent) {
-        Ok(Some(supervisor)) => {
+        Ok(Some((supervisor, signals))) => {
             // The supervisor's copy is the only one now: its death is seen at the other end.
             drop(agent);
-            outlive(supervisor, parent)
+            outlive(supervisor, parent, &signals)
         }
         // A spare one that was not needed.
         Ok(None) => ExitCode::SUCCESS,
@@ -61,7 +62,7 @@ pub fn helper_main() -> ExitCode {
 }
 
 /// Waits to be needed and does the irreversible half. The supervisor never returns from here.
-fn enter(agent: &Connection) -> Result<Option<Pid>, Failure> {
+fn enter(agent: &Connection) -> Result<Option<(Pid, SignalFd)>, Failure> {
     let alone = sanitise()?;
     let Some(order) = read_order(agent)? else { return Ok(None) };
     let mut root = join(&order, &alone)?;
@@ -69,9 +70,10 @@ fn enter(agent: &Connection) -> Result<Option<Pid>, Failure> {
         // From the fork on, others can see us.
         root.take().map(|root| confine(limits, root, Processes::Joined)).transpose()?;
     }
+    let signals = watch_signals().during(Step::WatchSignals)?;
     match sys::fork(&alone).during(Step::ForkSupervisor)? {
         Forked::Child => supervisor::run(&order, root, agent, &alone),
-        Forked::Parent { child } => Ok(Some(child)),
+        Forked::Parent { child } => Ok(Some((child, signals))),
     }
 }
 
@@ -115,29 +117,46 @@ fn join(order: &Order, alone: &Alone) -> Result<Option<Assembled>, Failure> {
 /// What a supervisor may take to end its tool when nobody is there any more to kill both.
 const ORPHANED: Timespec = Timespec { tv_sec: 3, tv_nsec: 0 };
 
-/// Reaps the supervisor, and ends it if our parent ends before: its own connection tells it as a rule, but a
-/// tool can hold up the relay at the other end of that, and stop the supervisor.
+/// Reaps the supervisor, and has it end the tool when this process is told to, or its parent ends: the
+/// supervisor's own connection says so too, but a tool can hold up the relay at the other end of that.
 ///
 /// Nothing here waits for a tool: see [`crate::message::ToSupervisor`].
-fn outlive(supervisor: Pid, parent: Option<rustix::process::Pid>) -> ExitCode {
-    // After the fork: what has a descriptor of the agent could do anything with it.
-    let parents = parent.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-    let is_orphan = getppid() != parent;
-    let theirs = rustix::process::Pid::from_raw(supervisor.as_raw())
-        .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-    if let (Some(parents), Some(theirs)) = (parents, &theirs) {
-        let ended = PollFlags::IN;
-        let mut ends = [PollFd::new(theirs, ended), PollFd::new(&parents, ended)];
-        while !is_orphan && poll(&mut ends, None) == Err(rustix::io::Errno::INTR) {}
-        if ends[0].revents().is_empty() {
-            let _ = kill(supervisor, Signal::SIGTERM);
-            let mut ends = [PollFd::new(theirs, ended)];
-            if !poll(&mut ends, Some(&ORPHANED)).is_ok_and(|ended| ended > 0) {
-                let _ = kill(supervisor, Signal::SIGKILL);
-            }
+fn outlive(supervisor: Pid, parent: Option<rustix::process::Pid>, signals: &SignalFd) -> ExitCode {
+    // Opened after the fork: what has a descriptor of the agent could do anything with it.
+    let open = |pid: rustix::process::Pid| pidfd_open(pid, PidfdFlags::empty()).ok();
+    let agent = parent.and_then(open).filter(|_| getppid() == parent);
+    let theirs = rustix::process::Pid::from_raw(supervisor.as_raw()).and_then(open);
+    // Without descriptors there is only the wait.
+    let Some(theirs) = theirs else { return reap(supervisor) };
+    let ended = |fds: &mut [PollFd<'_>], limit: Option<&Timespec>| {
+        while poll(fds, limit) == Err(rustix::io::Errno::INTR) {}
+        !fds[0].revents().is_empty()
+    };
+    if let Some(agent) = &agent {
+        let told = PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN);
+        let mut fds =
+            [PollFd::new(&theirs, PollFlags::IN), PollFd::new(agent, PollFlags::IN), told];
+        if ended(&mut fds, None) {
+            return reap(supervisor);
+        }
+        let _ = kill(supervisor, Signal::SIGTERM);
+        // As long as there is an agent, it kills what does not end.
+        if fds[1].revents().is_empty() && ended(&mut fds[..2], None) {
+            return reap(supervisor);
         }
     }
+    let _ = kill(supervisor, Signal::SIGTERM);
+    if !ended(&mut [PollFd::new(&theirs, PollFlags::IN)], Some(&ORPHANED)) {
+        let _ = kill(supervisor, Signal::SIGKILL);
+    }
     reap(supervisor)
+}
+
+/// SIGTERM waits to be read, from before there is a supervisor to end.
+fn watch_signals() -> nix::Result<SignalFd> {
+    let mask = SigSet::from(Signal::SIGTERM);
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&mask), None)?;
+    SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
 }
 
 /// The code is for whoever looks at the process table: the agent has it by message.

@@ -12,6 +12,9 @@ use super::running::{KILLED, Running};
 /// that hardly runs.
 const END: Duration = Duration::from_secs(4);
 
+/// What a relay may take to pass on a supervisor's last word, which was sent before its helper ended.
+const WORD: Duration = Duration::from_secs(1);
+
 /// Why a session ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Why {
@@ -73,12 +76,18 @@ pub(super) fn out_of_memory(limit: Memory) -> String {
 pub(super) async fn ending(running: &mut Running) -> (Exit, Why) {
     let mut deadline: Option<Instant> = None;
     loop {
-        let (mut events, target) = running.halves();
+        let (mut events, target, remains) = running.parts();
         tokio::select! {
+            biased;
             event = events.next() => match event {
                 Ok(Event::Started) => continue,
                 Ok(Event::Ended(exit)) => return ended(running, exit, deadline.is_some()).await,
                 _ => return lost(running, deadline.is_some()).await,
+            },
+            _ = remains.over() => match timeout(WORD, events.next()).await {
+                Ok(Ok(Event::Ended(exit))) => return ended(running, exit, deadline.is_some()).await,
+                Ok(_) => return lost(running, deadline.is_some()).await,
+                Err(_) => return (KILLED, Why::Held),
             },
             () = target.wait(), if deadline.is_none() => {}
             () = until(deadline) => return killed(running, Why::TargetExit).await,

@@ -75,9 +75,13 @@ pub async fn pump(
         ending::end(&mut running).await;
     }
     let _ = running.gone().await;
-    if matches!(verdict, Verdict::Ended(.., Whole::Unknown)) && !running.relay_ends().await {
-        verdict = Verdict::Cut(Why::Held);
-    }
+    verdict = match verdict {
+        Verdict::Ended(_, why @ (Why::Forged | Why::Held | Why::Stuck), _) => Verdict::Cut(why),
+        Verdict::Ended(.., Whole::Unknown) if !running.relay_ends().await => {
+            Verdict::Cut(Why::Held)
+        }
+        other => other,
+    };
     let finished = Finished::new(&verdict, traffic);
     let hint = verdict.hint(care.profile);
     sender.close(verdict, &finished, hint).await;
@@ -242,9 +246,7 @@ impl Sender<'_> {
     /// The last word. Only a session that was complete has a Status, and the code for a normal end.
     async fn close(&mut self, verdict: Verdict, finished: &Finished, hint: Option<String>) {
         let (code, reason) = match verdict {
-            Verdict::Cut(why) | Verdict::Ended(_, why @ (Why::Forged | Why::Stuck), _) => {
-                (CloseCode::Error, why.reason().unwrap_or_default())
-            }
+            Verdict::Cut(why) => (CloseCode::Error, why.reason().unwrap_or_default()),
             Verdict::Ended(..) => {
                 let message = wire::frame::encode(Channel::Status, &status(finished, hint));
                 let message = Message::Binary(message.into());

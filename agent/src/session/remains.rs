@@ -42,6 +42,7 @@ pub(super) struct Remains {
 /// What the task is told.
 #[derive(Debug, Default)]
 struct Told {
+    end: Notify,
     kill: Notify,
     let_go: Notify,
 }
@@ -55,7 +56,7 @@ impl Remains {
         let hears = Arc::clone(&told);
         tokio::spawn(async move {
             let session = async {
-                let closed = close(helper, cgroup, &hears.kill).await;
+                let closed = close(helper, cgroup, &hears).await;
                 closing.send_replace(Some(closed));
             };
             let relay = async {
@@ -68,6 +69,11 @@ impl Remains {
             drop(kept);
         });
         Self { closed, relay_is_gone, told }
+    }
+
+    /// Asks the session to end.
+    pub(super) fn end(&self) {
+        self.told.end.notify_one();
     }
 
     /// Does not wait for the session to end by itself.
@@ -94,8 +100,10 @@ impl Remains {
     }
 }
 
-async fn close(helper: Child, cgroup: Option<SessionCgroup>, kill: &Notify) -> Closed {
-    end(helper, cgroup.as_ref(), kill).await;
+async fn close(helper: Child, cgroup: Option<SessionCgroup>, told: &Told) -> Closed {
+    if let Ok(helper) = watched(helper) {
+        end(&helper, cgroup.as_ref(), told).await;
+    }
     let Some(mut cgroup) = cgroup else { return Closed::default() };
     let mut is_told = false;
     loop {
@@ -118,12 +126,16 @@ async fn close(helper: Child, cgroup: Option<SessionCgroup>, kill: &Notify) -> C
     }
 }
 
-/// Reaps the helper, and kills the session before where that must be.
-async fn end(helper: Child, cgroup: Option<&SessionCgroup>, kill: &Notify) {
-    let mut reaping = std::pin::pin!(reap(helper));
-    tokio::select! {
-        () = &mut reaping => return,
-        () = must_end(kill, cgroup) => {}
+/// Reaps the helper, and ends or kills the session before where that must be.
+async fn end(helper: &AsyncFd<Child>, cgroup: Option<&SessionCgroup>, told: &Told) {
+    let mut reaping = std::pin::pin!(reaped(helper));
+    let mut must_end = std::pin::pin!(must_end(&told.kill, cgroup));
+    loop {
+        tokio::select! {
+            () = &mut reaping => return,
+            () = told.end.notified() => helper.get_ref().end_session(),
+            () = &mut must_end => break,
+        }
     }
     loop {
         if let Err(error) = cgroup.map_or(Ok(()), SessionCgroup::kill) {
@@ -167,12 +179,6 @@ async fn runs_out(cgroup: Option<&SessionCgroup>) {
         ready.clear_ready();
     }
     std::future::pending::<()>().await;
-}
-
-async fn reap(helper: Child) {
-    if let Ok(helper) = watched(helper) {
-        reaped(&helper).await;
-    }
 }
 
 async fn reaped(child: &AsyncFd<Child>) {

@@ -41,7 +41,7 @@ impl Running {
             target: watched(pidfd).map_err(watch)?,
             remains,
         };
-        let started = timeout(START, running.halves().0.next()).await;
+        let started = timeout(START, running.parts().0.next()).await;
         let Ok(started) = started else {
             running.kill();
             return Err(StartError::NotStarted);
@@ -61,9 +61,9 @@ impl Running {
         }
     }
 
-    /// The two things that happen by themselves.
-    pub(super) fn halves(&mut self) -> (Events<'_>, TargetExit<'_>) {
-        (Events(&mut self.session), TargetExit(&self.target))
+    /// The three things that happen by themselves: what the session says, its target's end, and its own.
+    pub(super) fn parts(&mut self) -> (Events<'_>, TargetExit<'_>, &mut Remains) {
+        (Events(&mut self.session), TargetExit(&self.target), &mut self.remains)
     }
 
     /// Whether the target is the reason: it may take a moment to be gone after what it took along.
@@ -75,6 +75,8 @@ impl Running {
     /// Asks for the end; an event says when it has come.
     pub(super) fn end(&self) {
         self.session.get_ref().end();
+        // Past the relay, which the tool may hold up.
+        self.remains.end();
     }
 
     /// Kills whatever is left of the session.
