@@ -26,6 +26,7 @@ const ARCHITECTURE: u32 = 4;
 /// The low half of an argument, on little-endian machines.
 const ARGUMENT_0: u32 = 16;
 const ARGUMENT_1: u32 = 24;
+const ARGUMENT_2: u32 = 32;
 
 #[cfg(target_arch = "x86_64")]
 const NATIVE: u32 = 0xc000_003e; // AUDIT_ARCH_X86_64
@@ -37,7 +38,7 @@ const NATIVE: u32 = 0xc000_00b7; // AUDIT_ARCH_AARCH64
 const UNKNOWN_FROM: u32 = 468;
 
 /// Calls that are refused whatever their arguments.
-const REFUSED: [libc::c_long; 43] = [
+const REFUSED: [libc::c_long; 44] = [
     // The mount family: a session's root is what keeps it from the node.
     libc::SYS_mount,
     libc::SYS_umount2,
@@ -84,6 +85,8 @@ const REFUSED: [libc::c_long; 43] = [
     libc::SYS_io_uring_enter,
     libc::SYS_io_uring_register,
     libc::SYS_userfaultfd,
+    // A pipe would hold pages of a packet ring, and with each its whole block, when the ring is gone.
+    libc::SYS_vmsplice,
     // Names of the node's own.
     libc::SYS_sethostname,
     libc::SYS_setdomainname,
@@ -100,6 +103,28 @@ const KEXEC_FILE_LOAD: libc::c_long = 294;
 const NEW_NAMESPACES: u32 = 0x7e02_0080;
 /// ioctls that type into a terminal: TIOCSTI, and TIOCLINUX, which can paste.
 const TYPING: [u32; 2] = [0x5412, 0x541c];
+
+/// Families of sockets that do not exist for a tool. No debugging tool makes one; each reaches what no
+/// namespace divides or no control group is charged for.
+pub(crate) const REFUSED_FAMILIES: [libc::c_int; 3] = [
+    // The hypervisor, and services of the node that listen for virtual machines. As in the runtimes' filters.
+    libc::AF_VSOCK,
+    // The kernel's own ciphers: loads modules on demand, and keeps pages of its caller's.
+    libc::AF_ALG,
+    // Rings of up to gigabytes, which nobody is charged for.
+    libc::AF_XDP,
+];
+
+/// Options of sockets that do not exist for a tool, by their level.
+const REFUSED_OPTIONS: [(libc::c_int, libc::c_int); 4] = [
+    // Queues past what the node allows each socket: who asks for these falls back to the others.
+    (libc::SOL_SOCKET, libc::SO_RCVBUFFORCE),
+    (libc::SOL_SOCKET, libc::SO_SNDBUFFORCE),
+    // Half a megabyte for each group of sockets, which nobody is charged for.
+    (libc::SOL_PACKET, libc::PACKET_FANOUT),
+    // What is sent so keeps pages of a packet ring, and with each its whole block, when the ring is gone.
+    (libc::SOL_SOCKET, libc::SO_ZEROCOPY),
+];
 
 /// Puts the filter in force for this process and what it executes. Needs `no_new_privs`.
 pub(crate) fn apply() -> io::Result<()> {
@@ -136,10 +161,51 @@ fn program() -> Vec<sock_filter> {
         give(not_permitted),
         give(ALLOW),
     ];
+    program.extend(of_sockets());
     let mut refused = REFUSED.map(number);
     refused.sort_unstable();
     program.extend(search(&refused));
     program
+}
+
+/// Of what a socket may be and be told, as from a kernel that has not all of it. The kernel takes the
+/// numbers for 32 bits too, so the upper half of an argument changes nothing.
+fn of_sockets() -> Vec<sock_filter> {
+    let family = |family: &libc::c_int| {
+        [jump(JUMP_EQUAL, word(*family), 0, 1), give(REFUSE | Errno::EAFNOSUPPORT as u32)]
+    };
+    let families = [load(ARGUMENT_0)].into_iter().chain(REFUSED_FAMILIES.iter().flat_map(family));
+    // Netlink between programs, which nothing needs: its queues are charged to nobody.
+    let between_programs = [
+        jump(JUMP_EQUAL, word(libc::AF_NETLINK), 0, 3),
+        load(ARGUMENT_2),
+        jump(JUMP_EQUAL, word(libc::NETLINK_USERSOCK), 0, 1),
+        give(REFUSE | Errno::EPROTONOSUPPORT as u32),
+    ];
+    let families: Vec<_> = families.chain(between_programs).chain([give(ALLOW)]).collect();
+    let option = |(level, option): &(libc::c_int, libc::c_int)| {
+        [
+            load(ARGUMENT_1),
+            jump(JUMP_EQUAL, word(*level), 0, 3),
+            load(ARGUMENT_2),
+            jump(JUMP_EQUAL, word(*option), 0, 1),
+            give(REFUSE | Errno::ENOPROTOOPT as u32),
+        ]
+    };
+    let options = REFUSED_OPTIONS.iter().flat_map(option).chain([give(ALLOW)]).collect();
+    [
+        of_call(libc::SYS_socket, families.clone()),
+        of_call(libc::SYS_socketpair, families),
+        of_call(libc::SYS_setsockopt, options),
+    ]
+    .concat()
+}
+
+/// What is done for one call, and always ends with an answer.
+fn of_call(call: libc::c_long, body: Vec<sock_filter>) -> Vec<sock_filter> {
+    // Far fewer than a jump can skip.
+    let skipped = u8::try_from(body.len()).unwrap_or(u8::MAX);
+    [vec![jump(JUMP_EQUAL, number(call), 0, skipped)], body].concat()
 }
 
 /// Whether the number is one of `refused`, which are in order. The kernel runs a filter for every call
@@ -179,12 +245,16 @@ fn number(call: libc::c_long) -> u32 {
     u32::try_from(call).unwrap_or(UNKNOWN_FROM)
 }
 
+fn word(argument: libc::c_int) -> u32 {
+    argument.cast_unsigned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// Runs the program as the kernel would, on one call.
-    fn answer(architecture: u32, call: libc::c_long, arguments: [u32; 2]) -> u32 {
+    fn answer(architecture: u32, call: libc::c_long, arguments: [u32; 3]) -> u32 {
         let (program, mut at, mut word) = (program(), 0, 0);
         loop {
             let sock_filter { code, jt, jf, k } = program[at];
@@ -195,6 +265,7 @@ mod tests {
                         ARCHITECTURE => architecture,
                         ARGUMENT_0 => arguments[0],
                         ARGUMENT_1 => arguments[1],
+                        ARGUMENT_2 => arguments[2],
                         other => panic!("a load from {other}"),
                     };
                     at += 1;
@@ -212,16 +283,19 @@ mod tests {
 
     const EPERM: u32 = REFUSE | 1;
     const ENOSYS: u32 = REFUSE | 0x26;
+    const EAFNOSUPPORT: u32 = REFUSE | 0x61;
+    const EPROTONOSUPPORT: u32 = REFUSE | 0x5d;
+    const ENOPROTOOPT: u32 = REFUSE | 0x5c;
 
     #[test]
     fn what_tools_do_is_allowed() {
         let fork = 0x0120_0011;
         for (call, arguments) in [
-            (libc::SYS_read, [0, 0]),
-            (libc::SYS_execve, [0, 0]),
-            (libc::SYS_ptrace, [0, 0]),
-            (libc::SYS_clone, [fork, 0]),
-            (libc::SYS_ioctl, [0, 0x5413]), // TIOCGWINSZ
+            (libc::SYS_read, [0, 0, 0]),
+            (libc::SYS_execve, [0, 0, 0]),
+            (libc::SYS_ptrace, [0, 0, 0]),
+            (libc::SYS_clone, [fork, 0, 0]),
+            (libc::SYS_ioctl, [0, 0x5413, 0]), // TIOCGWINSZ
         ] {
             assert_eq!(answer(NATIVE, call, arguments), ALLOW, "call {call}");
         }
@@ -230,31 +304,67 @@ mod tests {
     #[test]
     fn what_escapes_do_is_refused() {
         for call in 0..libc::c_long::from(UNKNOWN_FROM) {
-            let is_refused = answer(NATIVE, call, [0, 0]) == EPERM;
+            let is_refused = answer(NATIVE, call, [0, 0, 0]) == EPERM;
             assert_eq!(is_refused, REFUSED.contains(&call), "call {call}");
         }
-        assert_eq!(answer(NATIVE, libc::SYS_clone, [0x1000_0000, 0]), EPERM, "a user namespace");
+        assert_eq!(answer(NATIVE, libc::SYS_clone, [0x1000_0000, 0, 0]), EPERM, "a user namespace");
         for typing in TYPING {
-            assert_eq!(answer(NATIVE, libc::SYS_ioctl, [0, typing]), EPERM);
+            assert_eq!(answer(NATIVE, libc::SYS_ioctl, [0, typing, 0]), EPERM);
         }
+    }
+
+    #[test]
+    fn families_that_no_debugging_tool_needs_are_not_there() {
+        for call in [libc::SYS_socket, libc::SYS_socketpair] {
+            for family in [libc::AF_VSOCK, libc::AF_ALG, libc::AF_XDP].map(word) {
+                assert_eq!(answer(NATIVE, call, [family, 0, 0]), EAFNOSUPPORT, "family {family}");
+            }
+            for family in
+                [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK, libc::AF_PACKET]
+            {
+                assert_eq!(answer(NATIVE, call, [word(family), 0, 0]), ALLOW, "family {family}");
+            }
+        }
+    }
+
+    #[test]
+    fn netlink_is_for_talking_to_the_kernel() {
+        let asked =
+            |family, protocol| answer(NATIVE, libc::SYS_socket, [word(family), 3, word(protocol)]);
+        assert_eq!(asked(libc::AF_NETLINK, libc::NETLINK_USERSOCK), EPROTONOSUPPORT);
+        assert_eq!(asked(libc::AF_NETLINK, libc::NETLINK_ROUTE), ALLOW);
+        assert_eq!(asked(libc::AF_INET, libc::NETLINK_USERSOCK), ALLOW);
+    }
+
+    #[test]
+    fn an_option_is_known_by_its_level_too() {
+        let asked =
+            |level, option| answer(NATIVE, libc::SYS_setsockopt, [0, word(level), word(option)]);
+        assert_eq!(asked(libc::SOL_PACKET, libc::PACKET_FANOUT), ENOPROTOOPT);
+        assert_eq!(asked(libc::SOL_SOCKET, libc::SO_ZEROCOPY), ENOPROTOOPT);
+        assert_eq!(asked(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE), ENOPROTOOPT);
+        assert_eq!(asked(libc::SOL_SOCKET, libc::SO_RCVBUF), ALLOW);
+        assert_eq!(asked(libc::SOL_PACKET, libc::SO_ZEROCOPY), ALLOW);
+        assert_eq!(asked(libc::SOL_PACKET, libc::PACKET_VERSION), ALLOW);
+        assert_eq!(asked(libc::SOL_SOCKET, libc::PACKET_FANOUT), ALLOW);
     }
 
     #[test]
     fn what_is_newer_than_the_list_is_not_there() {
-        assert_eq!(answer(NATIVE, libc::c_long::from(UNKNOWN_FROM), [0, 0]), ENOSYS);
-        assert_eq!(answer(NATIVE, libc::SYS_clone3, [0, 0]), ENOSYS);
+        assert_eq!(answer(NATIVE, libc::c_long::from(UNKNOWN_FROM), [0, 0, 0]), ENOSYS);
+        assert_eq!(answer(NATIVE, libc::SYS_clone3, [0, 0, 0]), ENOSYS);
         let x32_read = 0x4000_0000;
-        assert_eq!(answer(NATIVE, x32_read, [0, 0]), ENOSYS);
+        assert_eq!(answer(NATIVE, x32_read, [0, 0, 0]), ENOSYS);
     }
 
     #[test]
     fn giving_up_groups_that_are_not_there_succeeds_and_does_nothing() {
-        assert_eq!(answer(NATIVE, libc::SYS_setgroups, [0, 0]), REFUSE);
+        assert_eq!(answer(NATIVE, libc::SYS_setgroups, [0, 0, 0]), REFUSE);
     }
 
     #[test]
     fn another_architecture_ends_the_tool() {
         let i386 = 0x4000_0003;
-        assert_eq!(answer(i386, libc::SYS_read, [0, 0]), KILL);
+        assert_eq!(answer(i386, libc::SYS_read, [0, 0, 0]), KILL);
     }
 }
