@@ -6,7 +6,7 @@ use entry::{CgroupError, Cgroups, Cpu, Layout, Memory, Resources};
 /// Bounds of every session in a toolbox.
 #[derive(Clone, Debug, clap::Args)]
 pub struct LimitArgs {
-    /// Memory of one session in a toolbox, its files in /tmp included
+    /// Memory of one session in a toolbox, its files in /tmp included; its packet rings may have as much again
     #[arg(long, env = "NSDEBUG_SESSION_MEMORY", value_name = "BYTES", default_value_t = Resources::MEMORY)]
     session_memory: Memory,
 

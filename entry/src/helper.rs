@@ -19,10 +19,12 @@ use rustix::process::{
 };
 use rustix::thread::{move_into_thread_name_spaces, set_name};
 
+use crate::cgroup::Memory;
 use crate::confine::confine;
 use crate::ipc::Connection;
 use crate::message::{During, Failure, FromSession, Step, ToHelper};
 use crate::plan::Plan;
+use crate::rings::{self, Broker};
 use crate::root::{self, Assembled, Processes};
 use crate::spawn::{CONTROL, SESSION_NAME};
 use crate::supervisor;
@@ -32,6 +34,13 @@ use crate::sys::{self, Alone, Forked};
 pub(crate) struct Order {
     pub(crate) plan: Plan,
     pub(crate) target: OwnedFd,
+}
+
+/// What the helper has when it has done its part.
+struct Begun {
+    supervisor: Pid,
+    broker: Option<Broker>,
+    signals: SignalFd,
 }
 
 /// Runs the helper. To be called first thing in `main` when the first argument is
@@ -46,10 +55,14 @@ pub fn helper_main() -> ExitCode {
     let agent = Connection::from(agent);
     let parent = getppid();
     match enter(&agent) {
-        Ok(Some((supervisor, signals))) => {
+        Ok(Some(Begun { supervisor, broker, signals })) => {
             // The supervisor's copy is the only one now: its death is seen at the other end.
             drop(agent);
-            outlive(supervisor, parent, &signals)
+            let code = outlive(supervisor, parent, &signals);
+            if let Some(broker) = broker {
+                broker.end();
+            }
+            code
         }
         // A spare one that was not needed.
         Ok(None) => ExitCode::SUCCESS,
@@ -62,9 +75,13 @@ pub fn helper_main() -> ExitCode {
 }
 
 /// Waits to be needed and does the irreversible half. The supervisor never returns from here.
-fn enter(agent: &Connection) -> Result<Option<(Pid, SignalFd)>, Failure> {
+fn enter(agent: &Connection) -> Result<Option<Begun>, Failure> {
     let alone = sanitise()?;
-    let Some(order) = read_order(agent)? else { return Ok(None) };
+    let Some((order, rings)) = read_order(agent)? else { return Ok(None) };
+    // While nothing has been joined.
+    let confinement = order.plan.confinement.as_ref();
+    let rings = confinement.map(|limits| rings::open(limits, rings, &alone)).transpose()?;
+    let (desk, broker) = rings.flatten().unzip();
     let mut root = join(&order, &alone)?;
     if let (Some(limits), false) = (&order.plan.confinement, order.plan.needs_own_pids()) {
         // From the fork on, others can see us.
@@ -72,8 +89,8 @@ fn enter(agent: &Connection) -> Result<Option<(Pid, SignalFd)>, Failure> {
     }
     let signals = watch_signals().during(Step::WatchSignals)?;
     match sys::fork(&alone).during(Step::ForkSupervisor)? {
-        Forked::Child => supervisor::run(&order, root, agent, &alone),
-        Forked::Parent { child } => Ok(Some((child, signals))),
+        Forked::Child => supervisor::run(&order, root, desk, agent, &alone),
+        Forked::Parent { child } => Ok(Some(Begun { supervisor: child, broker, signals })),
     }
 }
 
@@ -85,14 +102,16 @@ fn sanitise() -> Result<Alone, Failure> {
     Alone::prove().during(Step::Sanitise)
 }
 
-fn read_order(agent: &Connection) -> Result<Option<Order>, Failure> {
+/// What to do, and what memory packet rings may have.
+fn read_order(agent: &Connection) -> Result<Option<(Order, Memory)>, Failure> {
     let Some((ToHelper::Begin, [target, order])) = agent.take().during(Step::ReadOrder)? else {
         return Ok(None);
     };
     let mut bytes = Vec::new();
     File::from(order).read_to_end(&mut bytes).during(Step::ReadOrder)?;
-    let plan = postcard::from_bytes(&bytes).map_err(io::Error::other).during(Step::ReadOrder)?;
-    Ok(Some(Order { plan, target }))
+    let order = postcard::from_bytes(&bytes).map_err(io::Error::other);
+    let (plan, rings) = order.during(Step::ReadOrder)?;
+    Ok(Some((Order { plan, target }, rings)))
 }
 
 /// Leaves the node's mount namespace and joins the target's others. What the node has of a confined

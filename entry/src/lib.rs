@@ -27,6 +27,7 @@ pub mod probe;
 mod profile;
 pub mod pty;
 mod relay;
+mod rings;
 mod root;
 mod seccomp;
 mod session;

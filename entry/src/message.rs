@@ -81,6 +81,8 @@ pub enum Step {
     /// Making pipes or a terminal.
     OpenStreams,
     Sanitise,
+    /// Forking who makes packet rings.
+    StartBroker,
     UnshareMounts,
     MakePrivate,
     /// Going into the target's mount namespace for a clone of its tree, and back.
@@ -146,6 +148,7 @@ impl fmt::Display for Step {
             Self::ReadOrder => "reading what to do",
             Self::OpenStreams => "making the tool's pipes or terminal",
             Self::Sanitise => "closing inherited descriptors",
+            Self::StartBroker => "starting the broker of packet rings",
             Self::UnshareMounts => "leaving the node's mount namespace",
             Self::MakePrivate => "making the mounts private",
             Self::CloneTarget => "cloning the target's files",

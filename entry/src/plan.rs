@@ -235,6 +235,7 @@ impl fmt::Display for Plan {
         writeln!(f, "tool        session leader, {terminal}")?;
         if self.confinement.is_some() {
             writeln!(f, "            no core dumps, system-call filter")?;
+            writeln!(f, "            packet rings within the session's memory, made by a broker")?;
         }
         write!(f, "            exec")?;
         for argument in &self.tool.argv {

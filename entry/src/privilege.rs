@@ -1,6 +1,7 @@
 //! Giving up privilege, in the one order in which it works.
 
 use std::io;
+use std::os::fd::OwnedFd;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use rustix::thread::{
@@ -44,10 +45,10 @@ pub(crate) fn become_session(who: Identity, held: Capabilities) -> io::Result<()
     Ok(())
 }
 
-/// Readies this process of a session for executing a tool.
-pub(crate) fn become_tool() -> io::Result<()> {
+/// Readies this process of a session for executing a tool, and returns what its filter asks through.
+pub(crate) fn become_tool() -> io::Result<Option<OwnedFd>> {
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
-    seccomp::apply()
+    seccomp::apply_asking()
 }
 
 /// Leaves this process of a session, which executes nothing more, without any capability.

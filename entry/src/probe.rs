@@ -5,12 +5,14 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
 use rustix::fs::{CWD, MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
-use rustix::process::{PidfdFlags, fchdir, getpid, pidfd_open, pivot_root};
+use rustix::process::{
+    PidfdFlags, PidfdGetfdFlags, fchdir, getpid, pidfd_getfd, pidfd_open, pivot_root,
+};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces, set_no_new_privs};
 
 use crate::capability::{Capabilities, Capability};
@@ -104,6 +106,17 @@ pub fn filter() -> io::Result<()> {
     })
 }
 
+/// A process can answer the calls of another's filter, with that one's own descriptors.
+pub fn packet_rings() -> io::Result<()> {
+    in_thread(|| {
+        let this = pidfd_open(getpid(), PidfdFlags::empty())?;
+        let memory = memfd_create("nsdebug-check", MemfdFlags::CLOEXEC)?;
+        pidfd_getfd(&this, memory.as_raw_fd(), PidfdGetfdFlags::empty())?;
+        set_no_new_privs(true)?;
+        seccomp::listener().map(drop)
+    })
+}
+
 /// The children of a thread are listed, by which the rest of a session is found at its end.
 pub fn children() -> io::Result<()> {
     fs::metadata("/proc/thread-self/children").map(drop)
@@ -157,6 +170,7 @@ mod tests {
             ("memfd", sealed_memory),
             ("close_range", close_range),
             ("seccomp", filter),
+            ("packet rings", packet_rings),
         ] {
             probe().unwrap_or_else(|error| panic!("{what}: {error}"));
         }

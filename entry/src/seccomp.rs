@@ -5,10 +5,13 @@
 //! A filter is not the protection, capabilities are: it keeps whole subsystems out of reach.
 
 use std::io;
+use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 use nix::libc;
 use seccompiler::sock_filter;
+
+use crate::sys;
 
 // linux/bpf_common.h and linux/seccomp.h.
 const LOAD_WORD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
@@ -18,6 +21,7 @@ const JUMP_ANY_BIT: u16 = 0x45; // BPF_JMP | BPF_JSET | BPF_K
 const RETURN: u16 = 0x06; // BPF_RET | BPF_K
 const ALLOW: u32 = 0x7fff_0000; // SECCOMP_RET_ALLOW
 const KILL: u32 = 0x8000_0000; // SECCOMP_RET_KILL_PROCESS
+const ASK: u32 = 0x7fc0_0000; // SECCOMP_RET_USER_NOTIF; without a listener the call answers ENOSYS
 const REFUSE: u32 = 0x0005_0000; // SECCOMP_RET_ERRNO, with the errno in the low half
 
 // struct seccomp_data: int nr; __u32 arch; __u64 instruction_pointer; __u64 args[6].
@@ -126,6 +130,23 @@ const REFUSED_OPTIONS: [(libc::c_int, libc::c_int); 4] = [
     (libc::SOL_SOCKET, libc::SO_ZEROCOPY),
 ];
 
+/// Options that make packet rings, which nobody is charged for: see [`crate::rings`].
+const RINGS: [libc::c_int; 2] = [libc::PACKET_RX_RING, libc::PACKET_TX_RING];
+
+/// Puts the filter in force for this process and what it executes, and returns what it asks through.
+/// There is none where another filter has one already: then it asks nobody, and refuses.
+pub(crate) fn apply_asking() -> io::Result<Option<OwnedFd>> {
+    match listener() {
+        Ok(listener) => Ok(Some(listener)),
+        Err(_) => apply().map(|()| None),
+    }
+}
+
+/// Puts the filter in force, or fails where it could ask nobody.
+pub(crate) fn listener() -> io::Result<OwnedFd> {
+    sys::filter_with_listener(&program())
+}
+
 /// Puts the filter in force for this process and what it executes. Needs `no_new_privs`.
 pub(crate) fn apply() -> io::Result<()> {
     seccompiler::apply_filter(&program()).map_err(io::Error::other)
@@ -183,16 +204,19 @@ fn of_sockets() -> Vec<sock_filter> {
         give(REFUSE | Errno::EPROTONOSUPPORT as u32),
     ];
     let families: Vec<_> = families.chain(between_programs).chain([give(ALLOW)]).collect();
-    let option = |(level, option): &(libc::c_int, libc::c_int)| {
+    let option = |(level, option, answer): (libc::c_int, libc::c_int, u32)| {
         [
             load(ARGUMENT_1),
-            jump(JUMP_EQUAL, word(*level), 0, 3),
+            jump(JUMP_EQUAL, word(level), 0, 3),
             load(ARGUMENT_2),
-            jump(JUMP_EQUAL, word(*option), 0, 1),
-            give(REFUSE | Errno::ENOPROTOOPT as u32),
+            jump(JUMP_EQUAL, word(option), 0, 1),
+            give(answer),
         ]
     };
-    let options = REFUSED_OPTIONS.iter().flat_map(option).chain([give(ALLOW)]).collect();
+    let not_there = REFUSE | Errno::ENOPROTOOPT as u32;
+    let refused = REFUSED_OPTIONS.map(|(level, option)| (level, option, not_there));
+    let asked = RINGS.map(|option| (libc::SOL_PACKET, option, ASK));
+    let options = refused.into_iter().chain(asked).flat_map(option).chain([give(ALLOW)]).collect();
     [
         of_call(libc::SYS_socket, families.clone()),
         of_call(libc::SYS_socketpair, families),
@@ -346,6 +370,10 @@ mod tests {
         assert_eq!(asked(libc::SOL_SOCKET, libc::SO_RCVBUF), ALLOW);
         assert_eq!(asked(libc::SOL_PACKET, libc::SO_ZEROCOPY), ALLOW);
         assert_eq!(asked(libc::SOL_PACKET, libc::PACKET_VERSION), ALLOW);
+        for option in [libc::PACKET_RX_RING, libc::PACKET_TX_RING] {
+            assert_eq!(asked(libc::SOL_PACKET, option), ASK);
+            assert_eq!(asked(libc::SOL_SOCKET, option), ALLOW);
+        }
         assert_eq!(asked(libc::SOL_SOCKET, libc::PACKET_FANOUT), ALLOW);
     }
 

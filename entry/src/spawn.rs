@@ -13,6 +13,7 @@ use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_s
 use nix::sys::signal::SigSet;
 use rustix::fs::{MemfdFlags, memfd_create};
 
+use crate::cgroup::Memory;
 use crate::child::Child;
 use crate::image::HelperImage;
 use crate::ipc::Connection;
@@ -48,11 +49,11 @@ pub struct Stdio {
 
 /// A helper that waits for its order. It exits when this is dropped.
 #[derive(Debug)]
-pub struct Waiting(Connection);
+pub struct Waiting(Connection, Memory);
 
 /// A helper and its relay that wait for their order. They exit when this is dropped.
 #[derive(Debug)]
-pub struct WaitingRelay(Connection);
+pub struct WaitingRelay(Connection, Memory);
 
 /// What stands for the tool's streams at the agent's side of a relay.
 #[derive(Debug)]
@@ -76,15 +77,19 @@ pub enum SpawnError {
 }
 
 /// Starts a helper, which joins nothing before [`Waiting::begin`]. For a caller that has one session only:
-/// it may have to wait for the tool.
-pub fn start(image: &HelperImage) -> Result<(Waiting, Child), SpawnError> {
+/// it may have to wait for the tool. A confined session's packet rings, for which no control group is
+/// charged, are together within `rings`.
+pub fn start(image: &HelperImage, rings: Memory) -> Result<(Waiting, Child), SpawnError> {
     let (ours, theirs) = pair()?;
-    Ok((Waiting(ours), spawn(image, HELPER_ARG_C, &[theirs.as_fd()])?))
+    Ok((Waiting(ours, rings), spawn(image, HELPER_ARG_C, &[theirs.as_fd()])?))
 }
 
 /// Starts a helper and, in front of it, a relay: nothing that the caller then does with the session waits for
 /// the tool. Returns both processes, the helper's first.
-pub fn start_relayed(image: &HelperImage) -> Result<(WaitingRelay, [Child; 2]), SpawnError> {
+pub fn start_relayed(
+    image: &HelperImage,
+    rings: Memory,
+) -> Result<(WaitingRelay, [Child; 2]), SpawnError> {
     let (ours, agents) = pair()?;
     let (sessions, theirs) = pair()?;
     let helper = spawn(image, HELPER_ARG_C, &[theirs.as_fd()])?;
@@ -92,7 +97,7 @@ pub fn start_relayed(image: &HelperImage) -> Result<(WaitingRelay, [Child; 2]), 
     // A helper whose connection ends has nothing to do.
     drop((theirs, sessions));
     match relay {
-        Ok(relay) => Ok((WaitingRelay(ours), [helper, relay])),
+        Ok(relay) => Ok((WaitingRelay(ours, rings), [helper, relay])),
         Err(error) => {
             let _ = helper.wait();
             Err(error)
@@ -109,8 +114,8 @@ impl Waiting {
     ///
     /// Nothing has been joined when this returns: see [`Session`] for what follows.
     pub fn begin(self, target: &Target, plan: &Plan, stdio: &Stdio) -> Result<Session, SpawnError> {
-        let Self(connection) = self;
-        let order = write_order(plan).map_err(|source| SpawnError::Order { source })?;
+        let Self(connection, rings) = self;
+        let order = write_order(plan, rings).map_err(|source| SpawnError::Order { source })?;
         let gone = |source| SpawnError::Gone { source };
         hand_on(&connection, [target.pidfd(), order.as_fd()], stdio).map_err(gone)?;
         Ok(Session::new(connection))
@@ -127,8 +132,8 @@ impl WaitingRelay {
         plan: &Plan,
         stdio: &RelayedStdio,
     ) -> Result<Session, SpawnError> {
-        let Self(connection) = self;
-        let order = write_order(plan).map_err(|source| SpawnError::Order { source })?;
+        let Self(connection, rings) = self;
+        let order = write_order(plan, rings).map_err(|source| SpawnError::Order { source })?;
         let RelayedStdio { streams, ends: Stdio { stdin, stdout, stderr } } = stdio;
         let handed = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd(), target.pidfd(), order.as_fd()];
         connection.hand(streams, &handed).map_err(|source| SpawnError::Gone { source })?;
@@ -147,8 +152,8 @@ pub(crate) fn hand_on(
 }
 
 /// A memfd: of any length, and read by nobody but the helper.
-fn write_order(plan: &Plan) -> io::Result<File> {
-    let bytes = postcard::to_allocvec(plan).map_err(io::Error::other)?;
+fn write_order(plan: &Plan, rings: Memory) -> io::Result<File> {
+    let bytes = postcard::to_allocvec(&(plan, rings)).map_err(io::Error::other)?;
     let mut order = File::from(memfd_create("nsdebug-order", MemfdFlags::CLOEXEC)?);
     order.write_all(&bytes)?;
     order.rewind()?;

@@ -25,6 +25,7 @@ use crate::ipc::{Connection, Received};
 use crate::message::{During, Exit, Failure, FromSession, Step, ToSession, ToSupervisor};
 use crate::privilege::hold_nothing;
 use crate::profile::Profile;
+use crate::rings::Desk;
 use crate::root::{Assembled, Processes};
 use crate::sys::{self, Alone, Forked};
 use crate::tool;
@@ -38,8 +39,14 @@ const KILL_AGAIN: Duration = Duration::from_millis(10);
 /// Carries the session through. Never returns: this process is not the helper's caller.
 ///
 /// A confined session that has a pid namespace of its own still has its `root` to enter.
-pub(crate) fn run(order: &Order, root: Option<Assembled>, agent: &Connection, alone: &Alone) -> ! {
-    let code = match start(order, root, agent, alone) {
+pub(crate) fn run(
+    order: &Order,
+    root: Option<Assembled>,
+    rings: Option<Desk>,
+    agent: &Connection,
+    alone: &Alone,
+) -> ! {
+    let code = match start(order, root, rings, agent, alone) {
         Ok((tool, signals)) => {
             let _ = agent.send(&FromSession::Started);
             let exit = Watch { agent, signals: &signals, tool }.until_all_ended();
@@ -59,6 +66,7 @@ pub(crate) fn run(order: &Order, root: Option<Assembled>, agent: &Connection, al
 fn start(
     order: &Order,
     root: Option<Assembled>,
+    rings: Option<Desk>,
     agent: &Connection,
     alone: &Alone,
 ) -> Result<(Pid, SignalFd), Failure> {
@@ -80,10 +88,11 @@ fn start(
     let (mut report, gate) = (tool::Report::new()?, tool::Gate::new()?);
     let supervisor = nix::unistd::getpid();
     let tool = match sys::fork(alone).during(Step::ForkTool)? {
-        Forked::Child => tool::run(order, alone, supervisor, gate, &mut report),
+        Forked::Child => tool::run(order, alone, supervisor, gate, rings, &mut report),
         Forked::Parent { child } => child,
     };
     release_stdio();
+    drop(rings); // the tool's alone: a tool that takes this process over finds no way to the broker
     match &order.plan.confinement {
         Some(limits) if limits.profile != Profile::Sysadmin => {
             hold_nothing().during(Step::DropCapabilities)?;

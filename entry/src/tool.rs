@@ -19,6 +19,7 @@ use crate::helper::Order;
 use crate::message::{During, Failure, Step};
 use crate::plan::{JoinUser, Plan, Tool};
 use crate::privilege::become_tool as prepare;
+use crate::rings::Desk;
 use crate::sys::{self, Alone};
 
 /// Where a tool is looked for when its environment says nothing: as `execvp(3)` does.
@@ -93,9 +94,10 @@ pub(crate) fn run(
     alone: &Alone,
     supervisor: Pid,
     gate: Gate,
+    rings: Option<Desk>,
     report: &mut Report,
 ) -> ! {
-    let Err(failure) = become_tool(order, alone, supervisor, gate);
+    let Err(failure) = become_tool(order, alone, supervisor, gate, rings);
     report.send(&failure);
     #[expect(clippy::exit, reason = "a forked process has no caller to return to")]
     std::process::exit(1)
@@ -106,6 +108,7 @@ fn become_tool(
     alone: &Alone,
     supervisor: Pid,
     gate: Gate,
+    rings: Option<Desk>,
 ) -> Result<Infallible, Failure> {
     let Plan { tool, confinement, user, .. } = &order.plan;
     setsid().during(Step::NewSession)?;
@@ -122,7 +125,10 @@ fn become_tool(
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).during(Step::Exec)?;
     gate.wait().during(Step::Confine)?;
     if confinement.is_some() {
-        prepare().during(Step::Confine)?;
+        let listener = prepare().during(Step::Confine)?;
+        if let (Some(rings), Some(listener)) = (rings, listener) {
+            rings.hand_over(&listener).during(Step::Confine)?;
+        }
     }
     set_parent_process_death_signal(Some(Signal::KILL)).during(Step::NewSession)?;
     // One that died before that line has sent nothing, and its session is over.

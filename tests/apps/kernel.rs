@@ -31,7 +31,8 @@ numbers! {
     PIDFD_OPEN = 434, 434; CLONE3 = 435, 435; PIDFD_GETFD = 438, 438; IO_URING_SETUP = 425, 425;
     OPEN_TREE = 428, 428; FSOPEN = 430, 430; KILL = 62, 129; SOCKET = 41, 198; GETPPID = 110, 173; WAIT4 = 61, 260;
     WRITE = 1, 64; SENDFILE = 40, 71; SENDTO = 44, 206; SENDMSG = 46, 211; RECVMSG = 47, 212; FCNTL = 72, 25;
-    SPLICE = 275, 76;
+    SPLICE = 275, 76; CLOSE = 3, 57; MMAP = 9, 222; MUNMAP = 11, 215; DUP = 32, 23; SOCKETPAIR = 53, 199;
+    SETSOCKOPT = 54, 208; VMSPLICE = 278, 75; PIPE2 = 293, 59;
 }
 
 /// What the kernel answers, or its errno.
@@ -59,14 +60,21 @@ pub(crate) fn name(errno: i32) -> String {
         (2, "ENOENT"),
         (3, "ESRCH"),
         (6, "ENXIO"),
+        (9, "EBADF"),
+        (12, "ENOMEM"),
         (13, "EACCES"),
         (14, "EFAULT"),
+        (16, "EBUSY"),
         (20, "ENOTDIR"),
         (22, "EINVAL"),
         (26, "ETXTBSY"),
         (30, "EROFS"),
         (38, "ENOSYS"),
         (40, "ELOOP"),
+        (88, "ENOTSOCK"),
+        (92, "ENOPROTOOPT"),
+        (93, "EPROTONOSUPPORT"),
+        (97, "EAFNOSUPPORT"),
     ];
     known.iter().find(|(number, _)| *number == errno).map_or_else(
         || format!("errno-{errno}"),

@@ -1,6 +1,8 @@
 //! A helper that waits, in a control group of its own: all of a session that needs no target.
 
-use entry::{Cgroups, Child, Closed, HelperImage, SessionCgroup, Waiting, WaitingRelay};
+use entry::{
+    Cgroups, Child, Closed, HelperImage, Memory, Resources, SessionCgroup, Waiting, WaitingRelay,
+};
 
 use super::StartError;
 
@@ -28,7 +30,7 @@ impl Prepared<Waiting> {
         cgroups: Option<&Cgroups>,
     ) -> Result<Self, StartError> {
         // The program loads while the groups are made.
-        let (waiting, helper) = entry::start(image)?;
+        let (waiting, helper) = entry::start(image, rings(cgroups))?;
         Self::within(cgroups, waiting, helper, None)
     }
 }
@@ -39,9 +41,14 @@ impl Prepared<WaitingRelay> {
         image: &HelperImage,
         cgroups: Option<&Cgroups>,
     ) -> Result<Self, StartError> {
-        let (waiting, [helper, relay]) = entry::start_relayed(image)?;
+        let (waiting, [helper, relay]) = entry::start_relayed(image, rings(cgroups))?;
         Self::within(cgroups, waiting, helper, Some(relay))
     }
+}
+
+/// Packet rings are charged to no control group: a session may have as much of them as of other memory.
+fn rings(cgroups: Option<&Cgroups>) -> Memory {
+    cgroups.and_then(Cgroups::memory).unwrap_or(Resources::MEMORY)
 }
 
 impl<W> Prepared<W> {

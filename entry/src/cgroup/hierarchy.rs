@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::owner::Owner;
 use super::place::{Place, Version, places};
-use super::resources::Resources;
+use super::resources::{Memory, Resources};
 use super::session::{Group, SessionCgroup, make, subdirectories};
 use super::{CgroupError, read, v2};
 
@@ -73,6 +73,12 @@ struct Hierarchy {
 }
 
 impl Cgroups {
+    /// What memory a session has, where that is limited.
+    #[must_use]
+    pub fn memory(&self) -> Option<Memory> {
+        self.resources.map(|resources| resources.memory)
+    }
+
     /// Finds them, and makes what sessions' groups are to be in. Sessions get `resources`, or
     /// groups without limits, only to be ended by.
     pub fn own(layout: Layout, resources: Option<Resources>) -> Result<Self, CgroupError> {

@@ -1,7 +1,7 @@
 //! Descriptors that came through `exec`: which are ours, and the end of all others.
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::libc;
 
@@ -15,6 +15,24 @@ pub(crate) fn close_from(first: RawFd) -> io::Result<()> {
     // library owns none above 2, and `first` is above those that will be adopted.
     let result = unsafe { libc::close_range(first, libc::c_uint::MAX, 0) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Closes every descriptor from `first` on but `kept`, does `work` with that, and ends this process,
+/// which was forked for it: it never returns to where the other descriptors are owned.
+pub(crate) fn keep_only(first: RawFd, kept: OwnedFd, work: impl FnOnce(OwnedFd)) -> ! {
+    let unsigned = |fd: RawFd| libc::c_uint::try_from(fd).unwrap_or(libc::c_uint::MAX);
+    let (first, number) = (unsigned(first), unsigned(kept.as_raw_fd()));
+    // SAFETY: close_range(2) touches no memory. The values that own what is closed are in frames
+    // that are neither returned to nor unwound into: this function ends by the process's end,
+    // whatever `work` does, and a panic of that is caught here.
+    let close = |from, to| unsafe { libc::close_range(from, to, 0) };
+    if number > first {
+        close(first, number - 1);
+    }
+    close(number + 1, libc::c_uint::MAX);
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(kept)));
+    #[expect(clippy::exit, reason = "a forked process has no caller to return to")]
+    std::process::exit(i32::from(ended.is_err()))
 }
 
 /// Asks whether [`close_from`] would work, by closing a descriptor that cannot be.

@@ -8,11 +8,13 @@
 mod descriptors;
 mod device_filter;
 mod mount;
+mod notify;
 mod process;
 
-pub(crate) use descriptors::{close_from, close_none, inherited};
+pub(crate) use descriptors::{close_from, close_none, inherited, keep_only};
 pub(crate) use device_filter::{Instruction, attach_device_filter, load_device_filter};
 pub(crate) use mount::{Depth, restrict};
+pub(crate) use notify::{Asked, answer, filter_with_listener, receive, set_ring, still_waits};
 pub(crate) use process::{
     Alone, Forked, default_sigpipe, fork, unshare_mounts, unshare_mounts_of_thread, unshare_pids,
 };

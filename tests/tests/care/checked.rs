@@ -28,6 +28,7 @@ fn a_node_where_sessions_work_passes_the_check() {
             "ok       private mounts",
             "ok       pivot_root",
             "ok       seccomp filter",
+            "ok       packet rings",
         ] {
             assert!(passed.out().contains(line), "{line} in {passed}");
         }

@@ -8,5 +8,6 @@ mod inside;
 mod nodewide;
 mod races;
 mod replays;
+mod rings;
 mod stage;
 mod work;

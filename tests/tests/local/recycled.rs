@@ -113,7 +113,7 @@ fn carry_out(target: &Target, plan: &Plan) -> (Event, Event) {
     let image = HelperImage::sealed_copy(Path::new(&program)).expect("the agent's program");
     let null = || File::options().read(true).write(true).open("/dev/null").expect("opens").into();
     let stdio = Stdio { stdin: null(), stdout: null(), stderr: null() };
-    let (waiting, helper) = entry::start(&image).expect("a helper");
+    let (waiting, helper) = entry::start(&image, entry::Resources::MEMORY).expect("a helper");
     let mut session = waiting.begin(target, plan, &stdio).expect("a session");
     let first = session.wait_event().expect("an event");
     let last = last_of(&mut session, first.clone());

@@ -154,6 +154,13 @@ fn confinement(tree: &Path) -> Vec<Finding> {
             probe::filter(),
             "system calls of a tool are not limited",
         ),
+        match probe::packet_rings() {
+            Ok(()) => Finding::ok("packet rings", ""),
+            Err(why) => {
+                let means = "captures are refused: what they take could not be bounded";
+                Finding::warn("packet rings", format!("{why}; {means}"))
+            }
+        },
         toolbox(tree),
     ]
 }

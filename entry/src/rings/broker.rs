@@ -1,0 +1,119 @@
+//! The broker's life: takes the listener, answers until nobody is left who could ask.
+
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::libc;
+use nix::sys::uio::{RemoteIoVec, process_vm_readv};
+use nix::unistd::{Pid, getppid};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{
+    PidfdFlags, PidfdGetfdFlags, Signal, pidfd_getfd, pidfd_open, set_parent_process_death_signal,
+};
+use rustix::thread::set_name;
+
+use super::ledger::{LONGEST, Ledger, Request, SHORTEST};
+use super::{BROKER_NAME, Desk};
+use crate::capability::{Capabilities, Capability};
+use crate::cgroup::Memory;
+use crate::privilege::{Identity, become_session};
+use crate::sys::{self, Asked};
+
+/// Of a thread and not of its process: `PIDFD_THREAD`, Linux 6.9.
+const THREAD: PidfdFlags = PidfdFlags::from_bits_retain(libc::O_EXCL.cast_unsigned());
+
+/// Answers the tool whose filter's listener comes through `desk`.
+pub(super) fn run(desk: &Desk, who: Identity, budget: Memory, helper: Pid) {
+    // What it fails in ends it, and then a tool's rings are refused: there is nobody to tell.
+    let _ = ready(who, helper).and_then(|()| match desk.take()? {
+        Some(listener) => serve(listener.as_fd(), &mut Ledger::new(budget)),
+        None => Ok(()),
+    });
+}
+
+/// As who the tool is, for its sockets to be its own, with the power over it and no other.
+fn ready(who: Identity, helper: Pid) -> io::Result<()> {
+    set_name(BROKER_NAME)?;
+    become_session(who, Capabilities::NONE.with(Capability::SysPtrace))?;
+    // A session without a control group ends with its helper. After the change of user, which clears it.
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    if getppid() == helper { Ok(()) } else { Err(Errno::SRCH.into()) }
+}
+
+/// Until no process is left that is under the filter.
+fn serve(listener: BorrowedFd<'_>, ledger: &mut Ledger) -> io::Result<()> {
+    loop {
+        let mut news = [PollFd::from_borrowed_fd(listener, PollFlags::IN)];
+        match poll(&mut news, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let revents = news[0].revents();
+        if revents.contains(PollFlags::IN) {
+            match sys::receive(listener) {
+                Ok(asked) => answer(listener, &asked, ledger),
+                // Whoever asked was killed meanwhile.
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        } else if !revents.is_empty() {
+            return Ok(());
+        }
+    }
+}
+
+fn answer(listener: BorrowedFd<'_>, asked: &Asked, ledger: &mut Ledger) {
+    let taken = take(asked);
+    // Only now is it certain that all of it was the asking thread's.
+    if !sys::still_waits(listener, asked) {
+        return;
+    }
+    let done = taken.as_ref().map_err(|errno| *errno).and_then(|(socket, request)| {
+        ledger.set(socket.as_fd(), request)?;
+        Ok((socket, request))
+    });
+    let told = sys::answer(listener, asked, done.map(drop));
+    // Nobody knows of a ring that was made for one who is gone, or was interrupted and asks again.
+    if let (Err(_), Ok((socket, request))) = (told, done) {
+        let _ = ledger.set(socket.as_fd(), &request.undone());
+    }
+}
+
+/// The asking thread's socket, and a copy of its request: whatever is written there later changes
+/// nothing any more.
+fn take(asked: &Asked) -> Result<(OwnedFd, Request), Errno> {
+    let [socket, _, option, address, length, _] = asked.arguments;
+    let [socket, option, length] = [socket, option, length].map(int);
+    let length = usize::try_from(length).map_err(|_| Errno::INVAL)?.min(LONGEST);
+    if length < SHORTEST {
+        return Err(Errno::INVAL);
+    }
+    let thread = thread(asked.thread)?;
+    let socket = pidfd_getfd(thread.as_fd(), socket, PidfdGetfdFlags::empty())?;
+    let mut bytes = [0; LONGEST];
+    let base = usize::try_from(address).map_err(|_| Errno::FAULT)?;
+    let remote = [RemoteIoVec { base, len: length }];
+    let mut local = [IoSliceMut::new(&mut bytes[..length])];
+    let read = process_vm_readv(Pid::from_raw(asked.thread), &mut local, &remote);
+    match read {
+        Ok(read) if read == length => Ok((socket, Request::new(option, &bytes[..length]))),
+        Ok(_) => Err(Errno::FAULT),
+        Err(errno) => Err(Errno::from_raw_os_error(errno as i32)),
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "as the kernel does with these")]
+fn int(argument: u64) -> libc::c_int {
+    (argument as u32).cast_signed()
+}
+
+/// An older kernel knows the first thread of a process only: the others make no rings there.
+fn thread(number: libc::pid_t) -> Result<OwnedFd, Errno> {
+    let number = rustix::process::Pid::from_raw(number).ok_or(Errno::SRCH)?;
+    match pidfd_open(number, THREAD) {
+        Err(Errno::INVAL) => pidfd_open(number, PidfdFlags::empty()).map_err(|_| Errno::PERM),
+        other => other,
+    }
+}
