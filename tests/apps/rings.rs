@@ -19,6 +19,8 @@ const VERSION: usize = 10;
 const MIB: u32 = 1 << 20;
 /// One ring of most tests, in blocks of a MiB.
 const RING: u32 = 16;
+/// Where nothing is refused, the node is to live on.
+const MOST: usize = 40;
 const MAPPED: usize = 3; // PROT_READ | PROT_WRITE
 const SHARED: usize = 1;
 
@@ -77,7 +79,7 @@ fn unmap(at: usize, bytes: usize) {
 /// As many as there can be, of sockets that `next` makes with what to ask of them.
 fn fill(what: &str, request: &Request, mut next: impl FnMut(usize) -> (usize, usize)) -> Vec<usize> {
     let mut sockets = Vec::new();
-    for made in 0..1000 {
+    for made in 0..MOST {
         let (socket, option) = next(made);
         sockets.push(socket);
         if let Err(refused) = set(socket, option, request) {
@@ -85,7 +87,7 @@ fn fill(what: &str, request: &Request, mut next: impl FnMut(usize) -> (usize, us
             return sockets;
         }
     }
-    println!("{what} 1000 done");
+    println!("{what} {MOST} done");
     sockets
 }
 
