@@ -10,6 +10,7 @@ pub mod api;
 pub mod forward;
 pub mod frame;
 pub mod header;
+pub mod host;
 pub mod limits;
 mod name;
 mod path;

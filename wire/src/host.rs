@@ -1,0 +1,365 @@
+//! Why a container is worth as much as its node: the one list, for the gateway and for `doctor` as a pod's
+//! spec tells it, and for the agent by name, who decides again from what it observes.
+//!
+//! Who may enter such a container may come to rule the node: by what its processes hold, by what of the
+//! node it has mounted, or because its processes can take a tool over. What no spec tells is not seen here:
+//! what a volume claim or a driver mounts may be a directory of the node as well.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What a container cannot have without being able to rule its node, without `CAP_`: it is one of these to
+/// change the kernel, to read or write its memory and devices, to read any file, or to trace a process.
+pub const CAPABILITIES: [&str; 9] = [
+    "SYS_ADMIN",
+    "SYS_PTRACE",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "DAC_READ_SEARCH",
+    "BPF",
+    "PERFMON",
+    "SYSLOG",
+    "SYS_BOOT",
+];
+
+/// One that counts only where devices are open, without `CAP_`. Each usual container has it, and a control
+/// group that opens no disk; in a spec only a privileged container's devices are open, which counts itself.
+pub const WITH_OPEN_DEVICES: &str = "MKNOD";
+
+/// File names of the sockets through which a container runtime is asked for anything.
+pub const RUNTIME_SOCKETS: [&str; 7] = [
+    "containerd.sock",
+    "containerd.sock.ttrpc",
+    "crio.sock",
+    "cri-dockerd.sock",
+    "docker.sock",
+    "dockershim.sock",
+    "podman.sock",
+];
+
+/// Of a node's directories those that give nothing away to who only reads them: what is the same on every
+/// machine, and its logs.
+pub const HARMLESS_TO_READ: [&str; 10] = [
+    "/etc/ca-certificates",
+    "/etc/localtime",
+    "/etc/pki",
+    "/etc/ssl/certs",
+    "/etc/timezone",
+    "/lib/modules",
+    "/usr/lib/modules",
+    "/usr/share",
+    "/usr/src",
+    "/var/log",
+];
+
+/// What makes a target worth as much as its node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    Node,
+    Network,
+    Processes,
+    Ipc,
+    Privileged,
+    /// One of [`CAPABILITIES`].
+    Capability(&'static str),
+    Unmasked,
+    RuntimeSocket(String),
+    Path(String),
+    /// A spec that cannot be read might hold anything.
+    Unreadable,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node => f.write_str("is the node"),
+            Self::Network => f.write_str("shares the node's network"),
+            Self::Processes => f.write_str("shares the node's processes"),
+            Self::Ipc => f.write_str("shares the node's ipc namespace"),
+            Self::Privileged => f.write_str("is privileged"),
+            Self::Capability(name) => write!(f, "may hold the capability {name}"),
+            Self::Unmasked => f.write_str("has an unmasked /proc of the node's user namespace"),
+            Self::RuntimeSocket(path) => {
+                write!(f, "has the container runtime's socket {}", path.escape_debug())
+            }
+            Self::Path(path) => write!(f, "has the node's {} mounted", path.escape_debug()),
+            Self::Unreadable => f.write_str("has a spec that cannot be read"),
+        }
+    }
+}
+
+/// What of the node's file system makes a container worth the node. Everything does that may be written,
+/// and everything that may be read but [`HARMLESS_TO_READ`]: keys, the kubelet's files, sockets.
+#[must_use]
+pub fn mounted(path: &str, read_only: bool) -> Option<Reason> {
+    let trimmed = path.trim_end_matches('/');
+    let last = trimmed.rsplit('/').next().unwrap_or_default();
+    if RUNTIME_SOCKETS.contains(&last) {
+        return Some(Reason::RuntimeSocket(path.to_owned()));
+    }
+    let is_below = |above: &str| {
+        let rest = trimmed.strip_prefix(above);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let is_plain = !trimmed.split('/').any(|part| part == "..");
+    let is_harmless = read_only && is_plain && HARMLESS_TO_READ.into_iter().any(is_below);
+    (!is_harmless).then(|| Reason::Path(path.to_owned()))
+}
+
+/// Why entering `container` of a pod with this `spec` of Kubernetes is worth as much as the node. Others
+/// of the pod count where they share its processes: those can be traced, and their files reached.
+#[must_use]
+pub fn reason(spec: &impl Serialize, container: &str) -> Option<Reason> {
+    let read = serde_json::to_value(spec).and_then(serde_json::from_value::<Spec>);
+    let Ok(spec) = read else { return Some(Reason::Unreadable) };
+    let shared = [
+        (spec.host_network, Reason::Network),
+        (spec.host_pid, Reason::Processes),
+        (spec.host_ipc, Reason::Ipc),
+    ];
+    if let Some((_, why)) = shared.into_iter().find(|(shares, _)| *shares == Some(true)) {
+        return Some(why);
+    }
+    spec.together_with(container).find_map(|container| spec.power(container))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    host_network: Option<bool>,
+    #[serde(rename = "hostPID")]
+    host_pid: Option<bool>,
+    #[serde(rename = "hostIPC")]
+    host_ipc: Option<bool>,
+    host_users: Option<bool>,
+    share_process_namespace: Option<bool>,
+    containers: Vec<Container>,
+    #[serde(default)]
+    init_containers: Vec<Container>,
+    #[serde(default)]
+    ephemeral_containers: Vec<Container>,
+    #[serde(default)]
+    volumes: Vec<Volume>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Container {
+    name: String,
+    /// Of an ephemeral one: whose processes it shares.
+    target_container_name: Option<String>,
+    #[serde(default)]
+    security_context: Security,
+    #[serde(default)]
+    volume_mounts: Vec<Mount>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Security {
+    privileged: Option<bool>,
+    proc_mount: Option<String>,
+    #[serde(default)]
+    capabilities: Added,
+}
+
+#[derive(Default, Deserialize)]
+struct Added {
+    #[serde(default)]
+    add: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Mount {
+    name: String,
+    read_only: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Volume {
+    name: String,
+    host_path: Option<HostPath>,
+}
+
+#[derive(Deserialize)]
+struct HostPath {
+    path: String,
+}
+
+impl Spec {
+    /// The container of this name and whichever share its processes.
+    fn together_with<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Container> {
+        let all = || {
+            let plain = self.containers.iter().chain(&self.init_containers);
+            plain.chain(&self.ephemeral_containers)
+        };
+        let all_share = self.share_process_namespace == Some(true);
+        let whose = |container: &'a Container| {
+            container.target_container_name.as_deref().unwrap_or(&container.name)
+        };
+        let meant = all().find(|container| container.name == name).map_or(name, whose);
+        all().filter(move |container| all_share || whose(container) == meant)
+    }
+
+    fn power(&self, container: &Container) -> Option<Reason> {
+        let Security { privileged, proc_mount, capabilities } = &container.security_context;
+        if *privileged == Some(true) {
+            return Some(Reason::Privileged);
+        }
+        if let Some(name) = capabilities.add.iter().find_map(|name| capability(name)) {
+            return Some(Reason::Capability(name));
+        }
+        if proc_mount.as_deref() == Some("Unmasked") && self.host_users != Some(false) {
+            return Some(Reason::Unmasked);
+        }
+        let of_the_node = |mount: &Mount| {
+            let volume = self.volumes.iter().find(|volume| volume.name == mount.name)?;
+            mounted(&volume.host_path.as_ref()?.path, mount.read_only == Some(true))
+        };
+        container.volume_mounts.iter().find_map(of_the_node)
+    }
+}
+
+/// Which of the list `added` gives; `ALL` gives all.
+fn capability(added: &str) -> Option<&'static str> {
+    let added = added.to_ascii_uppercase();
+    let added = added.strip_prefix("CAP_").unwrap_or(&added);
+    CAPABILITIES.into_iter().find(|name| added == *name || added == "ALL")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn why(container: &str, change: impl FnOnce(&mut Value)) -> Option<String> {
+        let mut spec = json!({
+            "containers": [{"name": "app"}, {"name": "sidecar"}],
+            "initContainers": [{"name": "migrate"}],
+            "ephemeralContainers": [{"name": "debugger"}],
+        });
+        change(&mut spec);
+        reason(&spec, container).map(|reason| reason.to_string())
+    }
+
+    /// What is said of `app` with these fields of its own.
+    fn of_app(fields: &Value, volumes: &Value) -> Option<String> {
+        why("app", |spec| {
+            for (name, value) in fields.as_object().expect("fields") {
+                spec["containers"][0][name] = value.clone();
+            }
+            spec["volumes"] = volumes.clone();
+        })
+    }
+
+    #[test]
+    fn what_a_pod_shares_with_its_node_counts_for_each_container() {
+        for (field, said) in [
+            ("hostNetwork", "shares the node's network"),
+            ("hostPID", "shares the node's processes"),
+            ("hostIPC", "shares the node's ipc namespace"),
+        ] {
+            for container in ["app", "sidecar", "migrate", "debugger"] {
+                assert_eq!(why(container, |spec| spec[field] = json!(true)).as_deref(), Some(said));
+                assert_eq!(why(container, |spec| spec[field] = json!(false)), None);
+            }
+        }
+    }
+
+    #[test]
+    fn each_capability_of_the_list_counts_however_it_is_written() {
+        let added = |name: &str| {
+            of_app(&json!({"securityContext": {"capabilities": {"add": [name]}}}), &json!([]))
+        };
+        for name in CAPABILITIES {
+            let said = Some(format!("may hold the capability {name}"));
+            assert_eq!(added(name), said);
+            assert_eq!(added(&format!("cap_{}", name.to_lowercase())), said);
+        }
+        assert_eq!(added("ALL").as_deref(), Some("may hold the capability SYS_ADMIN"));
+        for name in [WITH_OPEN_DEVICES, "NET_ADMIN", "NET_RAW", "SYS_CHROOT", "DAC_OVERRIDE"] {
+            assert_eq!(added(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_a_container_may_do_counts() {
+        let secured = |security: Value| of_app(&json!({"securityContext": security}), &json!([]));
+        assert_eq!(secured(json!({"privileged": true})).as_deref(), Some("is privileged"));
+        assert_eq!(secured(json!({"privileged": false, "procMount": "Default"})), None);
+        assert!(secured(json!({"procMount": "Unmasked"})).is_some());
+        let apart = why("app", |spec| {
+            spec["containers"][0]["securityContext"] = json!({"procMount": "Unmasked"});
+            spec["hostUsers"] = json!(false);
+        });
+        assert_eq!(apart, None);
+    }
+
+    #[test]
+    fn what_of_the_node_is_mounted_counts() {
+        let said = |path: &str, read_only: Value| {
+            let mount = json!({"volumeMounts": [{"name": "v", "readOnly": read_only}]});
+            of_app(&mount, &json!([{"name": "v", "hostPath": {"path": path}}]))
+        };
+        let (writable, read_only) = (json!(null), json!(true));
+        for path in ["/", "/etc", "/etc/ssl", "/var/lib/kubelet", "/run", "/usr/sharex", "/var"] {
+            let expected = Some(format!("has the node's {path} mounted"));
+            assert_eq!(said(path, read_only.clone()), expected);
+            assert_eq!(said(path, writable.clone()), expected);
+        }
+        for path in HARMLESS_TO_READ {
+            assert_eq!(said(path, read_only.clone()), None, "{path}");
+            assert_eq!(said(&format!("{path}/x/"), read_only.clone()), None, "{path}");
+            assert!(said(path, writable.clone()).is_some(), "{path}");
+            assert!(said(&format!("{path}/../../etc"), read_only.clone()).is_some(), "{path}");
+        }
+        for socket in RUNTIME_SOCKETS {
+            let path = format!("/var/log/{socket}");
+            let expected = Some(format!("has the container runtime's socket {path}"));
+            assert_eq!(said(&path, read_only.clone()), expected);
+        }
+        let unused = of_app(&json!({}), &json!([{"name": "v", "hostPath": {"path": "/"}}]));
+        assert_eq!(unused, None, "a volume that is not mounted");
+        let claim = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]);
+        assert_eq!(of_app(&json!({"volumeMounts": [{"name": "v"}]}), &claim), None);
+    }
+
+    #[test]
+    fn a_neighbour_counts_where_it_shares_the_processes() {
+        let privileged = json!({"privileged": true});
+        for (list, at, name) in [
+            ("containers", 1, "sidecar"),
+            ("initContainers", 0, "migrate"),
+            ("ephemeralContainers", 0, "debugger"),
+        ] {
+            let with = |more: fn(&mut Value), container: &str| {
+                why(container, |spec| {
+                    spec[list][at]["securityContext"] = privileged.clone();
+                    more(spec);
+                })
+            };
+            assert_eq!(with(|_| {}, "app"), None, "{name}");
+            assert!(with(|_| {}, name).is_some(), "{name}");
+            let together = |spec: &mut Value| spec["shareProcessNamespace"] = json!(true);
+            assert!(with(together, "app").is_some(), "{name}");
+        }
+        let beside = |container: &str| {
+            why(container, |spec| {
+                let debugger = &mut spec["ephemeralContainers"][0];
+                debugger["targetContainerName"] = json!("app");
+                debugger["securityContext"] = privileged.clone();
+            })
+        };
+        assert!(beside("app").is_some() && beside("debugger").is_some());
+        assert_eq!(beside("sidecar"), None);
+    }
+
+    #[test]
+    fn what_cannot_be_read_counts() {
+        assert_eq!(reason(&json!({"containers": 7}), "app"), Some(Reason::Unreadable));
+        assert_eq!(why("gone", |_| {}), None);
+    }
+}
