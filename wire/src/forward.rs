@@ -33,10 +33,15 @@ pub const NODE: &str = "nsdebug-node";
 /// Who asks, percent-encoded.
 pub const USER: &str = "nsdebug-user";
 
+/// On a request of a gateway: the ID that it gave to this session.
+const SESSION_ID: &str = "nsdebug-session-id";
 const POD_UID: &str = "nsdebug-pod-uid";
 const CONTAINER_ID: &str = "nsdebug-container-id";
 const HOST_TARGET: &str = "nsdebug-host-target";
 const MAX_PROFILE: &str = "nsdebug-max-profile";
+
+/// Digits of a session's ID: 128 random bits.
+pub const SESSION_DIGITS: usize = 32;
 
 /// The only value of [`HOST_TARGET`].
 const ALLOWED: &str = "allowed";
@@ -48,6 +53,10 @@ const ENCODED: &AsciiSet = &CONTROLS.add(b'%').add(b' ');
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forwarded {
     pub user: String,
+    /// The gateway's own name of this one session, which no client chooses: [`SESSION_DIGITS`] of lower
+    /// case hexadecimal.
+    pub session_id: String,
+    /// What the client, or kube-apiserver for it, calls the request: their word.
     pub audit_id: String,
     /// The pod that was meant, where it is one: another of the same name may have taken its place.
     pub pod_uid: Option<String>,
@@ -118,10 +127,12 @@ impl Forwarded {
     /// The header fields, whose values are ASCII without controls.
     #[must_use]
     pub fn fields(&self) -> Vec<(&'static str, String)> {
-        let Self { user, audit_id, pod_uid, container_id, host_target, max_profile } = self;
+        let Self { user, session_id, audit_id, pod_uid, container_id, host_target, max_profile } =
+            self;
         let encoded = |text: &str| utf8_percent_encode(text, ENCODED).to_string();
         let mut fields = vec![
             (USER, encoded(user)),
+            (SESSION_ID, encoded(session_id)),
             (AUDIT_ID, encoded(audit_id)),
             (MAX_PROFILE, encoded(max_profile)),
         ];
@@ -152,8 +163,14 @@ impl Forwarded {
             Some(ALLOWED) => true,
             Some(_) => return Err(unreadable(HOST_TARGET)),
         };
+        let session_id = required(SESSION_ID)?;
+        let is_digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if session_id.len() != SESSION_DIGITS || !session_id.bytes().all(is_digit) {
+            return Err(unreadable(SESSION_ID));
+        }
         Ok(Self {
             user: required(USER)?,
+            session_id,
             audit_id: required(AUDIT_ID)?,
             pod_uid: optional(POD_UID)?,
             container_id,
@@ -170,6 +187,7 @@ mod tests {
     fn forwarded() -> Forwarded {
         Forwarded {
             user: "jürgen\n100% @example".to_owned(),
+            session_id: "0123456789abcdef0123456789abcdef".to_owned(),
             audit_id: "a-1".to_owned(),
             pod_uid: Some("uid-1".to_owned()),
             container_id: Some("0123abcd".parse().expect("an ID")),
@@ -217,5 +235,16 @@ mod tests {
         let mut fields = all;
         fields.push((HOST_TARGET, "yes".to_owned()));
         assert_eq!(read(&fields), Err(BadForward::Unreadable { field: HOST_TARGET }));
+    }
+
+    #[test]
+    fn an_id_that_could_be_somebody_s_words_is_none() {
+        for bad in
+            ["", "0123", "0123456789ABCDEF0123456789abcdef", "0123456789abcdef0123456789abcdeg"]
+        {
+            let named = Forwarded { session_id: bad.to_owned(), ..forwarded() };
+            let error = BadForward::Unreadable { field: SESSION_ID };
+            assert_eq!(read(&named.fields()), Err(error), "{bad}");
+        }
     }
 }

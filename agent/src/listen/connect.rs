@@ -307,6 +307,7 @@ mod tests {
     fn forwarded() -> Forwarded {
         Forwarded {
             user: "alice".to_owned(),
+            session_id: "0123456789abcdef0123456789abcdef".to_owned(),
             audit_id: "1".to_owned(),
             pod_uid: Some("u1".to_owned()),
             container_id: None,

@@ -137,7 +137,8 @@ impl Sessions {
             rights.push(right);
         }
         let place = self.quotas.take(caller.name())?;
-        let forwarded = forward::forwarded(caller, &asked, &target, audit_id);
+        let session_id = forward::session_id();
+        let forwarded = forward::forwarded(caller, &asked, &target, &session_id, audit_id);
         let head = forward::head(&asked, &target, &forwarded)?;
         let answer = self.agents.ask(&target.node, head).await?;
         let farewell = Farewell { agents: self.agents.clone(), node: target.node, forwarded };

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use axum::http::{HeaderMap, Request, request};
 use daemon::chain;
-use wire::forward::{END_PATH, WHY};
+use wire::forward::{END_PATH, SESSION_DIGITS, WHY};
 use wire::{ApiTarget, Forwarded, SessionTarget, Withdrawal, header};
 
 use super::asked::Asked;
@@ -17,10 +17,12 @@ pub(super) fn forwarded(
     caller: &Caller,
     asked: &Asked,
     target: &Target,
+    session_id: &str,
     audit_id: &str,
 ) -> Forwarded {
     Forwarded {
         user: caller.name().to_owned(),
+        session_id: session_id.to_owned(),
         audit_id: audit_id.to_owned(),
         pod_uid: target.pod_uid.clone(),
         container_id: target.container_id.clone(),
@@ -66,14 +68,15 @@ pub(super) fn audit_id(headers: &HeaderMap) -> String {
     let given = headers.get(header::AUDIT_ID).and_then(|id| id.to_str().ok());
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     let fits = |id: &&str| (1..=LONGEST).contains(&id.len()) && id.bytes().all(allowed);
-    given.filter(fits).map_or_else(made_up, str::to_owned)
+    given.filter(fits).map_or_else(|| format!("gateway-{}", session_id()), str::to_owned)
 }
 
-fn made_up() -> String {
-    let mut bytes = [0; 16];
+/// A name that nobody chose and nobody has, for one session.
+pub(super) fn session_id() -> String {
+    let mut bytes = [0; SESSION_DIGITS / 2];
     // Where there is no randomness there is no TLS, and nobody came here.
     let _ = rustls::crypto::ring::default_provider().secure_random.fill(&mut bytes);
-    format!("gateway-{:032x}", u128::from_be_bytes(bytes))
+    format!("{:0SESSION_DIGITS$x}", u128::from_be_bytes(bytes))
 }
 
 /// The address that kube-apiserver saw: it appends it to whatever the client claims.
