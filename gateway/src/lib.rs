@@ -20,4 +20,5 @@ mod metrics;
 mod quotas;
 mod relay;
 pub mod serve;
+mod strangers;
 mod target;

@@ -1,5 +1,6 @@
-//! The two TLS ports: kube-apiserver's, which takes a certificate to reach, and the agents'.
+//! The ports: kube-apiserver's, which takes a certificate to reach, the agents', and that of health.
 //!
+//! Whoever has not proved who they are is served as a stranger: see `strangers`.
 //! Own accept loops instead of `axum::serve`: its TLS handshakes would wait for each other. HTTP/1.1
 //! only, as websockets need it and nothing here needs more.
 
@@ -9,14 +10,17 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
+use daemon::admission::Place;
 use daemon::chain;
 use daemon::shutdown::Shutdown;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::server::danger::ClientCertVerifier;
@@ -26,7 +30,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 use wire::limits;
 
 use crate::agents::Reception;
@@ -35,6 +39,7 @@ use crate::api::{self, Sessions};
 use crate::certificates::Shown;
 use crate::identity::Trust;
 use crate::metrics::{Metrics, Turned};
+use crate::strangers;
 
 /// Header fields of one request: kube-apiserver's, with every group of the user.
 const FIELDS: usize = 64 << 10;
@@ -48,22 +53,15 @@ const BUFFER: usize = HEAD + (16 << 10);
 /// kube-apiserver closes idle connections after 90 s; it must never find one closed as it writes.
 const API_IDLE: Duration = Duration::from_secs(120);
 
-/// An agent writes its only request at once.
-const AGENT_HEAD_LIMIT: Duration = Duration::from_secs(10);
-
 /// From the accepted connection to the end of the handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
-/// Open connections of one port that are not sessions or agents yet: those have their own bounds. All
-/// agents of a large cluster may come at once.
+/// Open connections of kube-apiserver's: those that are sessions have their own bound.
 const MOST_CONNECTIONS: usize = 4096;
-
-/// Pause after `accept` failed, mostly for want of descriptors: those come back as sessions end.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 type Encrypted = TlsStream<Ahead<TcpStream>>;
 
-/// What both ports have.
+/// What ports have.
 #[derive(Clone, Debug)]
 pub(crate) struct Ports {
     pub(crate) shown: Shown,
@@ -79,66 +77,113 @@ impl Ports {
         trust: Trust,
         sessions: Arc<Sessions>,
     ) {
-        let shutdown = self.shutdown.clone();
-        let metrics = self.metrics.clone();
-        accept(listener, &shutdown, &metrics, |stream| {
-            self.clone().api_connection(stream, trust.clone(), Arc::clone(&sessions))
+        let open = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        let until = self.shutdown.draining();
+        strangers::accept(listener, strangers::AT_API, &self.metrics, until, |stream, place| {
+            let (trust, sessions, open) = (trust.clone(), Arc::clone(&sessions), Arc::clone(&open));
+            self.clone().api_connection(stream, place, trust, sessions, open)
         })
         .await;
     }
 
     /// Serves agents until the gateway drains.
     pub(crate) async fn serve_agents(self, listener: TcpListener, reception: Reception) {
-        let shutdown = self.shutdown.clone();
-        let metrics = self.metrics.clone();
-        accept(listener, &shutdown, &metrics, |stream| {
-            self.clone().agent_connection(stream, reception.clone())
+        let until = self.shutdown.draining();
+        strangers::accept(listener, strangers::AT_AGENTS, &self.metrics, until, |stream, place| {
+            self.clone().agent_connection(stream, place, reception.clone())
         })
         .await;
     }
 
-    async fn api_connection(self, stream: TcpStream, mut trust: Trust, sessions: Arc<Sessions>) {
+    /// Serves health and metrics until sessions must end.
+    pub(crate) async fn serve_health(self, listener: TcpListener, router: Router) {
+        let until = self.shutdown.ended();
+        strangers::accept(listener, strangers::AT_HEALTH, &self.metrics, until, |stream, place| {
+            let (metrics, router) = (self.metrics.clone(), router.clone());
+            async move {
+                let service = TowerToHyperService::new(router);
+                let talk = strangers::http().serve_connection(TokioIo::new(stream), service);
+                said(strangers::bounded(&place, &metrics, talk).await);
+            }
+        })
+        .await;
+    }
+
+    async fn api_connection(
+        self,
+        stream: TcpStream,
+        place: Place,
+        mut trust: Trust,
+        sessions: Arc<Sessions>,
+        open: Arc<Semaphore>,
+    ) {
         let current = trust.borrow_and_update().clone();
         let Some(front_proxy) = current else {
             self.metrics.turned_away(Turned::Unready);
             return;
         };
-        let Some(stream) = self.handshake(stream, front_proxy.verifier()).await else { return };
-        let (_, tls) = stream.get_ref();
-        let verified = front_proxy.verify(tls.peer_certificates().unwrap_or_default());
-        if let Err(error) = &verified {
-            info!(%error, "not the front proxy");
-            self.metrics.turned_away(Turned::Handshake);
-        }
-        let service = service_fn(move |request: Request<Incoming>| {
-            let (sessions, verified) = (Arc::clone(&sessions), verified.clone());
-            async move {
-                Ok(match verified {
-                    Ok(proxy) => api::answer(sessions, proxy, request).await,
-                    Err(error) => api::unauthorized(request, error.to_string()),
-                })
+        let greeting = self.handshake(stream, front_proxy.verifier());
+        let Some(Some(stream)) = strangers::bounded(&place, &self.metrics, greeting).await else {
+            return;
+        };
+        let (ahead, tls) = stream.get_ref();
+        let proxy = match front_proxy.verify(tls.peer_certificates().unwrap_or_default()) {
+            Ok(proxy) => proxy,
+            Err(error) => {
+                info!(%error, "not the front proxy");
+                self.metrics.turned_away(Turned::Handshake);
+                return self.no_proxy(stream, place, error.to_string()).await;
             }
+        };
+        let Ok(_permit) = open.try_acquire() else {
+            self.metrics.turned_away(Turned::Full);
+            return;
+        };
+        ahead.known().set();
+        drop(place);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (sessions, proxy) = (Arc::clone(&sessions), proxy.clone());
+            async move { Ok::<_, Infallible>(api::answer(sessions, proxy, request).await) }
         });
         // Whom one believes may change: then nobody is believed from before.
-        let outdated = async {
-            let _ = trust.changed().await;
-        };
         let until = async {
             tokio::select! {
                 () = self.shutdown.draining() => {}
-                () = outdated => {}
+                _ = trust.changed() => {}
             }
         };
-        serve(stream, service, API_IDLE, until).await;
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(API_IDLE)
+            .max_header_size(HEAD)
+            .max_buf_size(BUFFER);
+        said(Some(serve(&http, stream, service, until).await));
     }
 
-    async fn agent_connection(self, stream: TcpStream, reception: Reception) {
-        let Some(stream) = self.handshake(stream, Arc::new(NoClientAuth)).await else { return };
+    /// Tells a stranger so.
+    async fn no_proxy(&self, stream: Encrypted, place: Place, why: String) {
         let service = service_fn(move |request: Request<Incoming>| {
-            let reception = reception.clone();
-            async move { Ok(reception.answer(request).await) }
+            let why = why.clone();
+            async move { Ok::<_, Infallible>(api::unauthorized(request, why)) }
         });
-        serve(stream, service, AGENT_HEAD_LIMIT, self.shutdown.draining()).await;
+        let http = strangers::http();
+        let talk = serve(&http, stream, service, self.shutdown.draining());
+        said(strangers::bounded(&place, &self.metrics, talk).await);
+    }
+
+    async fn agent_connection(self, stream: TcpStream, place: Place, reception: Reception) {
+        let talk = async {
+            let Some(stream) = self.handshake(stream, Arc::new(NoClientAuth)).await else {
+                return Ok(());
+            };
+            let known = stream.get_ref().0.known();
+            let service = service_fn(move |request: Request<Incoming>| {
+                let (reception, known) = (reception.clone(), known.clone());
+                async move { Ok::<_, Infallible>(reception.answer(request, &known).await) }
+            });
+            serve(&strangers::http(), stream, service, self.shutdown.draining()).await
+        };
+        said(strangers::bounded(&place, &self.metrics, talk).await);
     }
 
     async fn handshake(
@@ -151,44 +196,10 @@ impl Ports {
             Err(error) => Err(io::Error::other(error)),
         };
         if let Err(error) = &done {
-            debug!(error = chain(error), "handshake failed");
+            debug!(error = chain(&error), "handshake failed");
             self.metrics.turned_away(Turned::Handshake);
         }
         done.ok()
-    }
-}
-
-async fn accept<C>(
-    listener: TcpListener,
-    shutdown: &Shutdown,
-    metrics: &Metrics,
-    connection: impl Fn(TcpStream) -> C,
-) where
-    C: Future<Output = ()> + Send + 'static,
-{
-    let open = Arc::new(Semaphore::new(MOST_CONNECTIONS));
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = shutdown.draining() => return,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                warn!(%error, "accept failed");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let Ok(permit) = Arc::clone(&open).try_acquire_owned() else {
-            metrics.turned_away(Turned::Full);
-            continue;
-        };
-        let connection = connection(stream);
-        tokio::spawn(async move {
-            connection.await;
-            drop(permit);
-        });
     }
 }
 
@@ -215,7 +226,7 @@ async fn handshake(acceptor: TlsAcceptor, stream: TcpStream) -> io::Result<Encry
     SockRef::from(&stream).set_tcp_keepalive(&probing)?;
     // Keystrokes must not wait for each other's acknowledgement.
     stream.set_nodelay(true)?;
-    let accepting = acceptor.accept(Ahead::of(stream));
+    let accepting = acceptor.accept(Ahead::of(stream, strangers::RATION));
     let accepted = tokio::time::timeout(HANDSHAKE_LIMIT, accepting).await;
     let mut stream = accepted.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     stream.get_mut().1.set_buffer_limit(Some(limits::TLS_BUFFER));
@@ -224,30 +235,30 @@ async fn handshake(acceptor: TlsAcceptor, stream: TcpStream) -> io::Result<Encry
 
 /// Serves one connection until it ends, is upgraded, or `until`.
 async fn serve<S>(
+    http: &http1::Builder,
     stream: Encrypted,
     service: S,
-    head_limit: Duration,
     until: impl Future<Output = ()>,
-) where
+) -> hyper::Result<()>
+where
     S: hyper::service::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
     S::Future: Send + 'static,
 {
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(head_limit)
-        .max_header_size(HEAD)
-        .max_buf_size(BUFFER);
     let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut connection = pin!(connection);
-    let ended = tokio::select! {
+    tokio::select! {
         ended = connection.as_mut() => ended,
         () = until => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
-    };
-    if let Err(error) = ended {
-        // The peer's doing in almost every case, so it is not worth an operator's eye.
+    }
+}
+
+/// Notes how a connection ended. It is the peer's doing in almost every case, and not worth an
+/// operator's eye.
+fn said(ended: Option<hyper::Result<()>>) {
+    if let Some(Err(error)) = ended {
         debug!(error = chain(&error), "connection failed");
     }
 }

@@ -41,6 +41,8 @@ pub(crate) enum Turned {
     Unready,
     /// Too many are open.
     Full,
+    /// Nobody knew in time who it was.
+    Slow,
 }
 
 /// What became of an agent that called.

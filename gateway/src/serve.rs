@@ -194,16 +194,9 @@ impl Listeners {
         };
         tasks.spawn(agents.sweep(shutdown.clone()));
         tasks.spawn(ports.clone().serve_agents(self.agents, reception));
-        tasks.spawn(ports.serve_api(self.api, trust.clone(), sessions));
-        let ended = {
-            let shutdown = shutdown.clone();
-            async move { shutdown.ended().await }
-        };
+        tasks.spawn(ports.clone().serve_api(self.api, trust.clone(), sessions));
         let health = health::router(Health { trust, shown, metrics, shutdown });
-        tasks.spawn(async move {
-            // Axum's own accept loop never fails, it retries.
-            let _ = axum::serve(self.health, health).with_graceful_shutdown(ended).await;
-        });
+        tasks.spawn(ports.serve_health(self.health, health));
     }
 }
 

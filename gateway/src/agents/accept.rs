@@ -14,6 +14,7 @@ use wire::forward::{CONNECT_PATH, CONNECT_PROTOCOL, NODE};
 
 use super::registry::{Agents, Crowded};
 use super::token::{Agent, TokenError, Tokens};
+use crate::ahead::Known;
 use crate::api::{Reason, Refusal, asks_to_upgrade, only};
 use crate::metrics::{Called, Metrics};
 
@@ -44,10 +45,15 @@ enum NotReceived {
 
 impl Reception {
     /// Answers one request of somebody who may be an agent.
-    pub(crate) async fn answer(self, mut request: Request<Incoming>) -> Response<Body> {
+    pub(crate) async fn answer(
+        self,
+        mut request: Request<Incoming>,
+        connection: &Known,
+    ) -> Response<Body> {
         match self.receive(&request).await {
             Ok(agent) => {
                 self.metrics.called(Called::Welcome);
+                connection.set();
                 let upgrading = upgrade::on(&mut request);
                 tokio::spawn(turn(upgrading, agent, self.agents, self.shutdown));
                 switched()
