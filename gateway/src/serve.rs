@@ -117,7 +117,8 @@ impl Gateway {
         let (quotas, agents) = (sessions.quotas.clone(), sessions.agents.clone());
         let ports = Ports { shown, metrics, shutdown };
         listeners.serve(ports, trust, tokens, sessions, &mut tasks);
-        info!(version = env!("CARGO_PKG_VERSION"), ?addresses, "started");
+        let Addresses { api, agents: dialled, health } = addresses;
+        info!(version = env!("CARGO_PKG_VERSION"), %api, agents = %dialled, %health, "started");
         Ok(Self { control, quotas, agents, tasks, addresses, leave, grace })
     }
 

@@ -12,5 +12,6 @@ mod discovery;
 mod door;
 mod node;
 mod rights;
+mod strangers;
 mod stream;
 mod tokens;

@@ -3,7 +3,7 @@
 //! Gateway and agent are the real ones; only what starts tools is not.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,11 +67,8 @@ impl Rig {
     }
 
     pub(crate) async fn start_with(flags: &[&str]) -> Self {
-        let (api, authority) = (ApiServer::start().await, Authority::new());
-        api.put(AUTHENTICATION, published(&authority));
-        api.put(POD, pod());
-        api.put(API_SERVICE, json!({"metadata": {"name": "v1alpha1.nsdebug.dev"}, "spec": {"groupPriorityMinimum": 1000, "versionPriority": 15, "insecureSkipTLSVerify": true}}));
-        api.world().tokens.insert("good".to_owned(), token("nsdebug-agent", "n1"));
+        let authority = Authority::new();
+        let api = cluster(&authority).await;
         let directory = tempfile::tempdir().expect("a directory");
         let audit = format!("--audit-log={}", directory.path().join("audit").display());
         let config = config(&[&[audit.as_str()], flags].concat());
@@ -142,12 +139,27 @@ impl Rig {
     }
 
     pub(crate) fn ca_file(&self) -> PathBuf {
-        let path = self.directory.path().join("ca.crt");
-        let world = self.api.world();
-        let bundle = world.objects[CA_MAP]["data"]["ca.crt"].as_str().expect("a bundle").to_owned();
-        std::fs::write(&path, bundle).expect("a file");
-        path
+        ca_file(&self.api, self.directory.path())
     }
+}
+
+/// What the gateway of `api` has published of who signed its certificate, as a file in `directory`.
+pub(crate) fn ca_file(api: &ApiServer, directory: &Path) -> PathBuf {
+    let path = directory.join("ca.crt");
+    let world = api.world();
+    let bundle = world.objects[CA_MAP]["data"]["ca.crt"].as_str().expect("a bundle").to_owned();
+    std::fs::write(&path, bundle).expect("a file");
+    path
+}
+
+/// An API server with one pod `shop/api` and one good token, of an agent of the node `n1`.
+pub(crate) async fn cluster(authority: &Authority) -> ApiServer {
+    let api = ApiServer::start().await;
+    api.put(AUTHENTICATION, published(authority));
+    api.put(POD, pod());
+    api.put(API_SERVICE, json!({"metadata": {"name": "v1alpha1.nsdebug.dev"}, "spec": {"groupPriorityMinimum": 1000, "versionPriority": 15, "insecureSkipTLSVerify": true}}));
+    api.world().tokens.insert("good".to_owned(), token("nsdebug-agent", "n1"));
+    api
 }
 
 /// What is at `path` of a port without TLS.
@@ -250,12 +262,22 @@ pub(crate) struct TestAgent {
 
 impl TestAgent {
     pub(crate) fn start(rig: &Rig, token: &str) -> Self {
-        let token_file = rig.directory.path().join(format!("token-{token}"));
+        Self::dialling(rig.directory.path(), rig.ca_file(), rig.addresses.agents, token)
+    }
+
+    /// One that keeps its token in `directory` and dials `agents`, which `authority` vouches for.
+    pub(crate) fn dialling(
+        directory: &Path,
+        authority: PathBuf,
+        agents: SocketAddr,
+        token: &str,
+    ) -> Self {
+        let token_file = directory.join(format!("token-{token}"));
         std::fs::write(&token_file, token).expect("a file");
         let (control, shutdown) = shutdown();
         let sixteen = std::num::NonZeroU16::new(16).expect("not zero");
         let agent = Agent {
-            runtime: Arc::new(Containerd::new(&rig.directory.path().join("containerd.sock"))),
+            runtime: Arc::new(Containerd::new(&directory.join("containerd.sock"))),
             metrics: Metrics::default(),
             shutdown: shutdown.clone(),
             slots: Slots::new(sixteen, sixteen),
@@ -267,8 +289,8 @@ impl TestAgent {
         let metrics = agent.metrics.clone();
         let serving = Serving { router: router(agent, sessions), metrics, shutdown };
         let gateways = Gateways {
-            names: vec![format!("localhost:{}", rig.addresses.agents.port())],
-            authority: rig.ca_file(),
+            names: vec![format!("localhost:{}", agents.port())],
+            authority,
             token: token_file,
             node: Some("n1".to_owned()),
             connections: 2,
