@@ -3,9 +3,11 @@
 use std::io::{self, IsTerminal};
 
 use clap::ValueEnum;
-use tracing::Level;
+use tracing::{Level, Subscriber};
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
@@ -32,12 +34,56 @@ pub struct LogArgs {
 /// Starts logging, from `usual` on where nothing else was asked for. Only the first call counts.
 pub fn start(args: LogArgs, usual: Level) {
     let LogArgs { log_format, log_level } = args;
-    let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
-    let lines = match log_format {
-        Format::Text => lines.boxed(),
-        Format::Json => lines.json().flatten_event(true).boxed(),
-    };
+    let lines = lines(log_format, io::stderr, io::stderr().is_terminal());
     let filter = log_level.unwrap_or_else(|| Targets::new().with_default(usual));
     // An error says that a subscriber is set already, as in tests that start several programs.
     let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
+}
+
+/// What writes lines of that format to `writer`.
+fn lines<S, W>(format: Format, writer: W, colours: bool) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    let lines = fmt::layer().with_writer(writer).with_ansi(colours);
+    match format {
+        Format::Text => lines.boxed(),
+        // Without the list of spans, which has the current one again.
+        Format::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Page {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("a page").write(line)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_names_its_span_once() {
+        for format in [Format::Text, Format::Json] {
+            let page = Page::default();
+            let writer = page.clone();
+            let lines = lines(format, move || writer.clone(), false);
+            tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
+                let span = tracing::info_span!("session", id = "only-once");
+                span.in_scope(|| tracing::info!("said"));
+            });
+            let page = String::from_utf8(page.0.lock().expect("a page").clone()).expect("text");
+            assert_eq!(page.matches("only-once").count(), 1, "{format:?}: {page}");
+        }
+    }
 }

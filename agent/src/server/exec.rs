@@ -1,7 +1,6 @@
 //! `GET …/exec`: everything that can be refused is refused here, before `101`.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -10,8 +9,8 @@ use axum::response::Response;
 use axum::routing::get;
 use daemon::audit::{AuditError, AuditLog};
 use daemon::chain;
-use entry::{PlanError, Profile, Request, TargetError};
-use tracing::{Instrument, info};
+use entry::{Plan, PlanError, Profile, Request, TargetError};
+use tracing::Instrument;
 use wire::{ExecRequest, SessionTarget};
 
 use super::asked::{Arrival, Asked, parsed};
@@ -159,15 +158,11 @@ impl<R: ContainerRuntime> Sessions<R> {
         forwarded::confirm(&peer, &place)?;
         let note = place.note(policy.tools());
         record.located(&place, note.clone());
-        let span = place.span(id, &request.tool, &peer);
+        let span = place.span(id, &peer);
         let about = place.about(&request.tool, peer, profile);
         let enter = |pids| self.terms.registry.enter(id.clone(), About { pids, ..about });
-        let started =
-            self.start(&place, request, wanted, &slot, enter).instrument(span.clone()).await;
-        let (running, ends, registered) = started.map_err(|error| {
-            info!(parent: &span, error = chain(&error), "refused");
-            Refusal::from(error)
-        })?;
+        let started = self.start(&place, request, wanted, &slot, enter, record);
+        let (running, ends, registered) = started.instrument(span.clone()).await?;
         // Names are escaped where they are read, so that the text is a header's.
         let note = note.and_then(|note| HeaderValue::try_from(note).ok());
         Ok(Opened { slot, running, ends, upgrade, registered, note, profile: told, span })
@@ -184,16 +179,10 @@ impl<R: ContainerRuntime> Sessions<R> {
         let open = self.agent.metrics.open_session();
         let mut response = upgrade.grant(move |socket| {
             let session = async move {
-                let since = Instant::now();
-                info!("opened");
-                let finished = session::pump(socket, running, ends, &care, open).await;
-                let seconds = since.elapsed().as_secs_f64();
-                match finished {
-                    Ok(finished) => {
-                        info!(?finished, seconds, "closed");
-                        record.ended(&finished);
-                    }
-                    Err(error) => info!(error = chain(&error), seconds, "closed"),
+                // What begins and ends is the audit's to say, once.
+                match session::pump(socket, running, ends, &care, open).await {
+                    Ok(finished) => record.ended(&finished),
+                    Err(error) => record.failed(chain(&error)),
                 }
                 drop((care, slot));
             };
@@ -212,9 +201,12 @@ impl<R: ContainerRuntime> Sessions<R> {
         wanted: Wanted,
         slot: &Arc<Slot>,
         enter: impl FnOnce(Option<u64>) -> Result<Registered, Neighbour>,
+        record: &mut Record,
     ) -> Result<(Running, Ends, Registered), StartError> {
         let target = place.hold(&*self.agent.runtime).await?;
-        let plan = session::plan(&target, place.within(request))?;
+        let facts = target.facts()?;
+        record.observed(facts.host_target());
+        let plan = Plan::new(place.within(request), &facts)?;
         let streams = wanted.open().map_err(|source| StartError::Streams { source });
         let (stdio, ends) = streams?;
         // From before the tool runs: of two that come at once, the second sees the first.

@@ -47,7 +47,8 @@ impl AuditId {
 struct Subject {
     #[serde(serialize_with = "id")]
     session: SessionId,
-    audit_id: Option<AuditId>,
+    /// The word of whoever asks, or of a client of theirs: it joins records, and proves nothing.
+    claimed_audit_id: Option<AuditId>,
     peer: String,
     /// What the request named: `container`, `pod` or `node`.
     target: Option<&'static str>,
@@ -55,9 +56,18 @@ struct Subject {
     container: Option<Container>,
     pid: Option<u32>,
     argv: Vec<String>,
+    /// What was asked for; nothing where it was left to the agent.
+    asked_profile: Option<String>,
+    /// What is given.
     profile: Option<String>,
     run_as: Option<String>,
+    /// The kinds that were asked for; nothing where it is all that the target has.
+    namespaces: Option<String>,
+    /// Whether `/target` is writable.
+    write: bool,
     tty: bool,
+    /// Why the target is worth as much as the node; nothing where it is not, or nobody has looked.
+    host_target: Option<String>,
     /// The caller's own words.
     reason: Option<String>,
     /// What was entered in place of what was asked for.
@@ -123,16 +133,20 @@ impl Record {
     pub fn open(log: &AuditLog, session: SessionId, peer: &Peer) -> Self {
         let subject = Subject {
             session,
-            audit_id: None,
+            claimed_audit_id: None,
             peer: peer.to_string(),
             target: None,
             pod: None,
             container: None,
             pid: None,
             argv: Vec::new(),
+            asked_profile: None,
             profile: None,
             run_as: None,
+            namespaces: None,
+            write: false,
             tty: false,
+            host_target: None,
             reason: None,
             note: None,
         };
@@ -140,7 +154,7 @@ impl Record {
     }
 
     pub fn joined_by(&mut self, id: AuditId) {
-        self.subject.audit_id = Some(id);
+        self.subject.claimed_audit_id = Some(id);
     }
 
     /// What is asked for.
@@ -148,8 +162,10 @@ impl Record {
         let argv = request.command.iter();
         let subject = &mut self.subject;
         subject.argv = argv.map(|word| String::from_utf8_lossy(word).into_owned()).collect();
-        subject.profile.clone_from(&request.profile);
+        subject.asked_profile.clone_from(&request.profile);
         subject.run_as.clone_from(&request.run_as);
+        subject.namespaces.clone_from(&request.namespaces);
+        subject.write = request.write;
         subject.tty = request.tty;
         subject.reason.clone_from(&request.reason);
     }
@@ -195,6 +211,11 @@ impl Record {
         self.subject.profile = profile.map(|profile| profile.to_string());
     }
 
+    /// What makes its target worth as much as the node, where something does.
+    pub fn observed(&mut self, host_target: Option<String>) {
+        self.subject.host_target = host_target;
+    }
+
     /// The tool runs.
     pub fn started(&mut self) -> Result<(), AuditError> {
         self.log.write(Event::Start, &self.subject, &())?;
@@ -208,6 +229,22 @@ impl Record {
 
     pub fn ended(mut self, finished: &Finished) {
         self.end(finished);
+    }
+
+    /// The session is over for a reason of ours.
+    pub fn failed(mut self, why: String) {
+        self.give_up(why);
+    }
+
+    fn give_up(&mut self, why: String) {
+        self.end(&Finished {
+            outcome: Outcome::Failed,
+            exit: None,
+            stdin_bytes: 0,
+            stdout_bytes: 0,
+            stderr_bytes: 0,
+            reason: Some(why),
+        });
     }
 
     fn refuse(&mut self, code: u16, refusal: &str, message: &str) {
@@ -245,14 +282,7 @@ impl Drop for Record {
             Phase::Closed => {}
             // What nginx logs of such a request; nobody was answered.
             Phase::Asked => self.refuse(499, "ClientClosed", gone),
-            Phase::Started => self.end(&Finished {
-                outcome: Outcome::Failed,
-                exit: None,
-                stdin_bytes: 0,
-                stdout_bytes: 0,
-                stderr_bytes: 0,
-                reason: Some("the session was given up".to_owned()),
-            }),
+            Phase::Started => self.give_up("the session was given up".to_owned()),
         }
     }
 }
@@ -285,7 +315,10 @@ mod tests {
         let mut record = record(&log);
         record.joined_by("a-1".parse().expect("an ID"));
         let command = vec![b"echo".to_vec(), b"a\n\"b\x1b[2J\xff".to_vec()];
-        record.asked(&ExecRequest { command, tty: true, ..ExecRequest::default() });
+        let asked = ExecRequest { command, tty: true, write: true, ..ExecRequest::default() };
+        let namespaces = Some("net".to_owned());
+        record.asked(&ExecRequest { namespaces, profile: Some("x".to_owned()), ..asked });
+        record.observed(Some("it shares".to_owned()));
         record.given(Some(entry::Profile::General));
         record.started().expect("a line");
         record.ended(&Finished {
@@ -301,7 +334,15 @@ mod tests {
         assert_eq!((&lines[0]["event"], &lines[1]["event"]), (&"start".into(), &"end".into()));
         assert_eq!(lines[0]["session"], lines[1]["session"]);
         assert_eq!(lines[0]["argv"][1], "a\n\"b\u{1b}[2J\u{fffd}");
-        assert_eq!(lines[1]["audit_id"], "a-1");
+        assert_eq!(lines[1]["claimed_audit_id"], "a-1");
+        for line in &lines {
+            assert_eq!(
+                (&line["profile"], &line["asked_profile"]),
+                (&"general".into(), &"x".into())
+            );
+            assert_eq!((&line["namespaces"], &line["write"]), (&"net".into(), &true.into()));
+            assert_eq!(line["host_target"], "it shares");
+        }
         assert_eq!((&lines[1]["exit"], &lines[1]["stderr_bytes"]), (&137.into(), &3.into()));
     }
 

@@ -97,13 +97,12 @@ impl Place {
         }
     }
 
-    /// Who does what where, for the log: never the bytes of a session.
+    /// Whose session it is and where, for the log: what is done there is the audit's alone.
     #[must_use]
-    pub fn span(&self, id: &SessionId, tool: &Tool, peer: &Peer) -> tracing::Span {
+    pub fn span(&self, id: &SessionId, peer: &Peer) -> tracing::Span {
         let pod = self.located().and_then(|located| located.pod.as_ref());
         let pod = pod.map(ToString::to_string);
-        let (container, pid, command) = (self.id(), self.pid(), words(tool));
-        info_span!("session", %id, container, pod, pid, %peer, ?command)
+        info_span!("session", %id, container = self.id(), pod, pid = self.pid(), %peer)
     }
 }
 

@@ -38,6 +38,8 @@ fn every_session_and_refusal_is_written_down() {
             assert_eq!(line["container"]["id"], "webcontainer");
             assert_eq!(line["pid"], web.pid());
             assert_eq!((&line["profile"], &line["reason"]), (&json!("general"), &json!("INC-42")));
+            assert_eq!((&line["asked_profile"], &line["namespaces"]), (&json!(null), &json!(null)));
+            assert_eq!((&line["write"], &line["host_target"]), (&json!(false), &json!(null)));
             assert_eq!(
                 (&line["argv"][2], &line["argv"][3]),
                 (&json!(script), &json!("secret\u{7}"))
@@ -74,7 +76,8 @@ fn refusals(agent: &Serving, log: &Path) {
         let lines = lines(log);
         assert_eq!(lines.len(), before + 1, "{request}");
         let line = &lines[before];
-        assert_eq!((&line["event"], &line["audit_id"]), (&json!("refused"), &json!("joined-1")));
+        let (event, id) = (&line["event"], &line["claimed_audit_id"]);
+        assert_eq!((event, id), (&json!("refused"), &json!("joined-1")));
         assert_eq!((&line["code"], &line["refusal"]), (&json!(code), &json!(reason)), "{line}");
         assert!(!line["message"].as_str().expect("a message").is_empty());
         assert!(!line.to_string().contains("hidden"));
@@ -92,5 +95,51 @@ fn a_session_that_cannot_be_written_down_is_not_given() {
             run(&mut agent.plugin(&["container/webcontainer", "--", "echo", "x"])).expect_code(125);
         assert!(refused.err().contains("no session goes without"), "{refused}");
         assert_eq!(refused.out(), "");
+    });
+}
+
+/// One who reads only the log, to which the audit goes where it was given no file.
+#[test]
+fn the_log_has_each_event_once_and_no_arguments() {
+    on_containerd(|containerd| {
+        let web = containerd.run(&RunSpec::new("webcontainer"));
+        let host = containerd.run(&RunSpec::new("hostnet").host_network());
+        let agent = Serving::start(containerd, &["--log-format", "json", "--allow-host-targets"]);
+        let words = ["--write", "--namespaces", "net,pid", "container/webcontainer", "--"];
+        run(agent.plugin(&words).args(["echo", "whispered"])).expect_success();
+        let host_words = ["--profile", "baseline", "container/hostnet", "--", "true"];
+        run(&mut agent.plugin(&host_words)).expect_success();
+        run(&mut agent.plugin(&["container/nonesuch", "--", "true"])).expect_code(125);
+        let log = || {
+            let text = agent.log();
+            let lines = text.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+            lines.collect::<Vec<Value>>()
+        };
+        let events = || log().into_iter().filter(|line| line["event"].is_string());
+        until("all to be written down", LIMIT, || events().count() == 5);
+        let events: Vec<_> = events().collect();
+        let kinds: Vec<_> = events.iter().map(|line| line["event"].clone()).collect();
+        assert_eq!(kinds, ["start", "end", "start", "end", "refused"]);
+        for line in log().iter().filter(|line| !line["event"].is_string()) {
+            let line = line.to_string();
+            assert!(!line.contains("whispered") && !line.contains("{\\\""), "{line}");
+            for event in &events {
+                let id = event["session"].as_str().expect("an ID");
+                assert!(!line.contains(id), "said by the audit already: {line}");
+            }
+        }
+        for line in &events[..2] {
+            assert_eq!((&line["namespaces"], &line["write"]), (&json!("net,pid"), &json!(true)));
+            assert_eq!((&line["pid"], &line["host_target"]), (&json!(web.pid()), &json!(null)));
+        }
+        for line in &events[2..4] {
+            assert_eq!(line["pid"], host.pid());
+            assert_eq!(
+                (&line["profile"], &line["asked_profile"]),
+                (&json!("baseline"), &json!("baseline"))
+            );
+            let why = line["host_target"].as_str().expect("a reason");
+            assert!(why.contains("the node's net namespace"), "{why}");
+        }
     });
 }

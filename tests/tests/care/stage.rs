@@ -33,6 +33,11 @@ impl Serving {
         serving
     }
 
+    /// What it wrote to its log so far.
+    pub(crate) fn log(&self) -> String {
+        self.program.stderr()
+    }
+
     pub(crate) fn socket(&self) -> PathBuf {
         self.folder.path().join("a.sock")
     }

@@ -17,7 +17,9 @@ fn ours(cluster: &Cluster, component: &str, id: &Value, count: usize) -> Vec<Val
     let logs = ["logs", "-n", "nsdebug", "-l", &selector, "--tail=-1"];
     until_some("our lines", SOON, || {
         let logs = cluster.kubectl(&logs).expect_success().out();
-        let found = lines(&logs, |line| line["audit_id"] == *id && line["event"].is_string());
+        // A gateway believes kube-apiserver; an agent only passes on what it was told.
+        let has_it = |line: &Value| line["audit_id"] == *id || line["claimed_audit_id"] == *id;
+        let found = lines(&logs, |line| has_it(line) && line["event"].is_string());
         (found.len() == count).then_some(found)
     })
 }

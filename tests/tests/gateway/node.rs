@@ -68,7 +68,10 @@ async fn who_may_enter_a_node_sees_its_processes_and_is_written_down_everywhere(
         log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(lines.len(), 2, "{log}");
     for line in &lines {
-        assert_eq!((&line["target"], &line["audit_id"]), (&json!("node"), &json!("audit-1")));
+        assert_eq!(
+            (&line["target"], &line["claimed_audit_id"]),
+            (&json!("node"), &json!("audit-1"))
+        );
         assert!(
             line["peer"].as_str().is_some_and(|peer| peer.starts_with("alice through")),
             "{line}"

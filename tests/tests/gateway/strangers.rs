@@ -120,7 +120,8 @@ impl Program {
     async fn turned_away(&self) -> u64 {
         let page = self.page("/metrics").await;
         let count = |line: &str| {
-            let line = line.strip_prefix("nsdebug_gateway_connections_refused_total{reason=\"Full\"} ");
+            let line =
+                line.strip_prefix("nsdebug_gateway_connections_refused_total{reason=\"Full\"} ");
             line.and_then(|count| count.parse().ok())
         };
         page.lines().find_map(count).unwrap_or(0)
