@@ -47,6 +47,8 @@ pub enum Turned {
     NotRoot,
     /// No TLS, no certificate, or none that is trusted.
     Handshake,
+    /// A certificate that is trusted and names nobody.
+    Nameless,
     /// Too many are open.
     Full,
 }

@@ -6,13 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::listen::Caller;
+
 /// All slots of this agent; clones share them.
 #[derive(Clone, Debug)]
 pub struct Slots {
     free: Arc<Semaphore>,
     limit: NonZeroU16,
     /// How many each caller has; nobody is in here with none.
-    callers: Arc<Mutex<HashMap<String, u16>>>,
+    callers: Arc<Mutex<HashMap<Caller, u16>>>,
     per_caller: NonZeroU16,
 }
 
@@ -21,8 +23,8 @@ pub struct Slots {
 #[must_use = "the slot is free again when this is dropped"]
 pub struct Slot {
     _permit: OwnedSemaphorePermit,
-    callers: Arc<Mutex<HashMap<String, u16>>>,
-    caller: String,
+    callers: Arc<Mutex<HashMap<Caller, u16>>>,
+    caller: Caller,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +34,7 @@ pub enum Full {
     #[error(
         "{caller} has {limit} sessions here already: end one, or raise --max-sessions-per-caller"
     )]
-    Caller { caller: String, limit: NonZeroU16 },
+    Caller { caller: Caller, limit: NonZeroU16 },
 }
 
 impl Slots {
@@ -43,7 +45,7 @@ impl Slots {
     }
 
     /// A slot, or at once the refusal: a queue would only hide that the node is busy.
-    pub fn take(&self, caller: String) -> Result<Slot, Full> {
+    pub fn take(&self, caller: Caller) -> Result<Slot, Full> {
         let permit = Arc::clone(&self.free)
             .try_acquire_owned()
             .map_err(|_| Full::Node { limit: self.limit })?;
@@ -89,24 +91,24 @@ mod tests {
     #[test]
     fn one_session_more_than_the_limit_is_refused_until_one_ends() {
         let slots = Slots::new(NonZeroU16::MIN, TWO);
-        let slot = slots.take("a".into()).expect("the only slot");
-        let refusal = slots.take("b".into()).expect_err("a second").to_string();
+        let slot = slots.take(Caller::user("a")).expect("the only slot");
+        let refusal = slots.take(Caller::user("b")).expect_err("a second").to_string();
         assert!(refusal.contains("all 1 ") && refusal.contains("--max-sessions"), "{refusal}");
         assert_eq!(slots.taken(), 1);
         assert!(slots.all_free().now_or_never().is_none());
         drop(slot);
         assert!(slots.all_free().now_or_never().is_some());
-        assert!(slots.take("b".into()).is_ok());
+        assert!(slots.take(Caller::user("b")).is_ok());
     }
 
     #[test]
     fn one_caller_cannot_take_what_is_for_all() {
         let slots = Slots::new(TWO, NonZeroU16::MIN);
-        let slot = slots.take("a".into()).expect("a slot");
-        let refusal = slots.take("a".into()).expect_err("a second").to_string();
-        assert!(refusal.starts_with("a has 1 sessions here already"), "{refusal}");
+        let slot = slots.take(Caller::user("a")).expect("a slot");
+        let refusal = slots.take(Caller::user("a")).expect_err("a second").to_string();
+        assert!(refusal.starts_with("user a has 1 sessions here already"), "{refusal}");
         assert_eq!(slots.taken(), 1, "a refusal holds no slot");
-        let other = slots.take("b".into()).expect("another's slot");
+        let other = slots.take(Caller::user("b")).expect("another's slot");
         drop((slot, other));
         assert!(slots.callers.lock().expect("a map").is_empty());
     }

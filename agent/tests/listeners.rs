@@ -13,7 +13,8 @@ use agent::server::{Agent, router};
 use agent::slots::Slots;
 use daemon::shutdown::{Control, shutdown};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -104,6 +105,10 @@ impl Authority {
     fn issue(&self, name: &str, validity: Validity) -> (String, String) {
         let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
         params.distinguished_name.push(DnType::CommonName, name);
+        self.sign(params, validity)
+    }
+
+    fn sign(&self, mut params: CertificateParams, validity: Validity) -> (String, String) {
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
         if let Validity::Past = validity {
@@ -293,4 +298,19 @@ async fn a_client_certificate_of_our_authority_is_what_opens_the_port() {
     assert!(!answer.contains("HTTP/1.1 200"), "{answer}");
     let page = world.serving.metrics.render().expect("a page");
     assert!(page.contains("connections_refused_total{reason=\"Handshake\"} 4"), "{page}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_names_nobody_is_told_so() {
+    let world = World::new();
+    let ours = Authority::new("ours");
+    let address = world.tls(&ours).await;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    let nobody = ours.sign(params, Validity::Now);
+    let answer = get_tls(address, &ours, Some(nobody)).await.expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    assert!(answer.contains("names nobody: it needs a common name"), "{answer}");
+    let page = world.serving.metrics.render().expect("a page");
+    assert!(page.contains("connections_refused_total{reason=\"Nameless\"} 1"), "{page}");
 }

@@ -53,15 +53,29 @@ impl Certificates {
 
     /// Make a certificate and its key.
     pub fn issue(&self, kind: Certificate) -> CertificateFiles {
-        self.issue_to(kind, &format!("{kind:?}"))
+        let name = format!("{kind:?}");
+        self.issue_to(kind, &name, &name.to_lowercase())
     }
 
-    /// A client's certificate that says that it is `name`'s.
+    /// A client's certificate that says that it is `name`'s: always the same one.
     pub fn client(&self, name: &str) -> CertificateFiles {
-        self.issue_to(Certificate::Client, name)
+        let files = self.files(name);
+        if files.key.exists() { files } else { self.issue_to(Certificate::Client, name, name) }
     }
 
-    fn issue_to(&self, kind: Certificate, subject: &str) -> CertificateFiles {
+    /// Somebody else's certificate that says the same.
+    pub fn namesake(&self, name: &str) -> CertificateFiles {
+        self.issue_to(Certificate::Client, name, &format!("other-{name}"))
+    }
+
+    fn files(&self, file: &str) -> CertificateFiles {
+        CertificateFiles {
+            certificate: self.folder.path().join(format!("{file}.pem")),
+            key: self.folder.path().join(format!("{file}.key")),
+        }
+    }
+
+    fn issue_to(&self, kind: Certificate, subject: &str, file: &str) -> CertificateFiles {
         let key = KeyPair::generate().expect("a key");
         let issuer = match kind {
             Certificate::ForeignClient => &self.stranger,
@@ -69,11 +83,7 @@ impl Certificates {
         };
         let certificate =
             params(kind, subject).signed_by(&key, issuer).expect("the authority signs");
-        let name = subject.to_lowercase();
-        let files = CertificateFiles {
-            certificate: self.folder.path().join(format!("{name}.pem")),
-            key: self.folder.path().join(format!("{name}.key")),
-        };
+        let files = self.files(file);
         write(&files.certificate, &certificate.pem());
         write(&files.key, &key.serialize_pem());
         files

@@ -13,13 +13,16 @@ use crate::containerd::Containerd;
 use crate::process::{Process, all_pids};
 use crate::programs;
 use crate::running::Running;
-use crate::socket::{Answer, Stream, tls};
+use crate::socket::{Answer, Stream, tls_as};
 use crate::wait::{patiently, until_some};
 
 /// It takes milliseconds; the machine may be busy.
 const START_LIMIT: Duration = Duration::from_secs(20);
 /// Past every grace that a test gives, and what the agent then takes to end its sessions.
 const END_LIMIT: Duration = Duration::from_secs(20);
+
+/// Who asks over TLS, where nothing else is said.
+const CLIENT: &str = "client";
 
 /// Where an agent can be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,18 +168,22 @@ impl Agent {
                 plugin.arg("--agent").arg(format!("unix:{}", self.socket.display()));
                 plugin
             }
-            Listener::Tls => self.plugin_of("client"),
+            Listener::Tls => self.plugin_of(CLIENT),
         }
     }
 
     /// The same on the port, with a certificate of `name`'s.
     pub fn plugin_of(&self, name: &str) -> Command {
-        let client = self.certificates().client(name);
+        self.plugin_with(&self.certificates().client(name))
+    }
+
+    /// The same with any certificate.
+    pub fn plugin_with(&self, client: &CertificateFiles) -> Command {
         let mut plugin = programs::plugin();
         plugin.arg("--agent").arg(self.url());
         plugin.arg("--certificate-authority").arg(self.certificates().authority());
-        plugin.arg("--client-certificate").arg(client.certificate);
-        plugin.arg("--client-key").arg(client.key);
+        plugin.arg("--client-certificate").arg(&client.certificate);
+        plugin.arg("--client-key").arg(&client.key);
         plugin
     }
 
@@ -198,12 +205,15 @@ impl Agent {
             Listener::Unix => {
                 Stream::new(UnixStream::connect(&self.socket).expect("the agent listens"))
             }
-            Listener::Tls => {
-                let address = self.port.expect("it was started with TLS");
-                let stream = TcpStream::connect(address).expect("the agent listens");
-                tls(stream, self.certificates())
-            }
+            Listener::Tls => self.connect_with(&self.certificates().client(CLIENT)),
         }
+    }
+
+    /// The same on its port, with any certificate.
+    pub fn connect_with(&self, client: &CertificateFiles) -> Stream {
+        let address = self.port.expect("it was started with TLS");
+        let stream = TcpStream::connect(address).expect("the agent listens");
+        tls_as(stream, "localhost", &self.certificates().authority(), client)
     }
 
     /// `GET` on the unix socket; none while nobody answers.

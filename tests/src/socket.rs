@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, HandshakeError, Message, WebSocket, client};
 
-use crate::certificates::{Certificate, CertificateFiles, Certificates};
+use crate::certificates::CertificateFiles;
 
 /// As for any program of these tests, see `running`: a server that is silent for longer hangs.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -40,12 +40,6 @@ impl Stream {
     fn inner(&self) -> MutexGuard<'_, Box<dyn ReadWrite>> {
         self.0.lock().expect("nobody panics in here")
     }
-}
-
-/// Speak TLS on `stream` with a good certificate.
-pub(crate) fn tls(stream: TcpStream, certificates: &Certificates) -> Stream {
-    let files = certificates.issue(Certificate::Client);
-    tls_as(stream, "localhost", &certificates.authority(), &files)
 }
 
 /// Speak TLS on `stream` with the server of this name and a certificate of one's own.

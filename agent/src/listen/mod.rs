@@ -3,9 +3,12 @@
 //! Own accept loops instead of `axum::serve`: its TLS handshakes would wait for each other. HTTP/1.1
 //! only, as websockets need it and nothing here needs more.
 
+mod caller;
 mod certificates;
 mod connect;
 mod dial;
+mod holder;
+mod refused;
 mod tls;
 mod unix;
 
@@ -29,8 +32,12 @@ use tower::ServiceExt;
 use tracing::debug;
 use wire::{Forwarded, limits};
 
+pub use caller::Caller;
 pub use certificates::{CertificateError, CertificateFiles, Certificates, RELOAD_EVERY};
 pub use connect::Gateways;
+#[cfg(test)]
+pub(crate) use holder::tests::somebody;
+pub use holder::{Holder, KeyDigest, NoHolder};
 pub use tls::TlsListener;
 pub use unix::{UnixError, UnixListener};
 
@@ -62,22 +69,29 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// root on this node, through the unix socket.
-    Root { pid: Option<i32> },
-    /// The holder of a client certificate.
-    Certificate { name: String, address: SocketAddr },
+    Root {
+        pid: Option<i32>,
+    },
+    Certificate {
+        holder: Holder,
+        address: SocketAddr,
+    },
     /// A user of the cluster, for whom a gateway that this agent dialled has vouched.
-    Gateway { address: SocketAddr, forwarded: Arc<Forwarded> },
+    Gateway {
+        address: SocketAddr,
+        forwarded: Arc<Forwarded>,
+    },
 }
 
 impl Peer {
     /// Whose sessions are counted together, whichever process or address they come from.
     #[must_use]
-    pub fn caller(&self) -> String {
+    pub fn caller(&self) -> Caller {
         match self {
-            Self::Root { .. } => "root".to_owned(),
-            Self::Certificate { name, .. } => format!("certificate {name}"),
+            Self::Root { .. } => Caller::root(),
+            Self::Certificate { holder, .. } => Caller::holder(holder),
             // Through whichever gateway: it is one person.
-            Self::Gateway { forwarded, .. } => format!("user {}", forwarded.user.escape_debug()),
+            Self::Gateway { forwarded, .. } => Caller::user(&forwarded.user),
         }
     }
 
@@ -94,7 +108,7 @@ impl fmt::Display for Peer {
         match self {
             Self::Root { pid: Some(pid) } => write!(f, "root (process {pid})"),
             Self::Root { pid: None } => f.write_str("root"),
-            Self::Certificate { name, address } => write!(f, "certificate {name} from {address}"),
+            Self::Certificate { holder, address } => write!(f, "{holder} from {address}"),
             Self::Gateway { address, forwarded } => {
                 let user = forwarded.user.escape_debug();
                 write!(f, "{user} through the gateway at {address}")

@@ -14,8 +14,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::{info, warn};
 use wire::limits;
-use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::holder::{Holder, NoHolder};
+use super::refused::refuse;
 use super::{ACCEPT_PAUSE, MOST_CONNECTIONS, Peer, Serving};
 use crate::metrics::Turned;
 
@@ -76,10 +77,16 @@ impl TlsListener {
         let serving = serving.clone();
         tokio::spawn(async move {
             match handshake(acceptor, stream).await {
-                Ok(stream) => {
-                    let peer = Peer::Certificate { name: common_name(&stream), address };
-                    serving.connection(stream, peer).await;
-                }
+                Ok(stream) => match holder(&stream) {
+                    Ok(holder) => {
+                        serving.connection(stream, Peer::Certificate { holder, address }).await;
+                    }
+                    Err(error) => {
+                        info!(%address, %error, "peer refused");
+                        serving.metrics.turned_away(Turned::Nameless);
+                        refuse(stream, &error.to_string()).await;
+                    }
+                },
                 Err(error) => {
                     info!(%address, %error, "handshake failed");
                     serving.metrics.turned_away(Turned::Handshake);
@@ -99,14 +106,9 @@ async fn handshake(acceptor: TlsAcceptor, stream: TcpStream) -> io::Result<TlsSt
     Ok(stream)
 }
 
-/// The common name of the verified client certificate; only for logs, so `-` where there is none.
-fn common_name(stream: &TlsStream<TcpStream>) -> String {
+/// Whose the verified client certificate is.
+fn holder(stream: &TlsStream<TcpStream>) -> Result<Holder, NoHolder> {
     let (_, connection) = stream.get_ref();
-    let name = || {
-        let certificate = connection.peer_certificates()?.first()?;
-        let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-        let name = certificate.subject().iter_common_name().next()?.as_str().ok()?;
-        Some(name.escape_debug().to_string())
-    };
-    name().unwrap_or_else(|| "-".to_owned())
+    let certificate = connection.peer_certificates().and_then(<[_]>::first);
+    Holder::of(certificate.ok_or(NoHolder::Unreadable)?)
 }

@@ -10,19 +10,17 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
 use std::os::unix::net;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustix::fs::{FlockOperation, Mode, fchmod, flock};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
+use super::refused::refuse;
 use super::{ACCEPT_PAUSE, MOST_CONNECTIONS, Peer, Serving};
 use crate::metrics::Turned;
-use crate::server::{Reason, Refusal};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
@@ -30,12 +28,6 @@ const BACKLOG: i32 = 128;
 /// Bytes that may wait in the kernel for a client to take them: of the usual 208 KiB a writer is
 /// woken when three quarters are taken, which is one message, so that both sides would take turns.
 const SEND_BUFFER: usize = 1 << 20;
-
-/// Bytes of a stranger's question that are thrown away: most are whole.
-const QUESTION: usize = 4 << 10;
-
-/// How long a stranger may take to ask; not long, as it holds one of our connections.
-const QUESTION_LIMIT: Duration = Duration::from_secs(1);
 
 /// A socket in the file system, removed when this is dropped.
 #[derive(Debug)]
@@ -127,27 +119,14 @@ fn admit(stream: UnixStream, open: &Arc<Semaphore>, serving: &Serving) {
             Ok(peer) => {
                 info!(uid = peer.uid(), pid = peer.pid(), "peer refused");
                 serving.metrics.turned_away(Turned::NotRoot);
-                refuse(stream, peer.uid()).await;
+                let uid = peer.uid();
+                let message = format!("only root may use this socket, and you are uid {uid}");
+                refuse(stream, &message).await;
             }
             Err(error) => warn!(%error, "peer unknown"),
         }
         drop(permit);
     });
-}
-
-/// Says 403 without looking at what is asked: the person learns why, and a stranger reaches no parser.
-async fn refuse(mut stream: UnixStream, uid: u32) {
-    // HTTP clients take an answer for broken that comes before their question.
-    let _ = tokio::time::timeout(QUESTION_LIMIT, stream.read(&mut [0; QUESTION])).await;
-    let message = format!("only root may use this socket, and you are uid {uid}");
-    let body = Refusal::new(Reason::Forbidden, message).to_status().to_json();
-    let head = format!(
-        "HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-        body.len()
-    );
-    // Fits the empty buffer of a new socket, so a peer that reads nothing holds nothing up.
-    let _ = stream.write_all(&[head.as_bytes(), &body].concat()).await;
-    let _ = stream.shutdown().await;
 }
 
 fn make_parent(path: &Path) -> Result<(), UnixError> {
@@ -251,19 +230,5 @@ mod tests {
         let _new = UnixListener::bind(&path).expect("a successor");
         drop(old);
         assert!(path.exists());
-    }
-
-    #[tokio::test]
-    async fn a_stranger_is_told_why_and_not_before_it_asked() {
-        let (ours, mut theirs) = UnixStream::pair().expect("a pair");
-        let refusing = tokio::spawn(refuse(ours, 1000));
-        tokio::task::yield_now().await;
-        let early = theirs.try_read(&mut [0; 1]).map_err(|error| error.kind());
-        assert_eq!(early, Err(io::ErrorKind::WouldBlock));
-        theirs.write_all(b"GET / HTTP/1.1\r\n\r\n").await.expect("it listens");
-        refusing.await.expect("no panic");
-        let mut answer = String::new();
-        theirs.read_to_string(&mut answer).await.expect("an answer");
-        assert!(answer.starts_with("HTTP/1.1 403 ") && answer.contains("uid 1000"), "{answer}");
     }
 }

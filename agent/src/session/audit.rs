@@ -50,6 +50,8 @@ struct Subject {
     /// The word of whoever asks, or of a client of theirs: it joins records, and proves nothing.
     claimed_audit_id: Option<AuditId>,
     peer: String,
+    /// The digest of the key of a caller's certificate: its name may be somebody else's too.
+    peer_key: Option<String>,
     /// What the request named: `container`, `pod` or `node`.
     target: Option<&'static str>,
     pod: Option<Pod>,
@@ -131,10 +133,15 @@ pub struct Record {
 impl Record {
     /// Of a session that `peer` asks for.
     pub fn open(log: &AuditLog, session: SessionId, peer: &Peer) -> Self {
+        let peer_key = match peer {
+            Peer::Certificate { holder, .. } => Some(holder.key().to_string()),
+            Peer::Root { .. } | Peer::Gateway { .. } => None,
+        };
         let subject = Subject {
             session,
             claimed_audit_id: None,
             peer: peer.to_string(),
+            peer_key,
             target: None,
             pod: None,
             container: None,

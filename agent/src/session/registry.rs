@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use wire::{Forwarded, SessionInfo, Withdrawal};
 
 use super::traffic::Traffic;
-use crate::listen::Peer;
+use crate::listen::{Caller, Peer};
 
 /// Bytes of randomness in an ID: no two of the sessions that a node ever has are the same.
 const ID_BYTES: usize = 8;
@@ -77,7 +77,7 @@ impl About {
 )]
 pub struct Neighbour {
     id: String,
-    caller: String,
+    caller: Caller,
 }
 
 /// All of them; clones share.
@@ -254,13 +254,14 @@ impl Drop for Registered {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::listen::somebody;
     use futures_util::FutureExt;
 
     const ROOT: Peer = Peer::Root { pid: Some(7) };
 
     fn named(name: &str) -> Peer {
         let address = "127.0.0.1:1".parse().expect("an address");
-        Peer::Certificate { name: name.to_owned(), address }
+        Peer::Certificate { holder: somebody(name), address }
     }
 
     fn enter(registry: &Registry, id: &str, peer: Peer) -> Registered {
@@ -285,11 +286,13 @@ mod tests {
     #[test]
     fn each_caller_sees_its_own_and_root_sees_all() {
         let registry = Registry::default();
-        let _all = [("a1", named("alice")), ("b1", named("bob")), ("c1", ROOT)]
+        let (alice, namesake) = (named("alice"), named("alice"));
+        let _all = [("a1", alice.clone()), ("b1", namesake.clone()), ("c1", ROOT)]
             .map(|(id, peer)| enter(&registry, id, peer));
-        assert_eq!(ids(&registry.list(&named("alice"))), ["a1"]);
+        assert_eq!(ids(&registry.list(&alice)), ["a1"]);
+        assert_eq!(ids(&registry.list(&namesake)), ["b1"]);
         assert_eq!(ids(&registry.list(&ROOT)), ["a1", "b1", "c1"]);
-        let others = registry.end("b1", &named("alice")).expect_err("bob's");
+        let others = registry.end("b1", &alice).expect_err("another's");
         assert!(matches!(others, NoSuchSession::Unknown { .. }));
     }
 
@@ -312,8 +315,9 @@ mod tests {
     #[test]
     fn who_ended_it_first_stays_the_reason() {
         let registry = Registry::default();
-        let one = enter(&registry, "ab12", named("alice"));
-        registry.end("ab12", &named("alice")).expect("one");
+        let alice = named("alice");
+        let one = enter(&registry, "ab12", alice.clone());
+        registry.end("ab12", &alice).expect("one");
         registry.end("ab12", &ROOT).expect("the same");
         let by = one.ended().now_or_never().expect("ended");
         assert!(by.starts_with("certificate alice"), "{by}");
@@ -351,28 +355,27 @@ mod tests {
 
     #[test]
     fn nobody_is_beside_a_stranger_who_could_trace_them() {
-        let holder = |name: &str| Peer::Certificate {
-            name: name.to_owned(),
-            address: std::net::SocketAddr::from(([127, 0, 0, 1], 1)),
-        };
-        let about = |name: &str, profile, pids| About {
+        let about = |peer: &Peer, profile, pids| About {
             container: "web".to_owned(),
             pod: None,
             pid: 1,
             command: vec!["ps".to_owned()],
-            peer: holder(name),
+            peer: peer.clone(),
             profile: Some(profile),
             pids: Some(pids),
         };
         let registry = Registry::default();
+        let (alice, bob) = (named("alice"), named("bob"));
         let enter = |id: &str, about| registry.enter(SessionId(id.to_owned()), about);
-        let _first = enter("aa", about("alice", Profile::General, 7)).expect("the first");
-        let refused = enter("bb", about("bob", Profile::Baseline, 7)).expect_err("a stranger");
+        let _first = enter("aa", about(&alice, Profile::General, 7)).expect("the first");
+        let refused = enter("bb", about(&bob, Profile::Baseline, 7)).expect_err("a stranger");
         assert!(refused.to_string().contains("session aa of certificate alice"), "{refused}");
-        let _own = enter("cc", about("alice", Profile::Netadmin, 7)).expect("her own");
-        let _else = enter("dd", about("bob", Profile::General, 8)).expect("elsewhere");
-        let harmless = about("carol", Profile::Baseline, 9);
+        let namesake = about(&named("alice"), Profile::Baseline, 7);
+        assert!(enter("bc", namesake).is_err(), "her name is not her key");
+        let _own = enter("cc", about(&alice, Profile::Netadmin, 7)).expect("her own");
+        let _else = enter("dd", about(&bob, Profile::General, 8)).expect("elsewhere");
+        let harmless = about(&named("alice"), Profile::Baseline, 9);
         let _one = enter("ee", harmless.clone()).expect("harmless");
-        let _two = enter("ff", About { peer: holder("dave"), ..harmless }).expect("as harmless");
+        let _two = enter("ff", About { peer: bob, ..harmless }).expect("as harmless");
     }
 }

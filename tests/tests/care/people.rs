@@ -1,6 +1,10 @@
 //! Several people at one agent, told apart by their certificates.
 
-use harness::{Agent, Listener, PodSpec, RunSpec, Running, Serve, run, toolbox_tree, until};
+use harness::{
+    Agent, Answer, CertificateFiles, Listener, PodSpec, RunSpec, Running, Serve, run, toolbox_tree,
+    until,
+};
+use serde_json::Value;
 
 use crate::on_containerd;
 use crate::stage::LIMIT;
@@ -49,22 +53,61 @@ fn nobody_is_let_in_beside_somebody_who_may_trace() {
 }
 
 #[test]
-fn sessions_are_counted_by_the_name_in_the_certificate() {
+fn sessions_are_counted_by_the_key_of_the_certificate_and_not_by_its_name() {
     on_containerd(|containerd| {
         let _web = containerd.run(&RunSpec::new("webcontainer"));
         let agent = serve().option("--max-sessions-per-caller", "1").start(containerd);
         let baseline = ["--profile", "baseline"];
         let only = waiting(&agent, "alice", &baseline);
-        // Another certificate of hers makes her nobody else.
         let words = ["--profile", "baseline", WEB, "--", "true"];
         let refused = run(agent.plugin_of("alice").args(words)).expect_code(125);
-        let why = "certificate alice has 1 sessions here already";
-        assert!(refused.err().contains(why), "{refused}");
+        let why = ["certificate alice (key ", ") has 1 sessions here already"];
+        assert!(why.iter().all(|word| refused.err().contains(word)), "{refused}");
+        let namesake = agent.certificates().namesake("alice");
+        run(agent.plugin_with(&namesake).args(words)).expect_success();
         run(agent.plugin_of("bob").args(words)).expect_success();
         run(agent.plugin(Listener::Unix).args(words)).expect_success();
         only.finish().expect_success();
         let again = || run(agent.plugin_of("alice").args(words)).code() == 0;
         until("her place to be free", LIMIT, again);
+    });
+}
+
+#[test]
+fn a_namesake_neither_sees_nor_ends_anothers_session_nor_is_let_in_beside_it() {
+    on_containerd(|containerd| {
+        let _web = containerd.run(&RunSpec::new("webcontainer"));
+        let log = containerd.path().join("audit.log");
+        let path = log.to_str().expect("a plain path");
+        let agent = serve().option("--audit-log", path).start(containerd);
+        let hers = waiting(&agent, "alice", &[]);
+        let alice = agent.certificates().client("alice");
+        let namesake = agent.certificates().namesake("alice");
+        let ask = |who: &CertificateFiles, method: &str, path: &str| {
+            Answer::to(&mut agent.connect_with(who), method, path).expect("an answer")
+        };
+        let list = |who: &CertificateFiles| {
+            let list: Vec<Value> =
+                serde_json::from_str(&ask(who, "GET", "/v1/sessions").body).expect("a list");
+            list
+        };
+        assert_eq!(list(&namesake), [] as [Value; 0]);
+        let id = list(&alice)[0]["id"].as_str().expect("an ID").to_owned();
+        let one = format!("/v1/sessions/{id}");
+        assert_eq!(ask(&namesake, "DELETE", &one).code, 404);
+        let words = ["--profile", "baseline", WEB, "--", "true"];
+        let refused = run(agent.plugin_with(&namesake).args(words)).expect_code(125);
+        assert!(refused.err().contains("same pid namespace"), "{refused}");
+        assert_eq!(list(&alice).len(), 1, "it goes on");
+        assert_eq!(ask(&alice, "DELETE", &one).code, 200);
+        hers.finish().expect_code(125);
+
+        let text = std::fs::read_to_string(&log).expect("a log");
+        let lines = text.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+        let keys: Vec<Value> = lines.map(|line: Value| line["peer_key"].clone()).collect();
+        let [start, refused, end] = &keys[..] else { panic!("three lines, not {text}") };
+        assert!(start.as_str().is_some_and(|key| key.starts_with("sha256:")), "{start}");
+        assert!(start == end && start != refused, "{text}");
     });
 }
 
