@@ -37,7 +37,7 @@ impl Verdict {
 
 impl Report {
     pub(super) fn add(&mut self, verdict: Verdict, about: &'static str, text: impl Into<String>) {
-        let text = output::printable(&text.into()).replace('\n', " ");
+        let text = output::in_one_line(&text.into());
         self.0.push(Line { verdict, about, text });
     }
 
