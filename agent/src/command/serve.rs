@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use crate::config::{CareConfig, Config, ServeArgs, TlsConfig};
 use crate::limits::SessionLimits;
-use crate::listen::{Certificates, RELOAD_EVERY, Serving, TlsListener, UnixListener};
+use crate::listen::{Certificates, RELOAD_EVERY, Serving, TlsListener, UnixListener, strangers};
 use crate::metrics::Metrics;
 use crate::runtime::Containerd;
 use crate::server::exec::{self, Terms};
@@ -139,8 +139,9 @@ async fn listen_tls(
 ) -> anyhow::Result<()> {
     let TlsConfig { addresses, files } = config;
     let certificates = Certificates::load(files)?;
+    let strangers = strangers();
     for address in addresses {
-        let listener = TlsListener::bind(address, certificates.subscribe())
+        let listener = TlsListener::bind(address, certificates.subscribe(), strangers.clone())
             .await
             .with_context(|| format!("cannot listen on {address}"))?;
         info!(address = %listener.address().unwrap_or(address), "listening");

@@ -33,6 +33,10 @@ use crate::server::{Reason, Refusal};
 /// How soon a new gateway is found: it is one more way in, and the old ones still work.
 const RESOLVE_EVERY: Duration = Duration::from_secs(5);
 
+/// Addresses of one name that are dialled: a cluster has two or three gateways, and whoever answers for the
+/// name must not have an agent hold connections without end.
+const MOST_GATEWAYS: usize = 16;
+
 /// The first pause after a failure, and the longest: a gateway that restarts takes seconds.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -66,7 +70,8 @@ impl Gateways {
                 // A name that cannot be resolved takes nobody's connections away.
                 match lookup_host(name).await {
                     Ok(found) => {
-                        self.settle(name, &found.collect::<Vec<_>>(), &mut known, &serving);
+                        let found: Vec<_> = found.take(MOST_GATEWAYS).collect();
+                        self.settle(name, &found, &mut known, &serving);
                     }
                     Err(error) => warn!(gateway = name, %error, "gateway not found"),
                 }

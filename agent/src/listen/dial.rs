@@ -27,6 +27,9 @@ use super::certificates::{CertificateError, authorities};
 /// From nothing to the gateway's answer. It asks the API server about our token meanwhile.
 const DIAL_LIMIT: Duration = Duration::from_secs(15);
 
+/// Bytes of the gateway's answer, which has a few fields and no body.
+const ANSWER: usize = 16 << 10;
+
 /// A gateway that is gone without a word is noticed within a minute.
 const QUIET: Duration = Duration::from_secs(30);
 const BETWEEN: Duration = Duration::from_secs(10);
@@ -91,8 +94,10 @@ impl Dialler {
         let connector = TlsConnector::from(Arc::new(config));
         let mut stream = connector.connect(name, stream).await.map_err(DialError::Tls)?;
         stream.get_mut().1.set_buffer_limit(Some(limits::TLS_BUFFER));
+        let mut http = http1::Builder::new();
+        http.max_buf_size(ANSWER);
         let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(DialError::Answer)?;
+            http.handshake(TokioIo::new(stream)).await.map_err(DialError::Answer)?;
         // Ends with the connection, which this function hands out or drops.
         tokio::spawn(connection.with_upgrades());
         let response = sender.send_request(request).await.map_err(DialError::Answer)?;

@@ -15,6 +15,7 @@ mod unix;
 use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +39,7 @@ pub use connect::Gateways;
 #[cfg(test)]
 pub(crate) use holder::tests::somebody;
 pub use holder::{Holder, KeyDigest, NoHolder};
-pub use tls::TlsListener;
+pub use tls::{TlsListener, strangers};
 pub use unix::{UnixError, UnixListener};
 
 use crate::metrics::Metrics;
@@ -59,8 +60,8 @@ const BUFFER: usize = HEAD + (16 << 10);
 /// From the first byte a client may send to the end of its header fields; idle connections too.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 
-/// Open connections of one listener that are not sessions yet: those are bounded by their slots.
-const MOST_CONNECTIONS: usize = 256;
+/// Open connections of one listener, to callers it knows, that are not sessions yet: those are bounded by their slots.
+const MOST_CONNECTIONS: NonZeroU16 = NonZeroU16::new(256).expect("it is not 0");
 
 /// Pause after `accept` failed, mostly for want of descriptors: those come back as sessions end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

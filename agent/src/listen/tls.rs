@@ -1,15 +1,18 @@
 //! The TLS port: nobody gets as far as HTTP without a certificate that our client CA signed.
 //!
-//! Handshakes run in the connection's own task, so a slow one holds nobody up.
+//! Handshakes run in the connection's own task, so a slow one holds nobody up. Who is in the middle of one is
+//! a stranger, of whom there are few at a time, and fewer of one network: a flood displaces itself.
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::admission::{Admission, Limits, Place};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::{info, warn};
@@ -19,14 +22,31 @@ use super::holder::{Holder, NoHolder};
 use super::refused::refuse;
 use super::{ACCEPT_PAUSE, MOST_CONNECTIONS, Peer, Serving};
 use crate::metrics::Turned;
+use crate::slots::Slots;
 
 /// From the accepted connection to the end of the handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Open connections of one caller that are not sessions yet: one is enough for whoever asks for one after another.
+const MOST_OF_ONE_CALLER: NonZeroU16 = NonZeroU16::new(64).expect("it is not 0");
+
+/// Strangers at once, at all ports together: 10 MiB, as one that shows the longest chain holds 80 KiB.
+const STRANGERS: usize = 120;
+
+/// Strangers of one network: a handshake takes milliseconds, and this many at once are a crowd.
+const STRANGERS_OF_ONE_NETWORK: usize = 30;
+
+/// Places for those who have not shown whom they are, for every port of one agent.
+#[must_use]
+pub fn strangers() -> Admission {
+    Admission::new(Limits { all: STRANGERS, per_network: STRANGERS_OF_ONE_NETWORK })
+}
 
 /// A listening port.
 #[derive(Debug)]
 pub struct TlsListener {
     listener: TcpListener,
+    strangers: Admission,
     config: watch::Receiver<Arc<ServerConfig>>,
 }
 
@@ -35,8 +55,9 @@ impl TlsListener {
     pub async fn bind(
         address: SocketAddr,
         config: watch::Receiver<Arc<ServerConfig>>,
+        strangers: Admission,
     ) -> io::Result<Self> {
-        Ok(Self { listener: TcpListener::bind(address).await?, config })
+        Ok(Self { listener: TcpListener::bind(address).await?, strangers, config })
     }
 
     /// Where it listens, the port that was asked for as 0 included.
@@ -46,14 +67,19 @@ impl TlsListener {
 
     /// Serves until sessions must end: while the agent drains, a refusal says more than silence does.
     pub async fn serve(self, serving: Serving) {
-        let open = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        let known = Slots::new(MOST_CONNECTIONS, MOST_OF_ONE_CALLER);
         loop {
             let accepted = tokio::select! {
-                accepted = self.listener.accept() => accepted,
+                accepted = self.accept(&serving) => accepted,
                 () = serving.shutdown.ended() => return,
             };
             match accepted {
-                Ok((stream, address)) => self.admit(stream, address, &open, &serving),
+                Ok(Some((place, stream, address))) => {
+                    let acceptor = TlsAcceptor::from(Arc::clone(&self.config.borrow()));
+                    let (known, serving) = (known.clone(), serving.clone());
+                    tokio::spawn(meet(acceptor, stream, address, place, known, serving));
+                }
+                Ok(None) => {}
                 Err(error) => {
                     warn!(%error, "accept failed");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -62,38 +88,60 @@ impl TlsListener {
         }
     }
 
-    fn admit(
+    /// The next connection, where there is a place for it. Who comes after it waits in the kernel.
+    async fn accept(
         &self,
-        stream: TcpStream,
-        address: SocketAddr,
-        open: &Arc<Semaphore>,
         serving: &Serving,
-    ) {
-        let Ok(permit) = Arc::clone(open).try_acquire_owned() else {
+    ) -> io::Result<Option<(Place, TcpStream, SocketAddr)>> {
+        let (stream, address) = self.listener.accept().await?;
+        let place = self.strangers.admit(address.ip()).await;
+        if place.is_none() {
+            serving.metrics.turned_away(Turned::Full);
+        }
+        Ok(place.map(|place| (place, stream, address)))
+    }
+}
+
+/// Finds out who has connected, and serves them.
+async fn meet(
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    address: SocketAddr,
+    place: Place,
+    known: Slots,
+    serving: Serving,
+) {
+    let shaken = tokio::select! {
+        shaken = handshake(acceptor, stream) => shaken,
+        () = place.withdrawn() => {
             serving.metrics.turned_away(Turned::Full);
             return;
-        };
-        let acceptor = TlsAcceptor::from(Arc::clone(&self.config.borrow()));
-        let serving = serving.clone();
-        tokio::spawn(async move {
-            match handshake(acceptor, stream).await {
-                Ok(stream) => match holder(&stream) {
-                    Ok(holder) => {
-                        serving.connection(stream, Peer::Certificate { holder, address }).await;
-                    }
-                    Err(error) => {
-                        info!(%address, %error, "peer refused");
-                        serving.metrics.turned_away(Turned::Nameless);
-                        refuse(stream, &error.to_string()).await;
-                    }
-                },
-                Err(error) => {
-                    info!(%address, %error, "handshake failed");
-                    serving.metrics.turned_away(Turned::Handshake);
-                }
-            }
-            drop(permit);
-        });
+        }
+    };
+    let stream = match shaken {
+        Ok(stream) => stream,
+        Err(error) => {
+            info!(%address, %error, "handshake failed");
+            serving.metrics.turned_away(Turned::Handshake);
+            return;
+        }
+    };
+    let holder = match holder(&stream) {
+        Ok(holder) => holder,
+        Err(error) => {
+            info!(%address, %error, "peer refused");
+            serving.metrics.turned_away(Turned::Nameless);
+            return refuse(stream, &error.to_string()).await;
+        }
+    };
+    drop(place);
+    let peer = Peer::Certificate { holder, address };
+    match known.take(peer.caller()) {
+        Ok(slot) => {
+            serving.connection(stream, peer).await;
+            drop(slot);
+        }
+        Err(_) => serving.metrics.turned_away(Turned::Full),
     }
 }
 

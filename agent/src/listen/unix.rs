@@ -25,6 +25,9 @@ use crate::metrics::Turned;
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
 
+/// Connections of others than root, which a loosened mode lets in: each is told why within seconds.
+const STRANGERS: usize = 16;
+
 /// Bytes that may wait in the kernel for a client to take them: of the usual 208 KiB a writer is
 /// woken when three quarters are taken, which is one message, so that both sides would take turns.
 const SEND_BUFFER: usize = 1 << 20;
@@ -86,7 +89,7 @@ impl UnixListener {
 
     /// Serves until sessions must end: while the agent drains, a refusal says more than silence does.
     pub async fn serve(self, serving: Serving) {
-        let open = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        let open = Open::new();
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
@@ -103,27 +106,42 @@ impl UnixListener {
     }
 }
 
-fn admit(stream: UnixStream, open: &Arc<Semaphore>, serving: &Serving) {
-    let Ok(permit) = Arc::clone(open).try_acquire_owned() else {
+/// Who has a connection: nobody else is kept out by those who are not root.
+#[derive(Debug)]
+struct Open {
+    root: Arc<Semaphore>,
+    strangers: Arc<Semaphore>,
+}
+
+impl Open {
+    fn new() -> Self {
+        let of = |count: usize| Arc::new(Semaphore::new(count));
+        Self { root: of(MOST_CONNECTIONS.get().into()), strangers: of(STRANGERS) }
+    }
+}
+
+fn admit(stream: UnixStream, open: &Open, serving: &Serving) {
+    let peer = match stream.peer_cred() {
+        Ok(peer) => peer,
+        Err(error) => return warn!(%error, "peer unknown"),
+    };
+    let is_root = peer.uid() == 0;
+    let places = if is_root { &open.root } else { &open.strangers };
+    let Ok(permit) = Arc::clone(places).try_acquire_owned() else {
         serving.metrics.turned_away(Turned::Full);
         return;
     };
-    let _ = rustix::net::sockopt::set_socket_send_buffer_size(&stream, SEND_BUFFER);
-    let credentials = stream.peer_cred();
     let serving = serving.clone();
     tokio::spawn(async move {
-        match credentials {
-            Ok(peer) if peer.uid() == 0 => {
-                serving.connection(stream, Peer::Root { pid: peer.pid() }).await;
-            }
-            Ok(peer) => {
-                info!(uid = peer.uid(), pid = peer.pid(), "peer refused");
-                serving.metrics.turned_away(Turned::NotRoot);
-                let uid = peer.uid();
-                let message = format!("only root may use this socket, and you are uid {uid}");
-                refuse(stream, &message).await;
-            }
-            Err(error) => warn!(%error, "peer unknown"),
+        if is_root {
+            let _ = rustix::net::sockopt::set_socket_send_buffer_size(&stream, SEND_BUFFER);
+            serving.connection(stream, Peer::Root { pid: peer.pid() }).await;
+        } else {
+            let uid = peer.uid();
+            info!(uid, pid = peer.pid(), "peer refused");
+            serving.metrics.turned_away(Turned::NotRoot);
+            let message = format!("only root may use this socket, and you are uid {uid}");
+            refuse(stream, &message).await;
         }
         drop(permit);
     });

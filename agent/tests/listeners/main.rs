@@ -1,12 +1,16 @@
 //! The sockets of `serve`, as strangers and friends meet them; no containerd is needed or wanted.
 
+mod flood;
+
 use std::num::NonZeroU16;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent::listen::{CertificateFiles, Certificates, Serving, TlsListener, UnixListener};
+use agent::listen::{
+    CertificateFiles, Certificates, Serving, TlsListener, UnixListener, strangers,
+};
 use agent::metrics::Metrics;
 use agent::runtime::Containerd;
 use agent::server::{Agent, router};
@@ -71,8 +75,8 @@ impl World {
         std::fs::write(&files.client_ca, &authority.certificate).expect("a file");
         let certificates = Certificates::load(files).expect("certificates");
         let address = "127.0.0.1:0".parse().expect("an address");
-        let listener =
-            TlsListener::bind(address, certificates.subscribe()).await.expect("a listener");
+        let listener = TlsListener::bind(address, certificates.subscribe(), strangers()).await;
+        let listener = listener.expect("a listener");
         let address = listener.address().expect("an address");
         tokio::spawn(listener.serve(self.serving.clone()));
         address
@@ -150,6 +154,14 @@ async fn get_tls(
     server: &Authority,
     client: Option<(String, String)>,
 ) -> std::io::Result<String> {
+    let stream = TcpStream::connect(address).await?;
+    let name = ServerName::try_from("127.0.0.1").expect("a name");
+    let connector = TlsConnector::from(Arc::new(client_config(server, client)));
+    ask(connector.connect(name, stream).await?, &get("/healthz")).await
+}
+
+/// Whom a client believes, and what it shows: a certificate, any number of times, and its key.
+fn client_config(server: &Authority, client: Option<(String, String)>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     let authority = CertificateDer::from_pem_slice(server.certificate.as_bytes());
     roots.add(authority.expect("a certificate")).expect("a root");
@@ -158,18 +170,15 @@ async fn get_tls(
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_root_certificates(roots);
-    let config = match client {
+    match client {
         None => config.with_no_client_auth(),
         Some((chain, key)) => {
-            let chain = CertificateDer::from_pem_slice(chain.as_bytes()).expect("a certificate");
+            let chain = CertificateDer::pem_slice_iter(chain.as_bytes());
+            let chain = chain.collect::<Result<_, _>>().expect("certificates");
             let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
-            config.with_client_auth_cert(vec![chain], key).expect("a client certificate")
+            config.with_client_auth_cert(chain, key).expect("a client certificate")
         }
-    };
-    let stream = TcpStream::connect(address).await?;
-    let name = ServerName::try_from("127.0.0.1").expect("a name");
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
-    ask(stream, &get("/healthz")).await
+    }
 }
 
 #[tokio::test]
@@ -197,6 +206,33 @@ fn not_root() -> bool {
     }
     assert!(std::env::var_os("CI").is_none(), "CI must run this test as root");
     true
+}
+
+#[tokio::test]
+async fn strangers_at_a_loosened_socket_keep_root_out_of_nothing() {
+    if not_root() {
+        return;
+    }
+    let world = World::new();
+    let (socket, _task) = world.unix();
+    for (path, mode) in [(world.directory.path(), 0o755), (&*socket, 0o666)] {
+        let loosened = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(path, loosened).expect("loosened");
+    }
+    let path = socket.clone();
+    let crowd = std::thread::spawn(move || {
+        let nobody = rustix::process::Uid::from_raw(65533);
+        // Of this thread alone.
+        rustix::thread::set_thread_res_uid(nobody, nobody, nobody).expect("root may");
+        let come = |_| std::os::unix::net::UnixStream::connect(&path).expect("it listens");
+        (0..100).map(come).collect::<Vec<_>>()
+    });
+    let crowd = tokio::task::spawn_blocking(|| crowd.join()).await.expect("no panic");
+    let crowd = crowd.expect("no panic");
+    assert!(get_unix(&socket, "/healthz").await.starts_with("HTTP/1.1 200 "));
+    let page = world.serving.metrics.render().expect("a page");
+    assert!(page.contains("connections_refused_total{reason=\"Full\"}"), "{page}");
+    drop(crowd);
 }
 
 #[tokio::test]
