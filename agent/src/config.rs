@@ -126,6 +126,16 @@ pub struct CareArgs {
     #[arg(long, env = "NSDEBUG_SESSION_LIMIT", value_name = "TIME", default_value = "8h")]
     session_limit: Span,
 
+    /// How long a session that is worth the node may go on, where that is shorter: with `sysadmin` or the
+    /// node's own tools, on the node itself, or in a host target. Seconds, or a number with s, m or h
+    #[arg(
+        long,
+        env = "NSDEBUG_PRIVILEGED_SESSION_LIMIT",
+        value_name = "TIME",
+        default_value = "1h"
+    )]
+    privileged_session_limit: Span,
+
     /// Where to write who did what, a line of JSON at the start and the end of a session; a session
     /// that cannot be written down is refused [default: stderr, with the log]
     #[arg(long, env = "NSDEBUG_AUDIT_LOG", value_name = "FILE")]
@@ -156,8 +166,18 @@ pub struct CareConfig {
 
 impl From<CareArgs> for CareConfig {
     fn from(args: CareArgs) -> Self {
-        let CareArgs { max_sessions_per_caller, idle_limit, session_limit, audit_log } = args;
-        let lifetime = Lifetime { idle: idle_limit, total: session_limit };
+        let CareArgs {
+            max_sessions_per_caller,
+            idle_limit,
+            session_limit,
+            privileged_session_limit,
+            audit_log,
+        } = args;
+        let lifetime = Lifetime {
+            idle: idle_limit,
+            total: session_limit,
+            privileged: privileged_session_limit,
+        };
         Self { max_sessions_per_caller, lifetime, audit_log }
     }
 }

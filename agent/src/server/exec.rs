@@ -21,7 +21,7 @@ use crate::session::audit::Record;
 use crate::session::place::{Aim, Place};
 use crate::session::registry::{About, Neighbour, Registered, Registry, SessionId};
 use crate::session::{
-    self, Care, Ends, Launcher, Lifetime, Policy, PolicyError, Running, StartError, Wanted,
+    self, Care, Ends, Launcher, Lifetime, Limit, Policy, PolicyError, Running, StartError, Wanted,
 };
 use crate::slots::Slot;
 
@@ -107,6 +107,7 @@ struct Opened {
     ends: Ends,
     upgrade: Upgrade,
     registered: Registered,
+    limit: Limit,
     note: Option<HeaderValue>,
     /// Of a tool without a terminal.
     profile: Option<Profile>,
@@ -162,18 +163,23 @@ impl<R: ContainerRuntime> Sessions<R> {
         let about = place.about(&request.tool, peer, profile);
         let enter = |pids| self.terms.registry.enter(id.clone(), About { pids, ..about });
         let started = self.start(&place, request, wanted, &slot, enter, record);
-        let (running, ends, registered) = started.instrument(span.clone()).await?;
+        let (running, ends, registered, is_host_target) = started.instrument(span.clone()).await?;
+        // The node's own tools come with all there is.
+        let is_powerful = profile.is_none_or(|profile| profile == Profile::Sysadmin);
+        let limit = self.terms.lifetime.of(is_powerful || is_host_target);
         // Names are escaped where they are read, so that the text is a header's.
         let note = note.and_then(|note| HeaderValue::try_from(note).ok());
-        Ok(Opened { slot, running, ends, upgrade, registered, note, profile: told, span })
+        Ok(Opened { slot, running, ends, upgrade, registered, limit, note, profile: told, span })
     }
 
     fn stream(self, opened: Opened, record: Record) -> Response {
-        let Opened { slot, running, ends, upgrade, registered, note, profile, span } = opened;
+        let Opened { slot, running, ends, upgrade, registered, limit, note, profile, span } =
+            opened;
         let care = Care {
             registered,
             shutdown: self.agent.shutdown.clone(),
-            lifetime: self.terms.lifetime,
+            idle: self.terms.lifetime.idle,
+            limit,
             profile,
         };
         let open = self.agent.metrics.open_session();
@@ -202,17 +208,19 @@ impl<R: ContainerRuntime> Sessions<R> {
         slot: &Arc<Slot>,
         enter: impl FnOnce(Option<u64>) -> Result<Registered, Neighbour>,
         record: &mut Record,
-    ) -> Result<(Running, Ends, Registered), StartError> {
+    ) -> Result<(Running, Ends, Registered, bool), StartError> {
         let target = place.hold(&*self.agent.runtime).await?;
         let facts = target.facts()?;
-        record.observed(facts.host_target());
+        let host_target = facts.host_target();
+        let is_host_target = host_target.is_some();
+        record.observed(host_target);
         let plan = Plan::new(place.within(request), &facts)?;
         let streams = wanted.open().map_err(|source| StartError::Streams { source });
         let (stdio, ends) = streams?;
         // From before the tool runs: of two that come at once, the second sees the first.
         let registered = enter(plan.pids())?;
         let running = Running::start(&self.launcher, &target, &plan, stdio, slot).await?;
-        Ok((running, ends, registered))
+        Ok((running, ends, registered, is_host_target))
     }
 }
 

@@ -19,6 +19,35 @@ pub struct Lifetime {
     pub idle: Span,
     /// In all.
     pub total: Span,
+    /// In all, where a session is worth the node: a right to it that is forgotten is worth most.
+    pub privileged: Span,
+}
+
+impl Lifetime {
+    /// How long one may go on in all.
+    #[must_use]
+    pub fn of(self, privileged: bool) -> Limit {
+        let Self { idle: _, total, privileged: shorter } = self;
+        if privileged && shorter.0 < total.0 {
+            Limit { span: shorter, flag: "--privileged-session-limit" }
+        } else {
+            Limit { span: total, flag: "--session-limit" }
+        }
+    }
+}
+
+/// How long one session may go on, and what says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    span: Span,
+    flag: &'static str,
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { span, flag } = self;
+        write!(f, "{span} ({flag} of the agent)")
+    }
 }
 
 /// A length of time as people write it: `90s`, `30m`, `8h`.
@@ -71,7 +100,10 @@ impl fmt::Display for Span {
 pub struct Care {
     pub registered: Registered,
     pub shutdown: Shutdown,
-    pub lifetime: Lifetime,
+    /// How long it may go on without a byte from the user or the tool.
+    pub idle: Span,
+    /// How long it may go on in all.
+    pub limit: Limit,
     /// What the tool may hold; a terminal shows by itself what was not permitted.
     pub profile: Option<Profile>,
 }
@@ -83,13 +115,13 @@ impl Care {
 
     /// Completes when the session must end, whatever it is doing.
     pub(super) async fn cut(&self) -> Why {
-        let Self { registered, shutdown, lifetime: Lifetime { idle, total }, profile: _ } = self;
+        let Self { registered, shutdown, idle, limit, profile: _ } = self;
         let traffic = registered.traffic();
         tokio::select! {
             by = registered.ended() => Why::EndedBy(by),
             () = shutdown.ended() => Why::AgentStops,
             () = traffic.idle(idle.0) => Why::Idle(*idle),
-            () = sleep_until(traffic.since() + total.0) => Why::TooLong(*total),
+            () = sleep_until(traffic.since() + limit.span.0) => Why::TooLong(*limit),
         }
     }
 }
@@ -97,6 +129,23 @@ impl Care {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_worth_the_node_has_the_shorter_limit_and_names_its_flag() {
+        let span = |text: &str| text.parse().expect("a span");
+        let lifetime = |total, privileged| Lifetime {
+            idle: span("30m"),
+            total: span(total),
+            privileged: span(privileged),
+        };
+        let said = |lifetime: Lifetime, privileged| lifetime.of(privileged).to_string();
+        assert_eq!(said(lifetime("8h", "1h"), false), "8h (--session-limit of the agent)");
+        assert_eq!(
+            said(lifetime("8h", "1h"), true),
+            "1h (--privileged-session-limit of the agent)"
+        );
+        assert_eq!(said(lifetime("5m", "1h"), true), "5m (--session-limit of the agent)");
+    }
 
     #[test]
     fn a_length_of_time_is_read_as_it_is_written() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use entry::{Closed, Event, Exit, Memory};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::care::Span;
+use super::care::{Limit, Span};
 use super::running::{KILLED, Running};
 
 /// A supervisor that was asked to end its tool kills it after a second; three more are for a node
@@ -33,7 +33,7 @@ pub(super) enum Why {
     /// Nothing was said for this long.
     Idle(Span),
     /// It went on for this long.
-    TooLong(Span),
+    TooLong(Limit),
     /// It said that it had ended, and had not.
     Forged,
     /// A process outside of it holds its output and lets nobody read it.
@@ -53,7 +53,7 @@ impl Why {
             Self::AgentStops => "the agent is stopping".to_owned(),
             Self::EndedBy(peer) => format!("ended by {peer}"),
             Self::Idle(limit) => format!("idle for {limit} (--idle-limit of the agent)"),
-            Self::TooLong(limit) => format!("went on for {limit} (--session-limit of the agent)"),
+            Self::TooLong(limit) => format!("went on for {limit}"),
             Self::Forged => {
                 "the session said that it had ended while its processes ran on: they were killed"
                     .to_owned()

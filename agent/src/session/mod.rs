@@ -26,7 +26,7 @@ mod streams;
 mod traffic;
 mod watched;
 
-pub use care::{BadSpan, Care, Lifetime, Span};
+pub use care::{BadSpan, Care, Lifetime, Limit, Span};
 pub use error::StartError;
 pub use launcher::Launcher;
 pub use policy::{Choice, Policy, PolicyError, hint};

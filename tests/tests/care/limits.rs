@@ -1,5 +1,6 @@
 //! A session is seen and ended by whoever runs the node, and by itself when nobody needs it any more.
 
+use std::io::Read;
 use std::time::{Duration, Instant};
 
 use harness::{RunSpec, run, until};
@@ -75,6 +76,33 @@ fn idleness_and_age_end_a_session_and_say_so() {
         let long = run(&mut agent.plugin(&[WEB, "--", "sh", "-c", endless])).expect_code(125);
         assert!(long.err().contains("went on for 5s (--session-limit"), "{long}");
         until("both to be gone", LIMIT, || agent.sessions().is_empty());
+    });
+}
+
+#[test]
+fn what_is_worth_the_node_ends_sooner() {
+    on_containerd(|containerd| {
+        let _web = containerd.run(&RunSpec::new("webcontainer"));
+        let _host = containerd.run(&RunSpec::new("hostnet").host_network());
+        let options = ["--max-profile", "sysadmin", "--allow-host-targets"];
+        let limits = ["--session-limit", "6s", "--privileged-session-limit", "2s"];
+        let agent = Serving::start(containerd, &[&options[..], &limits].concat());
+        let ended = |words: &[&str]| {
+            let words = [words, &["--", "sleep", "86400"]].concat();
+            run(&mut agent.plugin(&words)).expect_code(125).err()
+        };
+        let shorter = "went on for 2s (--privileged-session-limit";
+        for words in [&["--profile", "sysadmin", WEB][..], &["container/hostnet"]] {
+            let said = ended(words);
+            assert!(said.contains(shorter), "{words:?}: {said}");
+        }
+        let mut of_node = agent.ask("node/exec?command=sleep&command=86400&stdout=true", "");
+        let mut said = Vec::new();
+        of_node.read_to_end(&mut said).expect("an end");
+        let said = String::from_utf8_lossy(&said);
+        assert!(said.starts_with("HTTP/1.1 101 ") && said.contains(shorter), "{said}");
+        let said = ended(&[WEB]);
+        assert!(said.contains("went on for 6s (--session-limit"), "{said}");
     });
 }
 
