@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use clap::builder::BoolishValueParser;
-use entry::Profile;
+use entry::{Profile, Resources};
 
 pub use gateways::GatewayArgs;
 
-use crate::limits::{LimitArgs, SessionLimits};
+use crate::limits::{LimitArgs, SessionLimits, TogetherArgs};
 use crate::listen::{CertificateFiles, Gateways};
 use crate::session::{Lifetime, Policy, Span};
 
@@ -101,6 +101,9 @@ pub struct ServeArgs {
     limits: LimitArgs,
 
     #[command(flatten)]
+    together: TogetherArgs,
+
+    #[command(flatten)]
     care: CareArgs,
 }
 
@@ -154,6 +157,8 @@ pub struct Config {
     pub grace: Duration,
     pub max_sessions: NonZeroU16,
     pub limits: SessionLimits,
+    /// Of all sessions with limits.
+    pub together: Resources,
     pub care: CareConfig,
 }
 
@@ -247,6 +252,7 @@ impl TryFrom<ServeArgs> for Config {
             grace,
             max_sessions,
             limits,
+            together,
             care,
         } = args;
         let (mut unix, mut addresses) = (Vec::new(), Vec::new());
@@ -268,7 +274,6 @@ impl TryFrom<ServeArgs> for Config {
             (None, false) => return Err(BadConfig::NoCertificate),
             (Some(_), true) => return Err(BadConfig::UnusedCertificate),
         };
-        let gateways = gateways.resolve(tools)?;
         let policy = match tools {
             Tools::Host => Policy::Host,
             Tools::Toolbox => Policy::Toolbox {
@@ -280,13 +285,14 @@ impl TryFrom<ServeArgs> for Config {
         Ok(Self {
             unix,
             tls,
-            gateways,
+            gateways: gateways.resolve(tools)?,
             policy,
             containerd,
             remount_cgroups,
             grace: Duration::from_secs(grace.into()),
             max_sessions,
             limits: limits.of(tools == Tools::Toolbox),
+            together: together.resources(),
             care: care.into(),
         })
     }

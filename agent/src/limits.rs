@@ -30,6 +30,37 @@ pub struct LimitArgs {
     no_session_cgroup: bool,
 }
 
+/// Bounds of all sessions together, where they have some of their own.
+#[derive(Clone, Debug, clap::Args)]
+#[expect(clippy::struct_field_names, reason = "each is the name of a flag")]
+pub struct TogetherArgs {
+    /// Memory of all sessions in a toolbox together
+    #[arg(long, env = "NSDEBUG_ALL_SESSIONS_MEMORY", value_name = "BYTES", default_value_t = Resources::TOGETHER.memory)]
+    all_sessions_memory: Memory,
+
+    /// Processes and threads of all sessions in a toolbox together
+    #[arg(
+        long,
+        env = "NSDEBUG_ALL_SESSIONS_PIDS",
+        value_name = "COUNT",
+        default_value_t = Resources::TOGETHER.pids,
+        value_parser = clap::value_parser!(u32).range(LEAST_PIDS..)
+    )]
+    all_sessions_pids: u32,
+
+    /// Processors of all sessions in a toolbox together
+    #[arg(long, env = "NSDEBUG_ALL_SESSIONS_CPU", value_name = "CORES", default_value_t = Resources::TOGETHER.cpu)]
+    all_sessions_cpu: Cpu,
+}
+
+impl TogetherArgs {
+    #[must_use]
+    pub fn resources(self) -> Resources {
+        let Self { all_sessions_memory, all_sessions_pids, all_sessions_cpu } = self;
+        Resources { memory: all_sessions_memory, pids: all_sessions_pids, cpu: all_sessions_cpu }
+    }
+}
+
 /// Helper, supervisor and tool, and as many that the tool starts.
 const LEAST_PIDS: i64 = 6;
 
@@ -67,14 +98,20 @@ impl LimitArgs {
 }
 
 impl SessionLimits {
-    /// Makes ready for such sessions, where any get a control group.
-    pub fn cgroups(self, layout: Layout) -> Result<Option<Cgroups>, NoCgroups> {
-        let resources = match self {
+    /// Makes ready for such sessions, where any get a control group; those with limits get one `together`, where
+    /// whoever asks is to say it.
+    pub fn cgroups(
+        self,
+        layout: Layout,
+        together: Option<Resources>,
+    ) -> Result<Option<Cgroups>, NoCgroups> {
+        let (resources, together) = match self {
             Self::None => return Ok(None),
-            Self::Toolbox(resources) => Some(resources),
-            Self::Host => None,
+            Self::Toolbox(resources) => (Some(resources), together),
+            Self::Host => (None, None),
         };
-        Cgroups::own(layout, resources).map(Some).map_err(|source| NoCgroups { source })
+        let own = Cgroups::own(layout, resources, together);
+        own.map(Some).map_err(|source| NoCgroups { source })
     }
 }
 

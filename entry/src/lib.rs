@@ -40,8 +40,8 @@ mod tool;
 
 pub use capability::{Capabilities, Capability};
 pub use cgroup::{
-    BadCpu, BadMemory, CgroupError, Cgroups, Closed, Cpu, Layout, Memory, Resources, SessionCgroup,
-    make_cgroups_writable,
+    BadCpu, BadMemory, CgroupError, Cgroups, Closed, Cpu, Exhausted, Layout, Memory, Resources,
+    SessionCgroup, make_cgroups_writable,
 };
 pub use child::Child;
 pub use facts::{Facts, IdMap, Shared};

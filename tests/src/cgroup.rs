@@ -1,6 +1,8 @@
 //! The control groups of one test: a folder of its name in every hierarchy, whatever the version.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -35,6 +37,48 @@ pub(crate) fn deepest_first(folder: &Path) -> Vec<PathBuf> {
 /// Every control group of the node, in every hierarchy.
 pub fn control_groups() -> Vec<PathBuf> {
     hierarchies().iter().flat_map(|hierarchy| deepest_first(hierarchy)).collect()
+}
+
+/// A control group of one test's own in every hierarchy; gone when dropped, with all that is in it.
+#[derive(Debug)]
+#[must_use = "the groups are removed when this is dropped"]
+pub struct OwnGroup(String);
+
+impl OwnGroup {
+    pub fn new(name: &str) -> Self {
+        let name = format!("nsdebug-test-{name}-{}", std::process::id());
+        for hierarchy in hierarchies() {
+            std::fs::create_dir(hierarchy.join(&name)).expect("root can make a control group");
+        }
+        Self(name)
+    }
+
+    /// `program` to be started in it, to be given arguments.
+    pub fn start(&self, program: &OsStr) -> Command {
+        const MOVE: &str = "for group do shift; [ \"$group\" = -- ] && break; \
+            echo $$ > \"$group/cgroup.procs\"; done; exec \"$@\"";
+        // Nobody is let into a group of version 1 that was given no processors yet.
+        let takes = |folder: &PathBuf| {
+            let processors = std::fs::read_to_string(folder.join("cpuset.cpus"));
+            processors.map_or(true, |list| !list.trim().is_empty())
+        };
+        let groups = hierarchies().into_iter().map(|hierarchy| hierarchy.join(&self.0));
+        let mut command = Command::new("sh");
+        command.args(["-c", MOVE, "sh"]).args(groups.filter(takes)).arg("--").arg(program);
+        command
+    }
+
+    /// A file of it, in the hierarchy that has such a one; none where no hierarchy has.
+    pub fn read(&self, file: &str) -> Option<String> {
+        let mut files = hierarchies().into_iter().map(|root| root.join(&self.0).join(file));
+        files.find_map(|path| std::fs::read_to_string(path).ok())
+    }
+}
+
+impl Drop for OwnGroup {
+    fn drop(&mut self) {
+        remove(&self.0);
+    }
 }
 
 /// Kill what runs in the groups called `name`, and remove them.

@@ -37,7 +37,7 @@ mod toolbox;
 mod wait;
 
 pub use certificates::{Certificate, CertificateFiles, Certificates};
-pub use cgroup::control_groups;
+pub use cgroup::{OwnGroup, control_groups};
 pub use chart::{chart, helm, helm_requirement, plain_manifest, plain_manifest_file, render};
 pub use cluster::{
     Cluster, DISTROLESS_IMAGE, Daemon, Person, RELEASE, ReverseProxy, Right, SharedCluster,

@@ -9,7 +9,7 @@ use anyhow::Context;
 use daemon::audit::AuditLog;
 use daemon::shutdown::shutdown;
 use daemon::{OWN_FAILURE, Signals, USAGE, chain, failed};
-use entry::{Cgroups, HelperImage, Layout};
+use entry::{Cgroups, HelperImage, Layout, Resources};
 use tokio::runtime;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -57,6 +57,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         grace,
         max_sessions,
         limits,
+        together,
         care,
     } = config;
     let CareConfig { max_sessions_per_caller, lifetime, audit_log } = care;
@@ -73,7 +74,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     };
     let registry = Registry::default();
     let terms = Terms { policy, lifetime, audit, registry: registry.clone() };
-    let launcher = Arc::new(Launcher::new(image, cgroups(limits, remount_cgroups)?));
+    let launcher = Arc::new(Launcher::new(image, cgroups(limits, together, remount_cgroups)?));
     let routes = exec::routes(agent.clone(), Arc::clone(&launcher), terms);
     let routes = routes.merge(sessions::routes(registry));
     let serving =
@@ -102,11 +103,15 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 }
 
 /// Control groups for sessions, once what a predecessor left in them has been ended.
-fn cgroups(limits: SessionLimits, remount: bool) -> anyhow::Result<Option<Cgroups>> {
+fn cgroups(
+    limits: SessionLimits,
+    together: Resources,
+    remount: bool,
+) -> anyhow::Result<Option<Cgroups>> {
     if remount {
         info!(mounts = entry::make_cgroups_writable()?, "control groups are writable");
     }
-    let cgroups = match limits.cgroups(Layout::Daemon) {
+    let cgroups = match limits.cgroups(Layout::Daemon, Some(together)) {
         Ok(cgroups) => cgroups,
         // The node's own tools have no limits anyway.
         Err(error) if limits == SessionLimits::Host => {

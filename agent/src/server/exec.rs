@@ -236,6 +236,7 @@ impl From<StartError> for Refusal {
                     | StartError::Neighbour(_)
                     | StartError::NotStarted
                     | StartError::Lost => Reason::Conflict,
+                    StartError::NoProcesses => Reason::TooManyRequests,
                     StartError::Permission { .. }
                     | StartError::Traceable
                     | StartError::NoCanary

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use entry::{Closed, Event, Exit, Memory};
+use entry::{Closed, Event, Exhausted, Exit};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::care::{Limit, Span};
@@ -24,8 +24,8 @@ pub(super) enum Why {
     TargetExit,
     /// Somebody inside the target killed the supervisor.
     KilledInside,
-    /// The session wanted more memory than its limit.
-    OutOfMemory(Memory),
+    /// The session wanted more memory than there was for it.
+    OutOfMemory(Exhausted),
     /// This agent is being stopped.
     AgentStops,
     /// Somebody who may said so.
@@ -49,7 +49,7 @@ impl Why {
             Self::Tool => return None,
             Self::TargetExit => "the target exited".to_owned(),
             Self::KilledInside => "the session was killed from inside the target".to_owned(),
-            Self::OutOfMemory(limit) => out_of_memory(*limit),
+            Self::OutOfMemory(exhausted) => exhausted.to_string(),
             Self::AgentStops => "the agent is stopping".to_owned(),
             Self::EndedBy(peer) => format!("ended by {peer}"),
             Self::Idle(limit) => format!("idle for {limit} (--idle-limit of the agent)"),
@@ -64,11 +64,6 @@ impl Why {
             Self::Stuck => "the session could not be ended".to_owned(),
         })
     }
-}
-
-/// Why the kernel killed, for people.
-pub(super) fn out_of_memory(limit: Memory) -> String {
-    format!("the session ran out of memory (limit {limit})")
 }
 
 /// Completes when the tool and all it left behind are gone, by themselves or with the target, or

@@ -4,13 +4,12 @@ use std::ffi::OsStr;
 use std::io;
 
 use entry::{
-    CgroupError, Failure, ImageError, Memory, Plan, PlanError, SessionError, SpawnError, Step,
+    CgroupError, Exhausted, Failure, ImageError, Plan, PlanError, SessionError, SpawnError, Step,
     TargetError,
 };
 use rustix::io::Errno;
 
 use super::PolicyError;
-use super::ending::out_of_memory;
 use super::patience::not_started;
 use super::registry::Neighbour;
 use crate::limits::NoCgroups;
@@ -39,8 +38,12 @@ pub enum StartError {
     Cgroup(#[from] CgroupError),
     #[error(transparent)]
     NoCgroups(#[from] NoCgroups),
-    #[error("{} before its tool ran", out_of_memory(*limit))]
-    OutOfMemory { limit: Memory },
+    #[error("{limit} before its tool ran")]
+    OutOfMemory { limit: Exhausted },
+    #[error(
+        "the sessions of this node have as many processes as they may: wait for the end of one, or raise --all-sessions-pids of the agent"
+    )]
+    NoProcesses,
     #[error("cannot make the tool's standard streams")]
     Streams { source: io::Error },
     #[error("the target exited before it could be entered")]
@@ -105,6 +108,7 @@ impl StartError {
             (Step::OpenToolbox, _) => Self::NoToolbox { path, source: failure.error() },
             (Step::Traceable, _) => Self::Traceable,
             (Step::NoCanary, _) => Self::NoCanary,
+            (Step::ForkSupervisor | Step::ForkTool, Errno::AGAIN) => Self::NoProcesses,
             (step, Errno::PERM | Errno::ACCESS) => Self::Permission { step },
             (step, _) if failure.path.is_some() => {
                 Self::FailedAt { step, path, source: failure.error() }

@@ -21,7 +21,6 @@ use rustix::io::Errno;
 
 use super::StartError;
 use super::care::Span;
-use super::ending::out_of_memory;
 use super::patience::{Cut, Due, Patience};
 use super::prepared::{Prepared, Rest};
 use super::relay::Relay;
@@ -252,8 +251,8 @@ impl Ended {
         let (exit, reason) = match (event, closed.out_of_memory) {
             (Event::Ended(exit), _) if exit == Exit::Code(0) && !target_is_gone => (exit, None),
             (_, Some(limit)) if !started => return Err(StartError::OutOfMemory { limit }),
-            (Event::Ended(exit), Some(limit)) => (exit, Some(out_of_memory(limit))),
-            (_, Some(limit)) => (killed, Some(out_of_memory(limit))),
+            (Event::Ended(exit), Some(limit)) => (exit, Some(limit.to_string())),
+            (_, Some(limit)) => (killed, Some(limit.to_string())),
             (Event::Ended(exit), None) if !target_is_gone => (exit, None),
             _ if target_is_gone || goes(target) => {
                 if !started {

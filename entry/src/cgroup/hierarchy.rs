@@ -8,7 +8,7 @@ use super::owner::Owner;
 use super::place::{Place, Version, places};
 use super::resources::{Memory, Resources};
 use super::session::{Group, SessionCgroup, make, subdirectories};
-use super::{CgroupError, read, v2};
+use super::{CgroupError, read, v1, v2};
 
 /// The group that sessions' groups are in, and nothing else.
 pub(super) const SESSIONS: &str = "nsdebug";
@@ -70,6 +70,8 @@ struct Hierarchy {
     version: Version,
     controls: Vec<Control>,
     sessions: PathBuf,
+    /// What all that are in there may use together.
+    together: Option<Resources>,
 }
 
 impl Cgroups {
@@ -80,11 +82,15 @@ impl Cgroups {
     }
 
     /// Finds them, and makes what sessions' groups are to be in. Sessions get `resources`, or
-    /// groups without limits, only to be ended by.
-    pub fn own(layout: Layout, resources: Option<Resources>) -> Result<Self, CgroupError> {
+    /// groups without limits, only to be ended by; all of them get what is `together`, or no such limit from us.
+    pub fn own(
+        layout: Layout,
+        resources: Option<Resources>,
+        together: Option<Resources>,
+    ) -> Result<Self, CgroupError> {
         let membership = read("/proc/self/cgroup".into())?;
         let mountinfo = read("/proc/self/mountinfo".into())?;
-        Self::among(&places(&membership, &mountinfo), layout, resources)
+        Self::among(&places(&membership, &mountinfo), layout, resources, together)
     }
 
     /// As [`Cgroups::own`], in the group at `directory` of a version 2 hierarchy.
@@ -92,6 +98,7 @@ impl Cgroups {
         directory: &Path,
         layout: Layout,
         resources: Option<Resources>,
+        together: Option<Resources>,
     ) -> Result<Self, CgroupError> {
         let place = Place {
             version: Version::V2,
@@ -100,13 +107,14 @@ impl Cgroups {
             directory: directory.to_owned(),
             read_only: false,
         };
-        Self::among(&[place], layout, resources)
+        Self::among(&[place], layout, resources, together)
     }
 
     fn among(
         places: &[Place],
         layout: Layout,
         resources: Option<Resources>,
+        together: Option<Resources>,
     ) -> Result<Self, CgroupError> {
         let owner = Owner::current().ok_or(CgroupError::NotMounted)?;
         let offers: Vec<_> = places.iter().map(|place| (place, offered(place, places))).collect();
@@ -119,7 +127,7 @@ impl Cgroups {
             };
             leaf = leaf.or(base.leaf);
             let sessions = base.directory.join(SESSIONS);
-            used.push(Hierarchy { version: place.version, controls, sessions });
+            used.push(Hierarchy { version: place.version, controls, sessions, together });
         }
         let places = places.iter().map(|place| (place.version, place.directory.join(SESSIONS)));
         let used_too = used.iter().map(|one| (one.version, one.sessions.clone()));
@@ -186,7 +194,16 @@ impl Hierarchy {
             v2::hand_down(&self.sessions, &self.controls)
                 .map_err(|source| CgroupError::Delegate { path: self.sessions.clone(), source })?;
         }
-        Ok(())
+        self.together.map_or(Ok(()), |together| self.limit_all(&together))
+    }
+
+    /// Bounds what all sessions use, those of other owners included.
+    fn limit_all(&self, together: &Resources) -> Result<(), CgroupError> {
+        let mut controls = self.controls.iter().filter(|control| control.is_handed_down());
+        controls.try_for_each(|control| match self.version {
+            Version::V1 => v1::limit_all(&self.sessions, *control, together),
+            Version::V2 => v2::limit_all(&self.sessions, *control, together),
+        })
     }
 
     fn group(&self, name: &str) -> Group {
@@ -252,19 +269,19 @@ fn choose<'a>(
 mod tests {
     use super::*;
 
-    fn v1(controller: &str) -> Place {
+    fn of_v1(controller: &str) -> Place {
         let directory = PathBuf::from("/sys/fs/cgroup").join(controller);
         let (version, controllers) = (Version::V1, vec![controller.to_owned()]);
         Place { version, controllers, mount: directory.clone(), directory, read_only: false }
     }
 
     fn unified() -> Place {
-        Place { version: Version::V2, controllers: Vec::new(), ..v1("unified") }
+        Place { version: Version::V2, controllers: Vec::new(), ..of_v1("unified") }
     }
 
     #[test]
     fn a_hybrid_node_limits_by_version_1_and_kills_by_version_2() {
-        let places = ["memory", "pids", "cpu", "devices", "freezer"].map(v1);
+        let places = ["memory", "pids", "cpu", "devices", "freezer"].map(of_v1);
         let unified = unified();
         let mut offers: Vec<_> =
             places.iter().map(|place| (place, offered(place, &places))).collect();
@@ -289,7 +306,7 @@ mod tests {
 
     #[test]
     fn version_2_is_enough_where_it_has_everything() {
-        let (unified, freezer) = (unified(), v1("freezer"));
+        let (unified, freezer) = (unified(), of_v1("freezer"));
         let all =
             vec![Control::Memory, Control::Pids, Control::Cpu, Control::Devices, Control::Kill];
         let offers = [(&freezer, vec![Control::Kill]), (&unified, all.clone())];
@@ -299,7 +316,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_limited_is_named() {
-        let (memory, pids) = (v1("memory"), v1("pids"));
+        let (memory, pids) = (of_v1("memory"), of_v1("pids"));
         let mut offers = vec![(&memory, offered(&memory, &[]))];
         let error = choose(&offers, true).expect_err("no pids");
         assert_eq!(error.to_string(), "no writable control group here can limit pids");

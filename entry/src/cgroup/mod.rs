@@ -4,6 +4,7 @@
 //! application, and cannot make the kernel kill it. Plain files; nothing here knows what a session is.
 
 mod devices;
+mod exhausted;
 mod hierarchy;
 mod neighbours;
 mod owner;
@@ -21,6 +22,7 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 
 pub(crate) use devices::device_filter;
+pub use exhausted::Exhausted;
 pub use hierarchy::{Cgroups, Layout};
 pub(crate) use neighbours::Neighbours;
 pub use resources::{BadCpu, BadMemory, Cpu, Memory, Resources};

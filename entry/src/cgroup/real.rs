@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
+use super::exhausted::Exhausted;
 use super::hierarchy::{Cgroups, Control, Layout};
 use super::place::{Version, places};
 use super::resources::Resources;
@@ -81,7 +82,7 @@ fn processes(path: &Path) -> usize {
 #[test]
 fn whatever_runs_is_killed_and_the_group_goes() {
     let Some(room) = Room::new("kill") else { return };
-    let cgroups = Cgroups::at(&room.0, Layout::Command, None).expect("no controllers needed");
+    let cgroups = Cgroups::at(&room.0, Layout::Command, None, None).expect("no controllers needed");
     let mut session = cgroups.create().expect("a group");
     let path = only_path(&session);
     let mut shell = stubborn(&path);
@@ -96,7 +97,7 @@ fn whatever_runs_is_killed_and_the_group_goes() {
 #[test]
 fn what_a_dead_owner_left_is_swept_and_what_a_living_one_has_is_not() {
     let Some(room) = Room::new("sweep") else { return };
-    let cgroups = Cgroups::at(&room.0, Layout::Command, None).expect("no controllers needed");
+    let cgroups = Cgroups::at(&room.0, Layout::Command, None, None).expect("no controllers needed");
     let mut living = cgroups.create().expect("a group");
     let dead = room.0.join("nsdebug/4194305-1-0");
     let foreign = room.0.join("nsdebug/somebody-else");
@@ -117,11 +118,12 @@ fn limits_hold_where_there_are_controllers() {
     let Some(room) = Room::new("limits") else { return };
     let resources = Some(Resources::default());
     if !(room.has("memory") && room.has("pids")) {
-        let error = Cgroups::at(&room.0, Layout::Daemon, resources).expect_err("no controllers");
+        let error =
+            Cgroups::at(&room.0, Layout::Daemon, resources, None).expect_err("no controllers");
         assert!(matches!(error, CgroupError::NoControl { .. }), "{error}");
         return;
     }
-    let cgroups = Cgroups::at(&room.0, Layout::Daemon, resources).expect("controllers");
+    let cgroups = Cgroups::at(&room.0, Layout::Daemon, resources, None).expect("controllers");
     let mut session = cgroups.create().expect("a group");
     let path = only_path(&session);
     let mut bomb = Command::new("sh");
@@ -132,7 +134,40 @@ fn limits_hold_where_there_are_controllers() {
     let ended = bomb.arg(&path).status().expect("a shell");
     assert!(!ended.success(), "the whole group goes");
     let closed = session.close().expect("closed");
-    assert_eq!(closed.out_of_memory, Some(Resources::MEMORY));
+    assert_eq!(closed.out_of_memory, Some(Exhausted::Session(Resources::MEMORY)));
+}
+
+#[test]
+fn what_all_sessions_use_together_ends_one_and_names_that_limit() {
+    let Some(room) = Room::new("together") else { return };
+    let memory = "64Mi".parse().expect("memory");
+    let (each, together) =
+        (Resources::default(), Resources { memory, pids: 40, ..Resources::TOGETHER });
+    let cgroups = Cgroups::at(&room.0, Layout::Daemon, Some(each), Some(together));
+    if !(room.has("memory") && room.has("pids")) {
+        let error = cgroups.expect_err("no controllers");
+        assert!(matches!(error, CgroupError::NoControl { .. }), "{error}");
+        return;
+    }
+    let cgroups = cgroups.expect("controllers");
+    let limit = |name: &str| read(room.0.join("nsdebug").join(name)).expect("a limit");
+    assert_eq!((limit("memory.max").trim(), limit("pids.max").trim()), ("67108864", "40"));
+    let (mut greedy, mut modest) =
+        (cgroups.create().expect("a group"), cgroups.create().expect("a group"));
+    let mut beside = stubborn(&only_path(&modest));
+    until(|| processes(&only_path(&modest)) == 2);
+    let mut bomb = Command::new("sh");
+    bomb.args([
+        "-c",
+        "echo $$ > \"$0/cgroup.procs\"; head -c 2000000000 /dev/zero | tail; sleep 9",
+    ]);
+    let ended = bomb.arg(only_path(&greedy)).status().expect("a shell");
+    assert!(!ended.success(), "the whole group goes");
+    assert_eq!(greedy.close().expect("closed").out_of_memory, Some(Exhausted::Together(memory)));
+    assert_eq!(processes(&only_path(&modest)), 2, "the other one goes on");
+    modest.kill().expect("killed");
+    beside.wait().expect("reaped");
+    assert_eq!(modest.close().expect("closed").out_of_memory, None);
 }
 
 /// Opens devices before it is in the group, to see that it could, and in it.

@@ -15,6 +15,10 @@ pub struct Resources {
 }
 
 impl Resources {
+    /// Of all sessions of a node. Memory: four that use all of theirs, half of what a node of 2 GiB has. Processes: as
+    /// many, a thirtieth of what a kernel gives by default. Processor: a node of two has half a one for itself.
+    pub const TOGETHER: Self = Self { memory: Memory(1 << 30), pids: 1024, cpu: Cpu(1500) };
+
     /// A debugger with the symbols of a large program fits; eight sessions fit beside a node's work.
     pub const MEMORY: Memory = Memory(256 << 20);
     /// A shell with a few pipelines needs thirty; the node's own limit is a hundred times this.
@@ -65,6 +69,10 @@ const UNITS: [(&str, u64); 6] = [
 ];
 
 impl Memory {
+    pub(super) fn of_bytes(bytes: u64) -> Self {
+        Self(bytes)
+    }
+
     #[must_use]
     pub fn bytes(self) -> u64 {
         self.0

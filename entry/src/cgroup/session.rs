@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+use super::exhausted::Exhausted;
 use super::hierarchy::Control;
 use super::place::Version;
 use super::resources::{Memory, Resources};
@@ -36,6 +37,8 @@ pub struct SessionCgroup {
     /// Where the kernel would not end all of the session itself.
     want: Option<v1::Want>,
     ran_out: AtomicBool,
+    /// How often all sessions together had been out of memory before this one, where version 2 counts it.
+    shortages: u64,
     closed: bool,
 }
 
@@ -50,14 +53,14 @@ pub(super) struct Group {
 /// What is known of a session once its groups are gone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Closed {
-    /// The limit that it ran into, where the kernel had to kill.
-    pub out_of_memory: Option<Memory>,
+    /// What it ran into, where the kernel had to kill.
+    pub out_of_memory: Option<Exhausted>,
 }
 
 impl SessionCgroup {
     pub(super) fn new(resources: Option<Resources>) -> Self {
         let ran_out = AtomicBool::new(false);
-        Self { groups: Vec::new(), resources, want: None, ran_out, closed: false }
+        Self { groups: Vec::new(), resources, want: None, ran_out, shortages: 0, closed: false }
     }
 
     /// Takes a group that exists, and limits it.
@@ -65,6 +68,9 @@ impl SessionCgroup {
         let limited = self.resources.map_or(Ok(()), |resources| group.limit(&resources));
         if let Some(resources) = self.resources.filter(|_| group.has_memory_of(Version::V1)) {
             self.want = v1::Want::of(&group.path, resources.memory);
+        }
+        if self.resources.is_some() && group.has_memory_of(Version::V2) {
+            self.shortages = group.path.parent().map_or(0, v2::shortages);
         }
         self.adopt(group);
         limited
@@ -124,7 +130,7 @@ impl SessionCgroup {
         self.closed = true;
         let ran_out = self.runs_out() || self.groups.iter().any(Group::ran_out_of_memory);
         let limits = self.resources.filter(|_| ran_out);
-        let closed = Closed { out_of_memory: limits.map(|resources| resources.memory) };
+        let closed = Closed { out_of_memory: limits.map(|limits| self.exhausted(limits.memory)) };
         let deadline = Instant::now() + limit;
         loop {
             let removed = self.remove();
@@ -135,6 +141,26 @@ impl SessionCgroup {
             }
             thread::sleep(AGAIN);
         }
+    }
+
+    /// Whose memory it was that ran out: the session's, whose `limit` that is, or that of a group above.
+    fn exhausted(&self, limit: Memory) -> Exhausted {
+        let of_memory = |group: &&Group| group.controls.contains(&Control::Memory);
+        let Some(Group { version, path, .. }) = self.groups.iter().find(of_memory) else {
+            return Exhausted::Session(limit);
+        };
+        let own = match version {
+            Version::V1 => v1::has_reached(path, limit.bytes()),
+            Version::V2 => v2::has_been_short(path),
+        };
+        if own {
+            return Exhausted::Session(limit);
+        }
+        let together = path.parent().and_then(|all| match version {
+            Version::V1 => v1::memory_limit(all).filter(|limit| v1::has_reached(all, *limit)),
+            Version::V2 => v2::memory_limit(all).filter(|_| v2::shortages(all) > self.shortages),
+        });
+        together.map_or(Exhausted::Above, |bytes| Exhausted::Together(Memory::of_bytes(bytes)))
     }
 
     /// Removes what has nobody in it; the error is about the last that has.

@@ -44,6 +44,27 @@ pub(super) fn limit(
     }
 }
 
+/// The same of all sessions: theirs is the group above them.
+pub(super) fn limit_all(
+    path: &Path,
+    control: Control,
+    together: &Resources,
+) -> Result<(), CgroupError> {
+    if control != Control::Memory {
+        return limit(path, control, together);
+    }
+    // Otherwise what is below counts for itself alone; newer kernels know nothing else.
+    optional(write(path, "memory.use_hierarchy", 1), io::ErrorKind::NotFound)?;
+    match limit(path, control, together) {
+        // It is more than memory and swap together were limited to before, which goes first then.
+        Err(CgroupError::Limit { source, .. }) if source.kind() == io::ErrorKind::InvalidInput => {
+            write(path, "memory.memsw.limit_in_bytes", together.memory.bytes())?;
+            limit(path, control, together)
+        }
+        other => other,
+    }
+}
+
 /// Writes a rule at a time to the list, which is opened once.
 fn allow_devices(file: PathBuf) -> Result<(), CgroupError> {
     let allow = |mut list: File| {
@@ -92,17 +113,27 @@ impl Want {
     }
 
     /// Takes the word, if there is one, and says whether it is about this group: a group above that
-    /// has run out tells all below, of which this one need not have had too much.
+    /// has run out tells all below, of which this one need not have had too much, nor lost anybody.
     pub(super) fn is_told(&self) -> bool {
         let told = rustix::io::read(&self.event, &mut [0; 8]).is_ok();
-        // Not the counts of failures: the kernel keeps none for memory and swap together, whose limit
-        // is met first.
-        let peaks = ["memory.memsw.max_usage_in_bytes", "memory.max_usage_in_bytes"];
-        told && peaks.into_iter().any(|name| {
-            let peak = read(self.group.join(name)).unwrap_or_default();
-            peak.trim().parse::<u64>().is_ok_and(|peak| peak.saturating_add(NEAR) >= self.limit)
-        })
+        told && (has_reached(&self.group, self.limit) || ran_out_of_memory(&self.group))
     }
+}
+
+/// Whether the group at `path` ever had almost `limit` bytes.
+pub(super) fn has_reached(path: &Path, limit: u64) -> bool {
+    // Not the counts of failures: the kernel keeps none for memory and swap together, whose limit
+    // is met first.
+    let peaks = ["memory.memsw.max_usage_in_bytes", "memory.max_usage_in_bytes"];
+    peaks.into_iter().any(|name| {
+        let peak = read(path.join(name)).unwrap_or_default();
+        peak.trim().parse::<u64>().is_ok_and(|peak| peak.saturating_add(NEAR) >= limit)
+    })
+}
+
+/// What the group at `path` is limited to; more than there is, where it is not.
+pub(super) fn memory_limit(path: &Path) -> Option<u64> {
+    read(path.join("memory.limit_in_bytes")).ok()?.trim().parse().ok()
 }
 
 /// Whether the kernel has killed for want of memory in the group at `path`.

@@ -145,6 +145,22 @@ pub(super) fn limit(
     }
 }
 
+/// The same of all sessions: theirs is the group above them.
+pub(super) fn limit_all(
+    path: &Path,
+    control: Control,
+    together: &Resources,
+) -> Result<(), CgroupError> {
+    match control {
+        // Not `memory.oom.group`: that would end all sessions for what one of them takes.
+        Control::Memory => {
+            write(path, "memory.max", together.memory.bytes())?;
+            optional(write(path, "memory.swap.max", 0))
+        }
+        _ => limit(path, control, together),
+    }
+}
+
 fn limit_devices(path: &Path) -> io::Result<()> {
     let filter = device_filter()?;
     sys::attach_device_filter(File::open(path)?.as_fd(), &filter)
@@ -164,6 +180,24 @@ fn optional(set: Result<(), CgroupError>) -> Result<(), CgroupError> {
 pub(super) fn ran_out_of_memory(path: &Path) -> bool {
     let events = read(path.join("memory.events")).unwrap_or_default();
     counter(&events, "oom_kill").is_some_and(|kills| kills > 0)
+}
+
+/// Whether the group at `path` was out of memory by its own limit: a group above tells none below.
+pub(super) fn has_been_short(path: &Path) -> bool {
+    let events = read(path.join("memory.events")).unwrap_or_default();
+    counter(&events, "oom").is_some_and(|shortages| shortages > 0)
+}
+
+/// How often the group at `path` has itself been out of memory, not one below it; 0 where the kernel does not say
+/// (Linux 5.2).
+pub(super) fn shortages(path: &Path) -> u64 {
+    let events = read(path.join("memory.events.local")).unwrap_or_default();
+    counter(&events, "oom").unwrap_or_default()
+}
+
+/// What the group at `path` is limited to, if it is.
+pub(super) fn memory_limit(path: &Path) -> Option<u64> {
+    read(path.join("memory.max")).ok()?.trim().parse().ok()
 }
 
 /// Kills all in the group at `path` and below it.

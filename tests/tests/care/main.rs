@@ -7,6 +7,7 @@ mod node;
 mod people;
 mod stage;
 mod targets;
+mod together;
 
 use harness::{Containerd, QuietNode, Requirement, Scratch, Version, may_skip};
 

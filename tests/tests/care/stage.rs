@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use harness::{Containerd, Finished, Running, agent, plugin, run, toolbox_tree, until};
+use harness::{Containerd, Finished, OwnGroup, Running, agent, plugin, run, toolbox_tree, until};
 
 /// It takes milliseconds; the machine may be busy.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
@@ -20,9 +20,17 @@ pub(crate) struct Serving {
 impl Serving {
     /// With these options beside its socket, containerd and toolbox.
     pub(crate) fn start(containerd: &Containerd, options: &[&str]) -> Self {
+        Self::start_by(agent(), containerd, options)
+    }
+
+    /// The same in control groups of its own, where its limits are nobody else's.
+    pub(crate) fn start_in(group: &OwnGroup, containerd: &Containerd, options: &[&str]) -> Self {
+        Self::start_by(group.start(agent().get_program()), containerd, options)
+    }
+
+    fn start_by(mut command: Command, containerd: &Containerd, options: &[&str]) -> Self {
         // Below containerd's folder, whose name marks what a killed test leaves.
         let folder = tempfile::tempdir_in(containerd.path()).expect("a folder in an own folder");
-        let mut command = agent();
         command.args(["serve", "--containerd"]).arg(containerd.socket());
         command.arg("--toolbox").arg(toolbox_tree());
         command.arg("--listen").arg(format!("unix:{}", folder.path().join("a.sock").display()));

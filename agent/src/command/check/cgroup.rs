@@ -61,9 +61,9 @@ fn judge(version: &str, missing: &[&str], can_kill: bool) -> Finding {
     if !missing.is_empty() {
         let names = missing.join(", ");
         let means = if *missing == ["cpu"] {
-            "sessions are not limited by it"
+            "neither a session nor all of them together are limited by it"
         } else {
-            "a toolbox needs --no-session-cgroup, and then no session is limited in anything, nor kept from devices that an image has nodes of"
+            "a toolbox needs --no-session-cgroup, and then neither a session nor all of them together are limited in anything, nor kept from devices that an image has nodes of"
         };
         return Finding::warn(what, format!("{version} without {names}: {means}"));
     }
@@ -88,7 +88,7 @@ mod tests {
         let found = judge("v2", &["pids"], true);
         assert_eq!(found.verdict, Verdict::Warn);
         assert!(found.text.contains("without pids: a toolbox needs --no-"), "{found}");
-        assert!(judge("v2", &["cpu"], true).text.contains("not limited by it"));
+        assert!(judge("v2", &["cpu"], true).text.contains("together are limited by it"));
         assert_eq!(judge("v1", &[], true).verdict, Verdict::Ok);
         assert_eq!(judge("v1", &[], false).verdict, Verdict::Warn);
     }

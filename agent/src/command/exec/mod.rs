@@ -97,7 +97,7 @@ fn sweep(cgroups: Option<&Cgroups>) {
 fn cgroups(limits: SessionLimits) -> Result<Option<Cgroups>, NoCgroups> {
     match limits {
         SessionLimits::Host => Ok(None),
-        limits => limits.cgroups(Layout::Command),
+        limits => limits.cgroups(Layout::Command, None),
     }
 }
 
