@@ -8,7 +8,7 @@ use harness::kernel::Guest;
 use harness::may_skip;
 
 /// Every test of the guest's, so that one that is lost over there fails here.
-const EXPECTED: [&str; 28] = [
+const EXPECTED: [&str; 30] = [
     "the_kernel_has_what_is_tested_here",
     "check_finds_everything_but_containerd",
     "host_tools_see_the_targets_processes_and_no_others",
@@ -23,6 +23,8 @@ const EXPECTED: [&str; 28] = [
     "a_session_is_in_a_group_of_its_own_with_limits",
     "a_command_with_host_tools_stays_in_its_callers_group",
     "memory_runs_out_for_one_session_only",
+    "an_agent_is_beside_the_group_that_bounds_all_its_sessions",
+    "memory_of_all_sessions_together_runs_out_for_the_greedy_one_only",
     "processes_run_out_for_one_session_only",
     "a_killed_supervisor_takes_everything_along",
     "a_killed_command_leaves_nothing_that_the_next_one_keeps",

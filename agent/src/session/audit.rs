@@ -47,6 +47,8 @@ impl AuditId {
 struct Subject {
     #[serde(serialize_with = "id")]
     session: SessionId,
+    /// What the gateway calls it that has vouched for its caller, and writes down too.
+    gateway_session: Option<String>,
     /// The word of whoever asks, or of a client of theirs: it joins records, and proves nothing.
     claimed_audit_id: Option<AuditId>,
     peer: String,
@@ -133,12 +135,14 @@ pub struct Record {
 impl Record {
     /// Of a session that `peer` asks for.
     pub fn open(log: &AuditLog, session: SessionId, peer: &Peer) -> Self {
-        let peer_key = match peer {
-            Peer::Certificate { holder, .. } => Some(holder.key().to_string()),
-            Peer::Root { .. } | Peer::Gateway { .. } => None,
+        let (peer_key, gateway_session) = match peer {
+            Peer::Certificate { holder, .. } => (Some(holder.key().to_string()), None),
+            Peer::Gateway { forwarded, .. } => (None, Some(forwarded.session_id.clone())),
+            Peer::Root { .. } => (None, None),
         };
         let subject = Subject {
             session,
+            gateway_session,
             claimed_audit_id: None,
             peer: peer.to_string(),
             peer_key,

@@ -72,6 +72,9 @@ async fn who_may_enter_a_node_sees_its_processes_and_is_written_down_everywhere(
             (&line["target"], &line["claimed_audit_id"]),
             (&json!("node"), &json!("audit-1"))
         );
+        let session = line["gateway_session"].as_str();
+        assert!(session.is_some_and(|id| id.len() == 32), "{line}");
+        assert_eq!(session, lines[0]["gateway_session"].as_str());
         assert!(
             line["peer"].as_str().is_some_and(|peer| peer.starts_with("alice through")),
             "{line}"

@@ -5,17 +5,20 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use harness::{Running, run, until};
+use harness::{Running, agent, run, until};
 use rustix::process::Signal;
 
 use crate::container::Container;
 use crate::session::{self, GUEST};
 use crate::suite::Test;
+use crate::toolbox::TREE;
 
-pub(crate) const TESTS: [Test; 6] = [
+pub(crate) const TESTS: [Test; 8] = [
     ("a_session_is_in_a_group_of_its_own_with_limits", limits),
     ("a_command_with_host_tools_stays_in_its_callers_group", host_tools),
     ("memory_runs_out_for_one_session_only", memory),
+    ("an_agent_is_beside_the_group_that_bounds_all_its_sessions", served),
+    ("memory_of_all_sessions_together_runs_out_for_the_greedy_one_only", together),
     ("processes_run_out_for_one_session_only", processes),
     ("a_killed_supervisor_takes_everything_along", supervisor),
     ("a_killed_command_leaves_nothing_that_the_next_one_keeps", command),
@@ -27,6 +30,8 @@ const SHELL: &str = "user.slice/session-1.scope";
 const CONTROLLERS: &str = "+cpu +memory +pids";
 const LIMITS: [&str; 6] =
     ["--session-memory", "64Mi", "--session-pids", "20", "--session-cpu", "0.5"];
+/// An agent listens within milliseconds; the machine may be busy.
+const LIMIT: Duration = Duration::from_secs(20);
 /// What is promised for whatever is left of a session.
 const GONE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -111,6 +116,53 @@ fn memory() {
     neighbour.wait_for_stdout("held");
     let ended = run(&mut bounded(&container, &[GUEST, "eat"])).expect_code(137);
     assert!(ended.err().contains("ran out of memory (limit 64Mi)"), "{ended}");
+    assert!(!neighbour.has_ended(), "{}", neighbour.stderr());
+    unharmed(&container);
+    neighbour.signal(Signal::TERM);
+    assert_eq!(neighbour.finish().code(), 143);
+    container.stop();
+}
+
+fn served() {
+    let own = Path::new(HIERARCHY).join("agent.service");
+    fs::create_dir(&own).expect("a group for a service");
+    let shell = Path::new(HIERARCHY).join(SHELL);
+    let enter = |group: &Path| fs::write(group.join("cgroup.procs"), "0").expect("moved");
+    let socket = "/tmp/served.sock";
+    let mut command = agent();
+    command.args(["serve", "--toolbox", TREE, "--listen", &format!("unix:{socket}")]);
+    command.args(["--all-sessions-memory", "96Mi", "--all-sessions-pids", "50"]);
+    enter(&own);
+    let agent = Running::start(&mut command);
+    enter(&shell);
+    until("the agent to listen", LIMIT, || agent.has_ended() || Path::new(socket).exists());
+    assert!(!agent.has_ended(), "{}", agent.stderr());
+    let all = own.join("nsdebug");
+    assert_eq!(value(&own.join("nsdebug-agent"), "cgroup.procs"), agent.pid().to_string());
+    assert_eq!(value(&all, "memory.max"), (96 << 20).to_string());
+    assert_eq!(value(&all, "memory.oom.group"), "0", "one session, not all");
+    assert_eq!(value(&all, "pids.max"), "50");
+    assert_eq!(value(&all, "cgroup.procs"), "");
+    assert_eq!(value(&all, "cpu.max"), "150000 100000");
+    agent.signal(Signal::TERM);
+    agent.finish().expect_success();
+    fs::remove_dir(&own).expect("nothing is left in it");
+}
+
+/// As an agent limits the group that sessions' groups are in: the kernel must end one of them, and not all.
+fn together() {
+    let container = Container::start();
+    let neighbour = Running::start(&mut bounded(&container, &[GUEST, "hold"]));
+    neighbour.wait_for_stdout("held");
+    let group = group_of("/bin/guest hold");
+    let all = group.parent().expect("a group of all sessions");
+    assert!(all.ends_with("nsdebug"), "{}", all.display());
+    let limit = |value: &str| fs::write(all.join("memory.max"), value).expect("a limit");
+    limit("48M");
+    let ended = run(&mut bounded(&container, &[GUEST, "eat"])).expect_code(137);
+    limit("max");
+    let words = "all sessions of this node together ran out of memory (limit 48Mi)";
+    assert!(ended.err().contains(words), "{ended}");
     assert!(!neighbour.has_ended(), "{}", neighbour.stderr());
     unharmed(&container);
     neighbour.signal(Signal::TERM);
