@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use harness::{
     Agent, Client, Container, Containerd, Listener, Process, QuietNode, Requirement, RunSpec,
-    Running, Scratch, Serve, Version, agent, built, run, skip, toolbox_tree, until,
+    Running, Scratch, Serve, Version, agent, built, run, skip, toolbox_tree, until, until_some,
 };
 use rustix::process::Signal;
 
@@ -171,6 +171,63 @@ fn twenty_sessions_that_do_their_worst_hold_up_nobody_else() {
         }
         until("every tool to be gone", LIMIT, || hangers().is_empty());
     });
+}
+
+/// What a process has open: pipes, sockets and files by their links.
+fn open_by(pid: u32) -> Vec<String> {
+    let links = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").flatten();
+    links
+        .filter_map(|link| std::fs::read_link(link.path()).ok())
+        .map(|target| target.to_string_lossy().into_owned())
+        .collect()
+}
+
+#[test]
+fn what_a_tool_can_lock_only_its_relay_holds_and_a_relay_only_moves_bytes() {
+    on_site(&[], |site| {
+        for mode in ["stdin", "typed"] {
+            let mut client = site.hang("general", mode);
+            client.wait_for_stdout("waits");
+            let tool = hangers()[0];
+            let shared: Vec<_> = open_by(tool)
+                .into_iter()
+                .filter(|open| open.starts_with("pipe:") || open.starts_with("/dev/p"))
+                .collect();
+            assert!(!shared.is_empty(), "{:?}", open_by(tool));
+            let relay = until_some("the relay", LIMIT, || {
+                let holds = |pid: &u32| shared.iter().all(|open| holds(*pid, open));
+                site.agent.relays().into_iter().find(holds)
+            });
+            let others = site.agent.children().into_iter().filter(|pid| *pid != relay);
+            for pid in others.chain([site.agent.pid()]) {
+                let open = open_by(pid);
+                assert!(!shared.iter().any(|one| holds(pid, one)), "{pid}: {shared:?} {open:?}");
+            }
+            let status = std::fs::read_to_string(format!("/proc/{relay}/status")).expect("it runs");
+            for line in ["CapPrm:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
+                assert!(status.contains(line), "no {line}: {status}");
+            }
+            for open in open_by(relay) {
+                let known = ["pipe:", "socket:", "/dev/null", "/dev/ptmx", "/dev/pts/ptmx"];
+                assert!(known.iter().any(|known| open.starts_with(known)), "{open}");
+            }
+            let pids =
+                |pid: u32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).expect("it runs");
+            assert!(pids(relay) == pids(site.agent.pid()) && pids(relay) != pids(tool));
+            site.tell(&["kill", &site.sessions()[0]]).expect_success();
+            heard(listen(client));
+            until("the tool to be gone", LIMIT, || hangers().is_empty());
+        }
+    });
+}
+
+/// A pipe, or the terminal whose other side is that.
+fn holds(pid: u32, open: &str) -> bool {
+    let all = open_by(pid);
+    if open.starts_with("pipe:") {
+        return all.iter().any(|one| one == open);
+    }
+    all.iter().any(|one| one.ends_with("ptmx") || one == open)
 }
 
 #[test]
