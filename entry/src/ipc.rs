@@ -111,12 +111,19 @@ impl Connection {
     /// The same, of a message that is somebody else's to read. Never waits.
     pub(crate) fn receive_bytes(&self) -> io::Result<Received<Vec<u8>>> {
         let mut buffer = [0; LONGEST];
-        match rustix::net::recv(&self.0, &mut buffer[..], RecvFlags::DONTWAIT) {
-            Ok((0, _)) | Err(rustix::io::Errno::CONNRESET) => Ok(Received::Ended),
-            Ok((length, _)) => Ok(Received::Message(buffer[..length].to_vec())),
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(Received::NothingYet),
-            Err(errno) => Err(errno.into()),
+        // That the other side has left something unread is told once, before what it has said itself.
+        for _ in 0..2 {
+            match rustix::net::recv(&self.0, &mut buffer[..], RecvFlags::DONTWAIT) {
+                Err(rustix::io::Errno::CONNRESET) => {}
+                Ok((0, _)) => break,
+                Ok((length, _)) => return Ok(Received::Message(buffer[..length].to_vec())),
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {
+                    return Ok(Received::NothingYet);
+                }
+                Err(errno) => return Err(errno.into()),
+            }
         }
+        Ok(Received::Ended)
     }
 
     /// Passes a message on. Never waits.
@@ -186,6 +193,17 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         drop(ours);
         assert!(theirs.take::<ToHelper, HANDED>().expect("the end").is_none());
+    }
+
+    #[test]
+    fn last_words_are_heard_of_a_side_that_has_left_something_unread() {
+        let (ours, theirs) = Connection::pair().expect("a pair");
+        ours.send(&ToSession::Signal(2)).expect("sent");
+        theirs.send(&ToSession::End).expect("sent");
+        drop(theirs);
+        let receive = || ours.receive::<ToSession>().expect("received");
+        assert_eq!(receive(), Received::Message(ToSession::End));
+        assert_eq!(receive(), Received::Ended);
     }
 
     #[test]

@@ -148,7 +148,12 @@ pub(crate) fn hand_on(
     Stdio { stdin, stdout, stderr }: &Stdio,
 ) -> io::Result<()> {
     connection.hand(&ToHelper::Begin, &helpers)?;
-    connection.hand(&ToSupervisor::Streams, &[stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])
+    let streams = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
+    match connection.hand(&ToSupervisor::Streams, &streams) {
+        // A helper that has failed by now has said why, and that is waiting to be read.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
 }
 
 /// A memfd: of any length, and read by nobody but the helper.
