@@ -61,8 +61,8 @@ impl TogetherArgs {
     }
 }
 
-/// Helper, supervisor and tool, and as many that the tool starts.
-const LEAST_PIDS: i64 = 6;
+/// Helper, broker, supervisor and tool, and as many that the tool starts.
+const LEAST_PIDS: i64 = 8;
 
 /// Which sessions get control groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
