@@ -138,7 +138,8 @@ fn served() {
     until("the agent to listen", LIMIT, || agent.has_ended() || Path::new(socket).exists());
     assert!(!agent.has_ended(), "{}", agent.stderr());
     let all = own.join("nsdebug");
-    assert_eq!(value(&own.join("nsdebug-agent"), "cgroup.procs"), agent.pid().to_string());
+    let membership = fs::read_to_string(format!("/proc/{}/cgroup", agent.pid())).expect("it runs");
+    assert_eq!(membership.trim(), "0::/agent.service/nsdebug-agent");
     assert_eq!(value(&all, "memory.max"), (96 << 20).to_string());
     assert_eq!(value(&all, "memory.oom.group"), "0", "one session, not all");
     assert_eq!(value(&all, "pids.max"), "50");
