@@ -3,9 +3,8 @@
 //! Reads what the API server says of one pod; the agent decides again from what it finds. A node needs
 //! no reading: it is where its agent is.
 
-use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerStatus, EphemeralContainer, Pod, PodSpec, SecurityContext,
-};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodSpec};
+use wire::host::{self, Reason};
 use wire::{BadName, ContainerPrefix, Label, ObjectName};
 
 /// kubectl's own annotation.
@@ -24,7 +23,7 @@ pub(crate) struct Target {
     /// Of a container that runs; of one that does not, the agent enters the pod's sandbox.
     pub(crate) container_id: Option<ContainerPrefix>,
     /// What makes the target worth as much as its node.
-    pub(crate) host: Option<&'static str>,
+    pub(crate) host: Option<Reason>,
     /// Where nobody named a container and there was a choice: the one and all of them, for the person.
     pub(crate) defaulted: Option<String>,
 }
@@ -43,16 +42,10 @@ pub(crate) enum TargetError {
     Name(#[source] BadName),
 }
 
-/// What matters of a container, whichever list it is in.
-struct Listed<'a> {
-    name: &'a str,
-    security: Option<&'a SecurityContext>,
-}
-
 impl Target {
     /// The node itself.
     pub(crate) fn of_node(name: &ObjectName) -> Self {
-        let host = Some("is the node");
+        let host = Some(Reason::Node);
         Self {
             node: name.to_string(),
             pod_uid: None,
@@ -81,35 +74,24 @@ impl Target {
                 .parse()
                 .map_err(TargetError::Name)?,
         };
-        if !listed.iter().any(|listed| listed.name == container.as_str()) {
-            let there = listed.iter().map(|listed| listed.name.to_owned()).collect();
+        if !listed.contains(&container.as_str()) {
+            let there = listed.into_iter().map(str::to_owned).collect();
             return Err(TargetError::NoSuchContainer { wanted: container, there });
         }
         let container_id = running(pod, container.as_str()).transpose()?;
-        let host = host(spec, &listed, container.as_str());
+        let host = host::reason(spec, container.as_str());
         let defaulted = defaulted(pod, spec).filter(|_| wanted.is_none());
         let (pod_uid, container) = (Some(pod_uid), Some(container));
         Ok(Self { node, pod_uid, container, container_id, host, defaulted })
     }
 }
 
-impl<'a> From<&'a Container> for Listed<'a> {
-    fn from(container: &'a Container) -> Self {
-        Self { name: &container.name, security: container.security_context.as_ref() }
-    }
-}
-
-impl<'a> From<&'a EphemeralContainer> for Listed<'a> {
-    fn from(container: &'a EphemeralContainer) -> Self {
-        Self { name: &container.name, security: container.security_context.as_ref() }
-    }
-}
-
-fn listed(spec: &PodSpec) -> Vec<Listed<'_>> {
-    let mut all: Vec<Listed<'_>> = spec.containers.iter().map(Listed::from).collect();
-    all.extend(spec.init_containers.iter().flatten().map(Listed::from));
-    all.extend(spec.ephemeral_containers.iter().flatten().map(Listed::from));
-    all
+/// The names of all containers, whichever list they are in.
+fn listed(spec: &PodSpec) -> Vec<&str> {
+    let plain = spec.containers.iter().map(|container| &container.name);
+    let init = spec.init_containers.iter().flatten().map(|container| &container.name);
+    let ephemeral = spec.ephemeral_containers.iter().flatten().map(|container| &container.name);
+    plain.chain(init).chain(ephemeral).map(String::as_str).collect()
 }
 
 /// The API server gave a static pod's mirror an identity of its own, which the runtime never heard of.
@@ -161,34 +143,6 @@ fn running(pod: &Pod, name: &str) -> Option<Result<ContainerPrefix, TargetError>
     // `containerd://…`, `docker://…`: the agent looks for the ID, whoever made the container.
     let id = id.split_once("://").map_or(id, |(_, id)| id);
     Some(id.parse().map_err(TargetError::Name))
-}
-
-/// Why entering `container` is worth as much as the node; neighbours count where they share its
-/// processes.
-fn host(spec: &PodSpec, listed: &[Listed<'_>], container: &str) -> Option<&'static str> {
-    let shares = [
-        (spec.host_network, "shares the node's network"),
-        (spec.host_pid, "shares the node's processes"),
-        (spec.host_ipc, "shares the node's ipc namespace"),
-    ];
-    if let Some((_, why)) = shares.into_iter().find(|(shares, _)| *shares == Some(true)) {
-        return Some(why);
-    }
-    let together = spec.share_process_namespace == Some(true);
-    let counts = |listed: &&Listed<'_>| together || listed.name == container;
-    listed.iter().filter(counts).find_map(|listed| power(listed.security?))
-}
-
-fn power(security: &SecurityContext) -> Option<&'static str> {
-    if security.privileged == Some(true) {
-        return Some("is privileged");
-    }
-    let Capabilities { add, drop: _ } = security.capabilities.as_ref()?;
-    let has = |wanted: &str| {
-        let names = add.iter().flatten().map(|name| name.to_ascii_uppercase());
-        names.into_iter().any(|name| name.trim_start_matches("CAP_") == wanted)
-    };
-    (has("SYS_PTRACE") || has("ALL")).then_some("may trace processes")
 }
 
 #[cfg(test)]
@@ -282,29 +236,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_worth_the_node_is_seen() {
-        let host = |change: fn(&mut Value)| {
-            Target::of(&pod(change), None).expect("a target").host.is_some()
-        };
-        assert!(!host(|_| {}));
-        assert!(host(|pod| pod["spec"]["hostNetwork"] = json!(true)));
-        assert!(host(|pod| pod["spec"]["hostPID"] = json!(true)));
-        assert!(host(|pod| pod["spec"]["hostIPC"] = json!(true)));
-        let privileged = json!({"privileged": true});
-        let tracing = json!({"capabilities": {"add": ["cap_sys_ptrace"]}});
-        for security in [privileged, tracing, json!({"capabilities": {"add": ["ALL"]}})] {
-            let secured = |container: usize, together: bool| {
-                let pod = pod(|pod| {
-                    pod["spec"]["containers"][container]["securityContext"] = security.clone();
-                    pod["spec"]["shareProcessNamespace"] = json!(together);
-                });
-                Target::of(&pod, None).expect("a target").host.is_some()
-            };
-            assert!(secured(0, false) && secured(1, true), "{security}");
-            assert!(!secured(1, false), "a neighbour's own power: {security}");
-        }
-        let net = json!({"capabilities": {"add": ["NET_ADMIN"]}});
-        let pod = pod(|pod| pod["spec"]["containers"][0]["securityContext"] = net);
-        assert_eq!(Target::of(&pod, None).expect("a target").host, None);
+    fn what_is_worth_the_node_is_seen_of_the_container_that_is_meant() {
+        let powerful = pod(|pod| {
+            pod["spec"]["containers"][1]["securityContext"] =
+                json!({"capabilities": {"add": ["SYS_ADMIN"]}});
+        });
+        let host =
+            |name: &str| Target::of(&powerful, Some(&container(name))).expect("a target").host;
+        assert_eq!(host("app"), None);
+        assert_eq!(host("sidecar"), Some(Reason::Capability("SYS_ADMIN")));
+        let mounting = pod(|pod| {
+            pod["spec"]["volumes"] = json!([{"name": "v", "hostPath": {"path": "/etc"}}]);
+            pod["spec"]["containers"][0]["volumeMounts"] =
+                json!([{"name": "v", "mountPath": "/host"}]);
+        });
+        let target = Target::of(&mounting, None).expect("a target");
+        assert_eq!(target.host, Some(Reason::Path("/etc".to_owned())));
     }
 }

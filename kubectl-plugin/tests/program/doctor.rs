@@ -92,7 +92,7 @@ fn each_thing_that_is_missing_is_a_line_and_a_failure() {
             server.deny(&["create /pods api"]);
         }),
         (
-            "no          right             cannot use hosttargets.nsdebug.dev \"n1\" (the pod shares the node's network)",
+            "no          right             cannot use hosttargets.nsdebug.dev \"n1\" (the container shares the node's network)",
             |server| {
                 server.answer(POD, Answer::Json(200, pod(&json!({"hostNetwork": true}))));
                 server.deny(&["use nsdebug.dev/hosttargets n1"]);

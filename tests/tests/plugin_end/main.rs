@@ -142,7 +142,7 @@ fn doctor_version_and_completion_work_under_kubectl() {
     assert!(doctor.out().contains("one is ready on the node n1"), "{doctor}");
     assert!(doctor.out().ends_with("A session could work.\n"), "{doctor}");
     let host = cluster.nsdebug(&["-n", "odd", "doctor", "pod/on-node-network"]);
-    assert!(host.out().contains("hosttargets.nsdebug.dev \"n1\" (the pod shares"), "{host}");
+    assert!(host.out().contains("hosttargets.nsdebug.dev \"n1\" (the container shares"), "{host}");
     let version = env!("CARGO_PKG_VERSION");
     let both = format!("Client Version: v{version}\nServer Version: v{version}\n");
     assert_eq!(cluster.nsdebug(&["version"]).expect_success().out(), both);

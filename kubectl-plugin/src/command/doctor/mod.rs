@@ -22,13 +22,14 @@ use report::{Report, Verdict};
 
 pub(super) fn run(arguments: Arguments, target: Option<Target>) -> Result<Outcome, Failure> {
     let place = target.map(|target| place(Some(target), None)).transpose()?;
-    let Arguments { cluster: flags, certificates, namespace, choice, .. } = arguments;
+    let Arguments { cluster: flags, certificates, namespace, container, choice, .. } = arguments;
     let report = runtime::run(async {
         let cluster = Cluster::open(&flags, &certificates).await?;
         let namespace = namespace.as_ref().map_or(cluster.default_namespace(), Label::as_str);
         let mut look = Look { cluster: &cluster, report: Report::default(), namespace };
         let wanted = choice.profile.as_deref();
-        look.at_everything(&flags, place.as_ref(), wanted).await;
+        let container = container.as_ref();
+        look.at_everything(&flags, place.as_ref(), container, wanted).await;
         Ok(look.report)
     })?;
     for line in report.lines() {
@@ -48,7 +49,7 @@ struct Look<'a> {
 struct Found {
     target: ApiTarget,
     node: Option<String>,
-    container_host: Option<&'static str>,
+    container_host: Option<wire::host::Reason>,
 }
 
 impl Look<'_> {
@@ -56,6 +57,7 @@ impl Look<'_> {
         &mut self,
         flags: &ClusterFlags,
         place: Option<&crate::kubernetes::Place>,
+        container: Option<&Label>,
         profile: Option<&str>,
     ) {
         // Whoever cannot be reached or does not know us says nothing about the rest either.
@@ -66,7 +68,7 @@ impl Look<'_> {
         let found = match place {
             None => None,
             Some(place) => match self.cluster.resolve(place, self.namespace).await {
-                Ok(target) => self.at_target(target).await,
+                Ok(target) => self.at_target(target, container).await,
                 Err(error) => {
                     self.report.failed("target", &error);
                     None

@@ -1,14 +1,18 @@
 //! The pod: whether it is there to be entered, what entering it is worth, and its node's agent.
 
 use k8s_openapi::List;
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
-use wire::ApiTarget;
+use k8s_openapi::api::core::v1::Pod;
+use wire::{ApiTarget, Label, host};
 
 use super::report::Verdict;
 use super::{Found, Look, is_hidden};
 
 impl Look<'_> {
-    pub(super) async fn at_target(&mut self, target: ApiTarget) -> Option<Found> {
+    pub(super) async fn at_target(
+        &mut self,
+        target: ApiTarget,
+        container: Option<&Label>,
+    ) -> Option<Found> {
         let (namespace, name) = match &target {
             ApiTarget::Node { name } => {
                 let node = Some(name.to_string());
@@ -23,7 +27,7 @@ impl Look<'_> {
                 let node = node.filter(|node| !node.is_empty());
                 let (verdict, text) = state(&pod, node.as_deref());
                 self.report.add(verdict, "pod", format!("{name}: {text}"));
-                let container_host = pod.spec.as_ref().and_then(host);
+                let container_host = host(&pod, container);
                 Some(Found { target, node, container_host })
             }
             Err(error) if is_hidden(&error) => {
@@ -88,30 +92,21 @@ fn state(pod: &Pod, node: Option<&str>) -> (Verdict, String) {
     }
 }
 
-/// Why it is worth as much as its node, which takes a right more.
-fn host(spec: &PodSpec) -> Option<&'static str> {
-    let shares = [
-        (spec.host_network, "shares the node's network"),
-        (spec.host_pid, "shares the node's processes"),
-        (spec.host_ipc, "shares the node's ipc namespace"),
-    ];
-    if let Some((_, why)) = shares.into_iter().find(|(shares, _)| *shares == Some(true)) {
-        return Some(why);
+/// The container that a session would enter: the named one, else what the gateway would take.
+fn meant<'a>(pod: &'a Pod, wanted: Option<&'a Label>) -> Option<&'a str> {
+    const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+    if let Some(wanted) = wanted {
+        return Some(wanted.as_str());
     }
-    spec.containers.iter().chain(spec.init_containers.iter().flatten()).find_map(power)
+    let containers = &pod.spec.as_ref()?.containers;
+    let annotated = pod.metadata.annotations.as_ref().and_then(|all| all.get(DEFAULT_CONTAINER));
+    let annotated = annotated.and_then(|name| containers.iter().find(|one| one.name == *name));
+    annotated.or(containers.first()).map(|container| container.name.as_str())
 }
 
-fn power(container: &Container) -> Option<&'static str> {
-    let security = container.security_context.as_ref()?;
-    if security.privileged == Some(true) {
-        return Some("has a privileged container");
-    }
-    let added = security.capabilities.as_ref()?.add.iter().flatten();
-    let mut added = added.map(|name| name.to_ascii_uppercase());
-    let is_power = |name: String| {
-        ["SYS_PTRACE", "SYS_ADMIN", "ALL"].contains(&name.trim_start_matches("CAP_"))
-    };
-    added.any(is_power).then_some("has a container that may trace processes")
+/// Why it is worth as much as its node, which takes a right more.
+fn host(pod: &Pod, wanted: Option<&Label>) -> Option<host::Reason> {
+    host::reason(pod.spec.as_ref()?, meant(pod, wanted)?)
 }
 
 #[cfg(test)]
@@ -146,19 +141,22 @@ mod tests {
     }
 
     #[test]
-    fn what_is_worth_the_node_is_seen() {
-        let seen = |change: fn(&mut Value)| host(pod(change).spec.as_ref().expect("a spec"));
-        assert_eq!(seen(|_| {}), None);
-        for change in [
-            (|pod| pod["spec"]["hostNetwork"] = json!(true)) as fn(&mut Value),
-            |pod| pod["spec"]["hostPID"] = json!(true),
-            |pod| pod["spec"]["containers"][0]["securityContext"] = json!({"privileged": true}),
-            |pod| {
-                pod["spec"]["containers"][0]["securityContext"] =
-                    json!({"capabilities": {"add": ["cap_sys_ptrace"]}});
-            },
-        ] {
-            assert!(seen(change).is_some());
-        }
+    fn what_is_worth_the_node_is_said_of_the_container_that_is_meant() {
+        let pod = |annotations: Value| {
+            pod(|pod| {
+                pod["metadata"]["annotations"] = annotations;
+                pod["spec"]["containers"] = json!([
+                    {"name": "app"},
+                    {"name": "proxy", "securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}},
+                ]);
+            })
+        };
+        let named = |name: &str| host(&pod(json!({})), Some(&name.parse().expect("a label")));
+        assert_eq!((named("app"), host(&pod(json!({})), None)), (None, None));
+        assert_eq!(named("proxy"), Some(host::Reason::Capability("SYS_ADMIN")));
+        let annotated = pod(json!({"kubectl.kubernetes.io/default-container": "proxy"}));
+        assert!(host(&annotated, None).is_some());
+        let astray = pod(json!({"kubectl.kubernetes.io/default-container": "gone"}));
+        assert_eq!(host(&astray, None), None);
     }
 }

@@ -85,9 +85,9 @@ impl Look<'_> {
         }
         self.at_profiles(namespace, profile).await;
         if let Some((why, node)) =
-            found.and_then(|found| found.container_host.zip(found.node.as_deref()))
+            found.and_then(|found| found.container_host.as_ref().zip(found.node.as_deref()))
         {
-            let because = format!(" (the pod {why})");
+            let because = format!(" (the container {why})");
             self.need(&using("hosttargets", "", node), &because).await;
         }
     }
