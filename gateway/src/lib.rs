@@ -22,3 +22,4 @@ mod relay;
 pub mod serve;
 mod strangers;
 mod target;
+mod turns;

@@ -26,6 +26,7 @@ use crate::kubernetes::Kubernetes;
 use crate::listen::Ports;
 use crate::metrics::Metrics;
 use crate::quotas::Quotas;
+use crate::turns::Turns;
 
 /// What sessions get, once told to end, to be written down.
 const END_LIMIT: Duration = Duration::from_secs(5);
@@ -103,6 +104,7 @@ impl Gateway {
         let sessions = Arc::new(Sessions {
             kubernetes,
             agents: Agents::new(metrics.idle().clone()),
+            turns: Turns::new(),
             quotas: Quotas::new(max_sessions, max_sessions_per_user),
             policy,
             origins,

@@ -1,6 +1,10 @@
 //! SubjectAccessReviews, all at once; one that is not a clear yes is a no.
+//!
+//! A clear no is the answer whatever becomes of the others: who may not is told so, and a running session
+//! does not wait for an API server that answers only some.
 
-use futures_util::future::try_join_all;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use k8s_openapi::api::authorization::v1::{SubjectAccessReview, SubjectAccessReviewSpec};
 
 use super::rights::Right;
@@ -37,7 +41,17 @@ impl Reviewer {
         caller: &Caller,
         rights: &[Right],
     ) -> Result<(), AccessError> {
-        try_join_all(rights.iter().map(|right| self.ask(caller, right))).await.map(drop)
+        let mut asked: FuturesUnordered<_> =
+            rights.iter().map(|right| self.ask(caller, right)).collect();
+        let mut result = Ok(());
+        while let Some(answer) = asked.next().await {
+            match answer {
+                Ok(()) => {}
+                Err(AccessError::Denied { .. }) => return answer,
+                Err(AccessError::Unknown { .. }) => result = answer,
+            }
+        }
+        result
     }
 
     async fn ask(&self, caller: &Caller, right: &Right) -> Result<(), AccessError> {

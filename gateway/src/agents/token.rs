@@ -1,12 +1,18 @@
 //! Whose token it is: the API server says, and it must be an agent's of a node that it names.
 //!
+//! What a token says itself is nobody's word, and good enough to see that there is nothing to ask about.
 //! A token is looked at once and not kept. It is good for one connection, which is given up within the hour
 //! unless a session has taken it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
+use serde::Deserialize;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use wire::forward::AUDIENCE;
 
 use crate::kubernetes::{ApiError, Kubernetes};
@@ -25,6 +31,9 @@ pub(crate) struct Agent {
 /// Reviews at once: anybody on the network may send tokens, and the API server has others to serve.
 const AT_ONCE: usize = 32;
 
+/// How long a token waits for its turn. Its agent tries again.
+const TURN_LIMIT: Duration = Duration::from_secs(5);
+
 /// Reviews tokens.
 #[derive(Clone, Debug)]
 pub(crate) struct Tokens {
@@ -42,6 +51,8 @@ pub(crate) enum TokenError {
     NotAnAgent,
     #[error("the token is not bound to a pod on a node (`{key}`)")]
     Unbound { key: &'static str },
+    #[error("too many tokens are being reviewed: try again")]
+    Busy,
     #[error("the token cannot be reviewed")]
     Unknown(#[source] ApiError),
 }
@@ -54,11 +65,12 @@ impl Tokens {
     }
 
     pub(crate) async fn review(&self, token: &str) -> Result<Agent, TokenError> {
+        self.claimed(token)?;
         let audiences = Some(vec![AUDIENCE.to_owned()]);
         let spec = TokenReviewSpec { token: Some(token.to_owned()), audiences };
         let question = TokenReview { spec, ..TokenReview::default() };
-        // An error would say that the semaphore is closed, which nothing does.
-        let turn = self.turns.acquire().await;
+        // An error within would say that the semaphore is closed, which nothing does.
+        let turn = timeout(TURN_LIMIT, self.turns.acquire()).await.map_err(|_| TokenError::Busy)?;
         let answer = self.kubernetes.review_token(&question).await.map_err(TokenError::Unknown)?;
         drop(turn);
         let status = answer.status.unwrap_or_default();
@@ -68,6 +80,23 @@ impl Tokens {
         match status.user {
             Some(user) if valid => self.agent(&user),
             _ => Err(TokenError::Invalid),
+        }
+    }
+
+    /// Whether it says of itself what an agent's token has to say: the API server is not asked about others,
+    /// of which anybody has as many as they like.
+    fn claimed(&self, token: &str) -> Result<(), TokenError> {
+        let Claims { aud, sub } = Claims::of(token).ok_or(TokenError::Invalid)?;
+        let audiences = match &aud {
+            Audiences::One(audience) => std::slice::from_ref(audience),
+            Audiences::Several(audiences) => audiences.as_slice(),
+        };
+        match () {
+            () if !audiences.iter().any(|audience| audience == AUDIENCE) => {
+                Err(TokenError::Invalid)
+            }
+            () if sub != self.account => Err(TokenError::NotAnAgent),
+            () => Ok(()),
         }
     }
 
@@ -84,5 +113,63 @@ impl Tokens {
         };
         extra(POD_UID)?;
         Ok(Agent { node: extra(NODE_NAME)?, pod: extra(POD_NAME)? })
+    }
+}
+
+/// What a token says, with nobody's signature looked at (RFC 7519).
+#[derive(Deserialize)]
+struct Claims {
+    aud: Audiences,
+    sub: String,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audiences {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Claims {
+    fn of(token: &str) -> Option<Self> {
+        let mut parts = token.split('.');
+        let (Some(_), Some(payload), Some(_), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return None;
+        };
+        serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn judged(claims: &Value) -> Option<String> {
+        let config = kube::Config::new("http://127.0.0.1:1".parse().expect("a URL"));
+        let client = kube::Client::try_from(config).expect("a client");
+        let tokens = Tokens::new(Kubernetes::new(client), "nsdebug", "nsdebug-agent");
+        let payload = BASE64_URL_SAFE_NO_PAD.encode(claims.to_string());
+        tokens.claimed(&format!("e30.{payload}.sig")).err().map(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn a_token_says_itself_whether_there_is_anything_to_ask() {
+        let sub = "system:serviceaccount:nsdebug:nsdebug-agent";
+        for aud in [json!(AUDIENCE), json!([AUDIENCE]), json!(["x", AUDIENCE])] {
+            assert_eq!(judged(&json!({"aud": aud, "sub": sub, "exp": 1})), None);
+        }
+        for aud in [json!("x"), json!([]), json!(["x"]), json!(null)] {
+            let said = judged(&json!({"aud": aud, "sub": sub})).expect("refused");
+            assert!(said.contains("audience"), "{said}");
+        }
+        let other = "system:serviceaccount:nsdebug:default";
+        let said = judged(&json!({"aud": AUDIENCE, "sub": other})).expect("refused");
+        assert!(said.contains("not one of an agent"), "{said}");
+        for word in ["", "good", "a.b", "a.b.c", "e30.e30.x", "e30.e30.x.y"] {
+            assert!(Claims::of(word).is_none(), "{word}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use crate::agents::AgentError;
 use crate::identity::CallerError;
 use crate::quotas::Full;
 use crate::target::TargetError;
+use crate::turns::Busy;
 
 /// Reasons that `metav1.Status` knows, as far as they are used here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -140,6 +141,12 @@ impl From<TargetError> for Refusal {
             TargetError::Incomplete | TargetError::Name(_) => Reason::InternalError,
         };
         Self::new(reason, chain(&error))
+    }
+}
+
+impl From<Busy> for Refusal {
+    fn from(error: Busy) -> Self {
+        Self::new(Reason::TooManyRequests, chain(&error))
     }
 }
 

@@ -30,6 +30,7 @@ use crate::kubernetes::Kubernetes;
 use crate::metrics::Metrics;
 use crate::quotas::{Place, Quotas};
 use crate::target::Target;
+use crate::turns::Turns;
 
 const DEFAULTED: HeaderName = HeaderName::from_static(wire::header::DEFAULTED_CONTAINER);
 
@@ -39,6 +40,7 @@ pub(crate) struct Sessions {
     pub(crate) kubernetes: Kubernetes,
     pub(crate) agents: Agents,
     pub(crate) quotas: Quotas,
+    pub(crate) turns: Turns,
     pub(crate) policy: Policy,
     pub(crate) origins: Vec<String>,
     pub(crate) review_every: Duration,
@@ -123,6 +125,7 @@ impl Sessions {
         audit_id: &str,
         record: &mut Record,
     ) -> Result<Opened, Refusal> {
+        let turn = self.turns.take(caller.name()).await?;
         let reviewer = Reviewer::new(self.kubernetes.clone());
         let mut rights = for_session(&asked.target, &asked.profile, &self.policy);
         let allowed = async { Ok::<_, Refusal>(reviewer.review(caller, &rights).await?) };
@@ -136,6 +139,7 @@ impl Sessions {
             reviewer.review(caller, std::slice::from_ref(&right)).await?;
             rights.push(right);
         }
+        drop(turn);
         let place = self.quotas.take(caller.name())?;
         let session_id = forward::session_id();
         let forwarded = forward::forwarded(caller, &asked, &target, &session_id, audit_id);

@@ -26,7 +26,12 @@ pub(crate) struct World {
     pub(crate) asked: Vec<(String, Value)>,
     /// What a token is answered with.
     pub(crate) tokens: BTreeMap<String, Value>,
+    pub(crate) tokens_reviewed: usize,
     pub(crate) reviews: Reviews,
+    /// Rights of which the API server cannot say anything.
+    pub(crate) failing: HashSet<String>,
+    /// How many of those it was asked for.
+    failed: usize,
     pub(crate) pods_read: usize,
     /// Nobody hears anything of a pod.
     pub(crate) pods_hang: bool,
@@ -84,6 +89,10 @@ impl ApiServer {
 }
 
 impl World {
+    fn is_yet_to_fail(&self) -> bool {
+        self.failed < self.failing.len()
+    }
+
     fn put(&mut self, path: &str, mut object: Value) -> Value {
         self.version += 1;
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
@@ -160,6 +169,14 @@ async fn review_access(State(server): State<ApiServer>, body: Bytes) -> Response
     }
     let resource = format!("{}/{resource}", text("group"));
     let right = format!("{} {resource}", text("verb"));
+    if server.world().failing.contains(&right) {
+        server.world().failed += 1;
+        return failure(StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    // A no comes after what cannot be said, where there is such.
+    while server.world().is_yet_to_fail() {
+        tokio::task::yield_now().await;
+    }
     let mut world = server.world();
     let asked = format!("{right} {} {}", text("namespace"), text("name"));
     world.asked.push((asked, review["spec"].clone()));
@@ -169,7 +186,8 @@ async fn review_access(State(server): State<ApiServer>, body: Bytes) -> Response
 
 async fn review_token(State(server): State<ApiServer>, body: Bytes) -> Response {
     let mut review: Value = serde_json::from_slice(&body).expect("JSON");
-    let world = server.world();
+    let mut world = server.world();
+    world.tokens_reviewed += 1;
     if world.reviews == Reviews::Failing {
         return failure(StatusCode::INTERNAL_SERVER_ERROR);
     }

@@ -3,7 +3,7 @@
 use harness::{Requirement, Running, agent, may_skip, toolbox_tree};
 use serde_json::{Value, json};
 
-use crate::rig::{Rig, upgrade};
+use crate::rig::{Rig, jwt, upgrade};
 use crate::stream::Session;
 
 const NODE: &str = "/apis/nsdebug.dev/v1alpha1/nodes/n1/exec?stdout=true&command=";
@@ -11,7 +11,7 @@ const NODE: &str = "/apis/nsdebug.dev/v1alpha1/nodes/n1/exec?stdout=true&command
 /// The real program, as the node `n1`, connected.
 async fn real_agent(rig: &Rig, flags: &[&str]) -> Running {
     let token = rig.directory.path().join("token");
-    std::fs::write(&token, "good").expect("a file");
+    std::fs::write(&token, jwt("good")).expect("a file");
     let gateway = format!("localhost:{}", rig.addresses.agents.port());
     let mut command = agent();
     command.args(["serve", "--node-name", "n1", "--gateway", &gateway, "--toolbox"]);

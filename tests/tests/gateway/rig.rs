@@ -158,7 +158,7 @@ pub(crate) async fn cluster(authority: &Authority) -> ApiServer {
     api.put(AUTHENTICATION, published(authority));
     api.put(POD, pod());
     api.put(API_SERVICE, json!({"metadata": {"name": "v1alpha1.nsdebug.dev"}, "spec": {"groupPriorityMinimum": 1000, "versionPriority": 15, "insecureSkipTLSVerify": true}}));
-    api.world().tokens.insert("good".to_owned(), token("nsdebug-agent", "n1"));
+    api.world().tokens.insert(jwt("good"), token("nsdebug-agent", "n1"));
     api
 }
 
@@ -223,6 +223,13 @@ pub(crate) fn pod() -> Value {
     })
 }
 
+/// A token that says of itself what an agent's has to say, signed with `signature`.
+pub(crate) fn jwt(signature: &str) -> String {
+    const CLAIMS: &str = "eyJhdWQiOlsibnNkZWJ1Zy1nYXRld2F5Il0sInN1YiI6InN5c3RlbTpzZXJ2\
+                          aWNlYWNjb3VudDpuc2RlYnVnOm5zZGVidWctYWdlbnQifQ";
+    format!("e30.{CLAIMS}.{signature}")
+}
+
 /// What the API server says of a good token.
 pub(crate) fn token(account: &str, node: &str) -> Value {
     json!({
@@ -273,7 +280,7 @@ impl TestAgent {
         token: &str,
     ) -> Self {
         let token_file = directory.join(format!("token-{token}"));
-        std::fs::write(&token_file, token).expect("a file");
+        std::fs::write(&token_file, jwt(token)).expect("a file");
         let (control, shutdown) = shutdown();
         let sixteen = std::num::NonZeroU16::new(16).expect("not zero");
         let agent = Agent {

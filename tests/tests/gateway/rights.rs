@@ -53,6 +53,18 @@ async fn every_right_counts_and_is_named_to_whoever_lacks_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_clear_no_is_the_answer_whatever_cannot_be_said_of_other_rights() {
+    let rig = Rig::start().await;
+    rig.api.world().failing = ["create nsdebug.dev/pods/exec".to_owned()].into();
+    rig.api.world().denied = ["create /pods/exec".to_owned()].into();
+    let answer = rig.ask(&upgrade(EXEC, "")).await;
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    rig.api.world().denied.clear();
+    let answer = rig.ask(&upgrade(EXEC, "")).await;
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_reviews_are_about_the_user_as_authenticated() {
     let rig = Rig::start().await;
     rig.api.world().denied.insert("use nsdebug.dev/profiles".to_owned());

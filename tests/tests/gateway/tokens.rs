@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::apiserver::Reviews;
 use crate::authority::nobody;
-use crate::rig::{Rig, dial, token};
+use crate::rig::{Rig, dial, jwt, token};
 
 async fn connect(rig: &Rig, more: &str) -> String {
     let mut stream = dial(rig.addresses.agents, nobody()).await.expect("TLS");
@@ -48,24 +48,42 @@ async fn a_token_is_an_agents_of_its_node_or_of_no_use() {
     ];
     assert!(token("nsdebug-agent", "n1")["user"]["extra"][node].is_array());
     for (name, answer, code) in tokens {
-        rig.api.world().tokens.insert(name.to_owned(), answer);
-        let answer = connect(&rig, &format!("authorization: Bearer {name}\r\n")).await;
+        rig.api.world().tokens.insert(jwt(name), answer);
+        let answer = connect(&rig, &bearer(name, "")).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {code} ")), "{name}: {answer}");
     }
     let none = connect(&rig, "").await;
     assert!(none.starts_with("HTTP/1.1 401 "), "{none}");
-    let elsewhere = "authorization: Bearer good\r\nnsdebug-node: n2\r\n";
-    let other = connect(&rig, elsewhere).await;
+    let elsewhere = bearer("good", "nsdebug-node: n2\r\n");
+    let other = connect(&rig, &elsewhere).await;
     assert!(other.starts_with("HTTP/1.1 403 ") && other.contains("n2"), "{other}");
-    let twice = connect(&rig, "authorization: Bearer good\r\nauthorization: Bearer x\r\n").await;
+    let twice = connect(&rig, &bearer("good", "authorization: Bearer x\r\n")).await;
     assert!(twice.starts_with("HTTP/1.1 401 "), "{twice}");
     rig.api.world().reviews = Reviews::Failing;
-    let unknown = connect(&rig, "authorization: Bearer good\r\n").await;
+    let unknown = connect(&rig, &bearer("good", "")).await;
     assert!(unknown.starts_with("HTTP/1.1 503 "), "{unknown}");
     assert_eq!(rig.metric("agent_connections_idle").await, 0);
     rig.api.world().reviews = Reviews::Answered;
-    let good = connect(&rig, "authorization: Bearer good\r\nnsdebug-node: n1\r\n").await;
+    let good = connect(&rig, &bearer("good", "nsdebug-node: n1\r\n")).await;
     assert!(good.starts_with("HTTP/1.1 101 "), "{good}");
+}
+
+/// The fields of an agent with this token, and `more`.
+fn bearer(name: &str, more: &str) -> String {
+    format!("authorization: Bearer {}\r\n{more}", jwt(name))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_asked_about_a_token_that_says_itself_it_is_of_no_use() {
+    let rig = Rig::start().await;
+    // `{"aud":"kubernetes","sub":"a"}`, and what is no token of Kubernetes at all.
+    for token in ["e30.eyJhdWQiOiJrdWJlcm5ldGVzIiwic3ViIjoiYSJ9.x", "good", "a.b.c"] {
+        let answer = connect(&rig, &format!("authorization: Bearer {token}\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{token}: {answer}");
+    }
+    assert_eq!(rig.api.world().tokens_reviewed, 0);
+    connect(&rig, &bearer("unheard-of", "")).await;
+    assert_eq!(rig.api.world().tokens_reviewed, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
