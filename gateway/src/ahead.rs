@@ -36,7 +36,7 @@ impl Known {
 #[derive(Debug)]
 pub(crate) struct Ahead<S> {
     inner: S,
-    ahead: BytesMut,
+    read: BytesMut,
     known: Known,
     /// Bytes that may yet be read while it is not known.
     ration: usize,
@@ -45,7 +45,7 @@ pub(crate) struct Ahead<S> {
 impl<S> Ahead<S> {
     /// Of a stranger, of whom no more than `ration` bytes are read.
     pub(crate) fn of(inner: S, ration: usize) -> Self {
-        Self { inner, ahead: BytesMut::new(), known: Known::default(), ration }
+        Self { inner, read: BytesMut::new(), known: Known::default(), ration }
     }
 
     pub(crate) fn known(&self) -> Known {
@@ -59,12 +59,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Ahead<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { inner, ahead, known, ration } = &mut *self;
+        let Self { inner, read: ahead, known, ration } = &mut *self;
         if ahead.is_empty() {
-            let (room, most) = match known.get() {
-                true => (limits::AHEAD, usize::MAX),
-                false => (BIT, BIT.min(*ration)),
-            };
+            let is_known = known.get();
+            let (room, most) =
+                if is_known { (limits::AHEAD, usize::MAX) } else { (BIT, BIT.min(*ration)) };
             if most == 0 {
                 return Poll::Ready(Err(io::Error::other("a stranger said too much")));
             }
@@ -128,7 +127,7 @@ mod tests {
         peer.write_all(b"hello world").await.expect("room");
         let mut part = [0; 4];
         ahead.read_exact(&mut part).await.expect("a part");
-        assert_eq!((&part, &ahead.ahead[..]), (b"hell", &b"o world"[..]));
+        assert_eq!((&part, &ahead.read[..]), (b"hell", &b"o world"[..]));
         let mut rest = [0; 7];
         ahead.read_exact(&mut rest).await.expect("the rest");
         assert_eq!(&rest, b"o world");
@@ -137,7 +136,7 @@ mod tests {
             Poll::Ready(polled.is_pending())
         });
         assert!(waits.await);
-        assert_eq!(ahead.ahead.capacity(), 0);
+        assert_eq!(ahead.read.capacity(), 0);
         ahead.write_all(b"bye").await.expect("room");
         peer.read_exact(&mut rest[..3]).await.expect("what was written");
         drop(peer);

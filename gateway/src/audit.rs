@@ -1,7 +1,8 @@
 //! The audit log: one JSON line when a session starts or is refused, one when it ends.
 //!
 //! Who, what, where and how much; never bytes of a session, tokens or headers. The names are those of
-//! the agent's lines, and `audit_id` is what joins them with kube-apiserver's.
+//! the agent's lines, which `session_id` joins with these; nobody but the gateway chooses it.
+//! `claimed_audit_id` joins them with kube-apiserver's, and is whatever the client said.
 
 use std::time::Instant;
 
@@ -17,7 +18,8 @@ use crate::target::Target;
 /// What is known of a session so far.
 #[derive(Debug, Default, Serialize)]
 struct Subject {
-    audit_id: String,
+    session_id: String,
+    claimed_audit_id: Option<String>,
     user: String,
     uid: Option<String>,
     groups: Vec<String>,
@@ -28,6 +30,12 @@ struct Subject {
     argv: Vec<String>,
     profile: Option<String>,
     run_as: Option<String>,
+    /// Whether the target's files may be written.
+    write: bool,
+    /// The kinds that were asked for; none where it is all.
+    namespaces: Option<String>,
+    /// Why it is worth as much as its node.
+    host_target: Option<String>,
     tty: bool,
     /// The caller's own words.
     reason: Option<String>,
@@ -81,12 +89,12 @@ impl Record {
     /// Of a session that `caller` asks for.
     pub(crate) fn open(
         log: &AuditLog,
-        audit_id: String,
+        session_id: String,
         caller: &Caller,
         client: Option<String>,
     ) -> Self {
         let subject = Subject {
-            audit_id,
+            session_id,
             user: caller.name().to_owned(),
             uid: caller.uid().map(str::to_owned),
             groups: caller.groups().to_vec(),
@@ -94,6 +102,15 @@ impl Record {
             ..Subject::default()
         };
         Self { log: log.clone(), subject, phase: Phase::Asked, since: Instant::now() }
+    }
+
+    /// What the client, or kube-apiserver for it, calls its request.
+    pub(crate) fn named_by_client(&mut self, audit_id: &str) {
+        self.subject.claimed_audit_id = Some(audit_id.to_owned());
+    }
+
+    pub(crate) fn session_id(&self) -> &str {
+        &self.subject.session_id
     }
 
     pub(crate) fn asked(&mut self, target: &ApiTarget, request: &ExecRequest, profile: &str) {
@@ -111,13 +128,16 @@ impl Record {
         subject.argv = argv.map(|word| String::from_utf8_lossy(word).into_owned()).collect();
         subject.profile = Some(profile.to_owned());
         subject.run_as.clone_from(&request.run_as);
+        subject.write = request.write;
+        subject.namespaces.clone_from(&request.namespaces);
         subject.tty = request.tty;
         subject.reason.clone_from(&request.reason);
     }
 
     pub(crate) fn found(&mut self, target: &Target) {
-        let Target { node, pod_uid, container, container_id, host: _, defaulted: _ } = target;
+        let Target { node, pod_uid, container, container_id, host, defaulted: _ } = target;
         let subject = &mut self.subject;
+        subject.host_target = host.as_ref().map(ToString::to_string);
         subject.node = Some(node.clone());
         if let Some(pod) = &mut subject.pod {
             pod.uid.clone_from(pod_uid);

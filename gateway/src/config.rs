@@ -114,6 +114,15 @@ pub struct ServeArgs {
     )]
     insecure_skip_core_exec_review: bool,
 
+    /// Give the profile `netadmin`, which reaches the node's network by `link-netnsid`, to whoever may use it
+    /// and may not enter host targets
+    #[arg(
+        long,
+        env = "NSDEBUG_INSECURE_NETADMIN_WITHOUT_HOST_TARGET_RIGHT",
+        value_parser = BoolishValueParser::new()
+    )]
+    insecure_netadmin_without_host_target_right: bool,
+
     /// Origins whose web pages may open sessions, may be repeated
     #[arg(long, env = "NSDEBUG_ALLOWED_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     allowed_origin: Vec<String>,
@@ -138,6 +147,11 @@ pub struct ServeArgs {
     /// How long a session may go on
     #[arg(long, env = "NSDEBUG_MAX_SESSION", value_name = "SECONDS", default_value = "28800")]
     max_session: NonZeroU32,
+
+    /// How long a session may go on that is worth as much as its node: with `sysadmin`, on a node, or in
+    /// a host target
+    #[arg(long, env = "NSDEBUG_MAX_HOST_SESSION", value_name = "SECONDS", default_value = "3600")]
+    max_host_session: NonZeroU32,
 
     /// Write the audit log to this file; a session that cannot be written down is then refused
     /// [default: stdout]
@@ -168,10 +182,29 @@ pub struct Config {
     pub(crate) max_sessions: NonZeroU32,
     pub(crate) max_sessions_per_user: NonZeroU32,
     pub(crate) review_every: Duration,
-    pub(crate) longest: Duration,
+    pub(crate) longest: Longest,
     pub(crate) audit_log: Option<PathBuf>,
     pub(crate) leave: Duration,
     pub(crate) grace: Duration,
+}
+
+/// How long sessions may go on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Longest {
+    usual: Duration,
+    host: Duration,
+}
+
+impl Longest {
+    fn of_seconds(usual: NonZeroU32, host: NonZeroU32) -> Self {
+        let [usual, host] = [usual, host].map(|seconds| Duration::from_secs(seconds.get().into()));
+        Self { usual, host }
+    }
+
+    /// Of a session that is worth as much as its node or not; never more than the usual one.
+    pub(crate) fn of(self, is_worth_the_node: bool) -> Duration {
+        if is_worth_the_node { self.host.min(self.usual) } else { self.usual }
+    }
 }
 
 /// Where certificates come from.
@@ -206,29 +239,32 @@ impl TryFrom<ServeArgs> for Config {
             ca_config_map,
             certificate_lifetime,
             insecure_skip_core_exec_review,
+            insecure_netadmin_without_host_target_right,
             allowed_origin,
             max_sessions,
             max_sessions_per_user,
             review_every,
             max_session,
+            max_host_session,
             audit_log,
             leave,
             grace,
         } = args;
         let seconds = |seconds: u32| Duration::from_secs(seconds.into());
-        let certificates = match (tls_cert, tls_key) {
-            (Some(chain), Some(key)) => Certificates::Files(Files { chain, key }),
-            _ => Certificates::Made {
+        let files = tls_cert.zip(tls_key).map(|(chain, key)| Files { chain, key });
+        let certificates = match files {
+            Some(files) => Certificates::Files(files),
+            None => Certificates::Made {
                 dns_names: dns_names(&namespace, &service, dns_name)?,
-                names: Names {
-                    namespace: namespace.clone(),
-                    secret: certificate_secret,
-                    config_map: ca_config_map,
-                },
+                names: Names::of(&namespace, certificate_secret, ca_config_map),
                 lifetime: seconds(certificate_lifetime),
             },
         };
-        let core_exec = !insecure_skip_core_exec_review;
+        let policy = Policy {
+            core_exec: !insecure_skip_core_exec_review,
+            netadmin_without_host_target: insecure_netadmin_without_host_target_right,
+            own_namespace: namespace,
+        };
         Ok(Self {
             api: listen,
             agents: listen_agents,
@@ -236,12 +272,12 @@ impl TryFrom<ServeArgs> for Config {
             agent_account,
             kubeconfig,
             certificates,
-            policy: Policy { core_exec, own_namespace: namespace },
+            policy,
             origins: allowed_origin,
             max_sessions,
             max_sessions_per_user,
             review_every: seconds(review_every.get()),
-            longest: seconds(max_session.get()),
+            longest: Longest::of_seconds(max_session, max_host_session),
             audit_log,
             leave: seconds(leave),
             grace: seconds(grace),

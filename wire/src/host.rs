@@ -66,6 +66,8 @@ pub enum Reason {
     Unmasked,
     RuntimeSocket(String),
     Path(String),
+    /// `NET_ADMIN` in a pod's network namespace reaches the node's, by `link-netnsid`.
+    Profile(&'static str),
     /// A spec that cannot be read might hold anything.
     Unreadable,
 }
@@ -84,6 +86,12 @@ impl fmt::Display for Reason {
                 write!(f, "has the container runtime's socket {}", path.escape_debug())
             }
             Self::Path(path) => write!(f, "has the node's {} mounted", path.escape_debug()),
+            Self::Profile(name) => {
+                write!(
+                    f,
+                    "is to be entered with the profile {name}, which reaches the node's network"
+                )
+            }
             Self::Unreadable => f.write_str("has a spec that cannot be read"),
         }
     }

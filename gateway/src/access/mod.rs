@@ -7,4 +7,6 @@ mod review;
 mod rights;
 
 pub(crate) use review::{AccessError, Reviewer};
-pub(crate) use rights::{DEFAULT_PROFILE, Policy, Right, for_host_target, for_session};
+pub(crate) use rights::{
+    DEFAULT_PROFILE, Policy, Right, for_host_target, for_session, worth_the_node,
+};

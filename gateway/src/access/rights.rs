@@ -8,6 +8,7 @@ use std::fmt;
 use k8s_openapi::api::authorization::v1::ResourceAttributes;
 use wire::ApiTarget;
 use wire::api::{GROUP, VERSION};
+use wire::host::Reason;
 
 /// What a session runs under that does not say: the agent gives it no more.
 pub(crate) const DEFAULT_PROFILE: &str = "general";
@@ -20,6 +21,8 @@ const KUBE_SYSTEM: &str = "kube-system";
 pub(crate) struct Policy {
     /// Ask for `kubectl exec`'s right as well.
     pub(crate) core_exec: bool,
+    /// Take `netadmin` for a right to the pod alone, which it is not.
+    pub(crate) netadmin_without_host_target: bool,
     /// Where the gateway itself runs.
     pub(crate) own_namespace: String,
 }
@@ -55,6 +58,16 @@ pub(crate) fn for_session(target: &ApiTarget, profile: &str, policy: &Policy) ->
         }
     }
     rights
+}
+
+/// Why a session of `profile` is worth as much as the node whatever its target is: `NET_ADMIN` reaches other
+/// network namespaces by `link-netnsid`, the node's among them, and `sysadmin` holds everything.
+pub(crate) fn worth_the_node(profile: &str, policy: &Policy) -> Option<Reason> {
+    match profile {
+        "sysadmin" => Some(Reason::Profile("sysadmin")),
+        "netadmin" if !policy.netadmin_without_host_target => Some(Reason::Profile("netadmin")),
+        _ => None,
+    }
 }
 
 /// The right to enter what is worth as much as its node.
@@ -119,7 +132,11 @@ mod tests {
     use super::*;
 
     fn policy(core_exec: bool) -> Policy {
-        Policy { core_exec, own_namespace: "nsdebug".to_owned() }
+        Policy {
+            core_exec,
+            netadmin_without_host_target: false,
+            own_namespace: "nsdebug".to_owned(),
+        }
     }
 
     fn pod(namespace: &str) -> ApiTarget {
@@ -147,6 +164,17 @@ mod tests {
             let last = said(&pod(namespace), true).pop().expect("a right");
             assert!(last.contains("\"systemnamespaces\" named") && last.ends_with("cluster scope"));
         }
+    }
+
+    #[test]
+    fn a_profile_that_reaches_the_node_takes_its_right_unless_that_is_given_away() {
+        let given = Policy { netadmin_without_host_target: true, ..policy(true) };
+        let worth = |profile: &str, policy: &Policy| worth_the_node(profile, policy).is_some();
+        for profile in ["restricted", "baseline", "general"] {
+            assert!(!worth(profile, &policy(true)), "{profile}");
+        }
+        assert!(worth("netadmin", &policy(true)) && !worth("netadmin", &given));
+        assert!(worth("sysadmin", &policy(true)) && worth("sysadmin", &given));
     }
 
     #[test]

@@ -99,10 +99,11 @@ impl NotReceived {
             Self::NoToken | Self::Token(TokenError::Invalid) => {
                 (Called::Refused, Reason::Unauthorized)
             }
-            Self::Token(TokenError::Busy) => (Called::Full, Reason::TooManyRequests),
+            Self::Token(TokenError::Busy) | Self::Crowded(_) => {
+                (Called::Full, Reason::TooManyRequests)
+            }
             Self::Token(TokenError::Unknown(_)) => (Called::Unknown, Reason::ServiceUnavailable),
             Self::Token(_) | Self::OtherNode { .. } => (Called::Refused, Reason::Forbidden),
-            Self::Crowded(_) => (Called::Full, Reason::TooManyRequests),
             Self::Leaving => (Called::Refused, Reason::ServiceUnavailable),
         }
     }

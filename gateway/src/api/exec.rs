@@ -22,9 +22,10 @@ use super::asked::Asked;
 use super::error::{Reason, Refusal};
 use super::forward::{self, audit_id, client};
 use super::session::{Farewell, Session, Terms};
-use crate::access::{Policy, Reviewer, Right, for_host_target, for_session};
+use crate::access::{Policy, Reviewer, Right, for_host_target, for_session, worth_the_node};
 use crate::agents::{Agents, Answer};
 use crate::audit::Record;
+use crate::config::Longest;
 use crate::identity::{Caller, Verified};
 use crate::kubernetes::Kubernetes;
 use crate::metrics::Metrics;
@@ -44,7 +45,7 @@ pub(crate) struct Sessions {
     pub(crate) policy: Policy,
     pub(crate) origins: Vec<String>,
     pub(crate) review_every: Duration,
-    pub(crate) longest: Duration,
+    pub(crate) longest: Longest,
     pub(crate) audit: AuditLog,
     pub(crate) metrics: Metrics,
     pub(crate) shutdown: Shutdown,
@@ -96,13 +97,14 @@ impl Sessions {
         };
         let audit_id = audit_id(request.headers());
         let mut record =
-            Record::open(&self.audit, audit_id.clone(), &caller, client(request.headers()));
+            Record::open(&self.audit, forward::session_id(), &caller, client(request.headers()));
+        record.named_by_client(&audit_id);
         let asked = match Asked::read(request, &self.origins) {
             Ok(asked) => asked,
             Err(refusal) => return Err(self.refuse_on_record(record, refusal)),
         };
         record.asked(&asked.target, &asked.request, &asked.profile);
-        let span = info_span!("session", audit_id, user = caller.name());
+        let span = info_span!("session", session_id = record.session_id(), user = caller.name());
         let opened = self.open(&caller, asked, &audit_id, &mut record);
         match opened.instrument(span.clone()).await {
             Ok(opened) if opened.answer.is_a_session() => {
@@ -131,7 +133,8 @@ impl Sessions {
         let allowed = async { Ok::<_, Refusal>(reviewer.review(caller, &rights).await?) };
         let looked_up = async { Ok(self.target(&asked).await) };
         let ((), target) = try_join(allowed, looked_up).await?;
-        let target = target?;
+        let mut target = target?;
+        target.host = target.host.or_else(|| worth_the_node(&asked.profile, &self.policy));
         record.found(&target);
         // Who may enter a node has been asked already.
         if target.host.is_some() && target.pod_uid.is_some() {
@@ -141,8 +144,7 @@ impl Sessions {
         }
         drop(turn);
         let place = self.quotas.take(caller.name())?;
-        let session_id = forward::session_id();
-        let forwarded = forward::forwarded(caller, &asked, &target, &session_id, audit_id);
+        let forwarded = forward::forwarded(caller, &asked, &target, record.session_id(), audit_id);
         let head = forward::head(&asked, &target, &forwarded)?;
         let answer = self.agents.ask(&target.node, head).await?;
         let farewell = Farewell { agents: self.agents.clone(), node: target.node, forwarded };

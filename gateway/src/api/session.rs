@@ -18,10 +18,11 @@ use super::forward;
 use crate::access::{AccessError, Reviewer, Right};
 use crate::agents::{Agents, Answer};
 use crate::audit::Record;
+use crate::config::Longest;
 use crate::identity::Caller;
 use crate::metrics::{Metrics, Outcome};
 use crate::quotas::Place;
-use crate::relay::{Meter, relay};
+use crate::relay::{Meter, Moved, relay};
 
 /// How often in a row a repeated review may go without an answer.
 const MOST_UNKNOWN: u32 = 3;
@@ -34,7 +35,7 @@ const FAREWELL: Duration = Duration::from_secs(3);
 pub(super) struct Terms {
     pub(super) reviewer: Reviewer,
     pub(super) review_every: Duration,
-    pub(super) longest: Duration,
+    pub(super) longest: Longest,
     pub(super) metrics: Metrics,
     pub(super) shutdown: Shutdown,
 }
@@ -69,17 +70,19 @@ impl Session {
         let session = async move {
             info!("opened");
             let meter = Meter::default();
+            let longest = terms.longest.of(farewell.forwarded.host_target);
             let mut carried = pin!(carried(client, agent, meter.clone()));
             let outcome = tokio::select! {
                 outcome = &mut carried => outcome,
-                why = watched(&terms, &caller, &rights) => {
+                why = watched(&terms, longest, &caller, &rights) => {
                     // Whatever comes of it, this is the end.
                     let _ = timeout(FAREWELL, farewell.heard(why, carried)).await;
                     why.into()
                 }
             };
             let moved = meter.read();
-            info!(?outcome, ?moved, "closed");
+            let Moved { from_client, to_client } = moved;
+            info!(outcome = outcome.as_str(), from_client, to_client, "closed");
             open.close(outcome, moved);
             if let Err(error) = record.end(outcome, moved) {
                 warn!(error = chain(&error), "end not written down");
@@ -124,10 +127,15 @@ async fn carried(client: OnUpgrade, agent: Answer, meter: Meter) -> Outcome {
 }
 
 /// Completes when the session must not go on.
-async fn watched(terms: &Terms, caller: &Caller, rights: &[Right]) -> Withdrawal {
+async fn watched(
+    terms: &Terms,
+    longest: Duration,
+    caller: &Caller,
+    rights: &[Right],
+) -> Withdrawal {
     tokio::select! {
         () = terms.shutdown.ended() => Withdrawal::Stopped,
-        () = tokio::time::sleep(terms.longest) => Withdrawal::Expired,
+        () = tokio::time::sleep(longest) => Withdrawal::Expired,
         () = revoked(terms, caller, rights) => Withdrawal::Revoked,
     }
 }

@@ -40,6 +40,12 @@ pub(crate) struct Names {
     pub(crate) config_map: String,
 }
 
+impl Names {
+    pub(crate) fn of(namespace: &str, secret: String, config_map: String) -> Self {
+        Self { namespace: namespace.to_owned(), secret, config_map }
+    }
+}
+
 /// Keeps certificates.
 #[derive(Debug)]
 pub(crate) struct Keeper {

@@ -81,7 +81,8 @@ async fn who_may_enter_a_node_sees_its_processes_and_is_written_down_everywhere(
         );
     }
     for line in rig.audit() {
-        assert_eq!((&line["node"], &line["audit_id"]), (&json!("n1"), &json!("audit-1")));
+        assert_eq!((&line["node"], &line["claimed_audit_id"]), (&json!("n1"), &json!("audit-1")));
+        assert_eq!(line["host_target"], "is the node");
     }
 }
 

@@ -235,7 +235,6 @@ async fn withstands(sources: &[u8]) {
     program.serves().await;
     let grown = program.memory("VmHWM:").saturating_sub(before);
     assert!(grown < MOST_KIB, "strangers hold {grown} KiB, of {before} KiB before");
-    println!("strangers held {grown} KiB at most, beside {before} KiB");
     floods.shutdown().await;
 }
 

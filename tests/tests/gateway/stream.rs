@@ -85,7 +85,10 @@ async fn the_agent_is_told_what_was_found_out_and_both_ends_are_written_down() {
     let lines = rig.audit();
     assert_eq!((&lines[0]["event"], &lines[1]["event"]), (&json!("start"), &json!("end")));
     for line in &lines {
-        assert_eq!(line["audit_id"], "audit-1");
+        assert_eq!(line["claimed_audit_id"], "audit-1");
+        let id = line["session_id"].as_str().expect("an ID");
+        assert!(told.contains(&format!("session_id: \"{id}\"")), "{id} in {told}");
+        assert_eq!((&line["write"], &line["host_target"]), (&json!(false), &json!(null)));
         assert_eq!(line["user"], "alice");
         assert_eq!(line["client"], "192.0.2.7");
         assert_eq!(line["pod"], json!({"namespace": "shop", "name": "api", "uid": "uid-1"}));
@@ -95,6 +98,44 @@ async fn the_agent_is_told_what_was_found_out_and_both_ends_are_written_down() {
     }
     assert!(lines[1]["to_client_bytes"].as_u64().is_some_and(|bytes| bytes > 5));
     rig.until("the place is free", async || rig.metric("sessions_active").await == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn netadmin_takes_the_right_to_the_node_unless_that_is_given_away() {
+    let right = "use nsdebug.dev/hosttargets";
+    let netadmin = format!("{EXEC}&profile=netadmin&write=true&namespaces=net&run-as=0");
+    let rig = Rig::start().await;
+    let _agent = rig.agent().await;
+    rig.api.world().denied.insert(right.to_owned());
+    assert!(rig.ask(&upgrade(&netadmin, "")).await.starts_with("HTTP/1.1 403 "));
+    rig.api.world().denied.clear();
+    let mut session = Session::open(&rig, &netadmin).await.expect("a session");
+    let told = String::from_utf8(session.hear().await.expect("its first words")).expect("text");
+    assert!(told.contains("host_target: true"), "{told}");
+    for line in rig.audit() {
+        let why = line["host_target"].as_str().expect("a reason");
+        assert!(why.contains("netadmin, which reaches the node's network"), "{why}");
+        assert_eq!((&line["write"], &line["namespaces"]), (&json!(true), &json!("net")));
+    }
+    let rig = Rig::start_with(&["--insecure-netadmin-without-host-target-right"]).await;
+    let _agent = rig.agent().await;
+    rig.api.world().denied.insert(right.to_owned());
+    Session::open(&rig, &netadmin).await.expect("a session");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_worth_the_node_has_a_shorter_limit() {
+    let rig = Rig::start_with(&["--max-host-session=1"]).await;
+    let _agent = rig.agent().await;
+    let deaf = EXEC.replace("=ps", "=deaf"); // to what the other one is told
+    let mut usual = Session::open(&rig, &deaf).await.expect("a session");
+    let mut host = Session::open(&rig, &format!("{EXEC}&profile=sysadmin")).await.expect("one");
+    for session in [&mut usual, &mut host] {
+        session.hear().await.expect("its first words");
+    }
+    let last = String::from_utf8(host.hear().await.expect("its last word")).expect("text");
+    assert!(last.starts_with("expired: "), "{last}");
+    usual.echo("goes on").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
