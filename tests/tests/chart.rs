@@ -73,7 +73,6 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
     assert!(refused(&["agnet.maxSessions=1"]).contains("agnet"));
     assert!(refused(&["maxProfile=root"]).contains("maxProfile"));
     assert!(refused(&["gateway.replicas=0"]).contains("replicas"));
-    assert!(refused(&CERT_MANAGER[..1]).contains("issuerRef.name must name an issuer"));
     assert!(refused(&EXISTING[..1]).contains("must name a Secret"));
     assert!(refused(&EXISTING[..2]).contains("must say who signed it"));
 }
@@ -107,6 +106,38 @@ fn nobody_gets_more_than_the_reviewed_rights() {
 }
 
 #[test]
+fn with_cert_manager_nobody_else_is_signed_for_by_whom_agents_believe() {
+    if may_skip(helm_requirement()) {
+        return;
+    }
+    let own = rendered(&CERT_MANAGER[..1]);
+    assert!(document(&own, "Certificate", "nsdebug-gateway").contains("name: nsdebug-gateway,"));
+    assert!(document(&own, "Issuer", "nsdebug-gateway").contains("nsdebug-gateway-root"));
+    let shared = rendered(&CERT_MANAGER);
+    assert!(document(&shared, "Certificate", "nsdebug-gateway").contains("name: internal"));
+    assert!(!shared.contains("kind: Issuer\n"));
+}
+
+#[test]
+fn what_netadmin_gives_away_and_how_long_sessions_last_are_values() {
+    if may_skip(helm_requirement()) {
+        return;
+    }
+    let gateway = |values: &[&str]| {
+        let text = rendered(values);
+        document(&text, "Deployment", "nsdebug-gateway").to_owned()
+    };
+    let given_away = "--insecure-netadmin-without-host-target-right";
+    let usual = gateway(&[]);
+    assert!(!usual.contains(given_away));
+    assert!(usual.contains("--max-session=28800") && usual.contains("--max-host-session=3600"));
+    let value = "gateway.insecureNetadminWithoutHostTargetRight=true";
+    assert!(gateway(&[value]).contains(given_away));
+    let shorter = gateway(&["gateway.maxSessionSeconds=60", "gateway.maxHostSessionSeconds=30"]);
+    assert!(shorter.contains("--max-session=60") && shorter.contains("--max-host-session=30"));
+}
+
+#[test]
 fn the_largest_profile_bounds_roles_agents_and_their_capabilities() {
     if may_skip(helm_requirement()) {
         return;
@@ -121,7 +152,10 @@ fn the_largest_profile_bounds_roles_agents_and_their_capabilities() {
     assert!(text.contains("resourceNames: [restricted, baseline, general]"));
     assert!(document(&text, "DaemonSet", "nsdebug-agent").contains("--max-profile=general"));
     let usual = rendered(&[]);
-    assert_eq!(roles(&usual).last(), Some(&"netadmin"));
+    assert_eq!(roles(&usual).last(), Some(&"general"));
+    assert!(document(&usual, "DaemonSet", "nsdebug-agent").contains("--max-profile=general"));
+    // A right to nodes is a profile's only together with that profile's role.
+    assert!(!document(&usual, "ClusterRole", "nsdebug-nodes").contains("profiles"));
     assert!(!document(&usual, "DaemonSet", "nsdebug-agent").contains("- ALL"));
     let all = rendered(&["maxProfile=sysadmin"]);
     assert!(document(&all, "DaemonSet", "nsdebug-agent").contains("- ALL"));

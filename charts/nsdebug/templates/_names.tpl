@@ -39,9 +39,6 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{/* What only a template can see; the schema sees the rest. */}}
 {{- define "nsdebug.check" -}}
 {{- $certificate := .Values.certificate -}}
-{{- if and (eq $certificate.source "certManager") (not $certificate.certManager.issuerRef.name) }}
-{{- fail "certificate.source is certManager: certificate.certManager.issuerRef.name must name an issuer" }}
-{{- end }}
 {{- if eq $certificate.source "existingSecret" }}
 {{- if not $certificate.existingSecret.name }}
 {{- fail "certificate.source is existingSecret: certificate.existingSecret.name must name a Secret" }}
