@@ -8,25 +8,37 @@ use std::fs;
 
 use crate::capability::Capabilities;
 use crate::cgroup::Neighbours;
+use crate::kind::{Kind, Kinds};
 use crate::message::{During, Failure, Step};
-use crate::plan::Confinement;
+use crate::namespaces::{self, Elsewhere};
+use crate::plan::{Confinement, Plan};
 use crate::privilege::{become_session, own_capabilities};
 use crate::root::{self, Assembled, Processes};
 use crate::survey::Survey;
+use crate::sys::{self, Alone};
 
 /// This process is then what the tool will be, in what the tool will see.
 pub(crate) fn confine(
-    limits: &Confinement,
+    plan: &Plan,
     root: Assembled,
     processes: Processes,
+    elsewhere: &Elsewhere,
+    alone: &Alone,
 ) -> Result<(), Failure> {
+    let Some(limits) = &plan.confinement else { return Ok(()) };
     // Of the node's /proc, which is about to go.
     let users = fs::read_link("/proc/self/ns/user").during(Step::Survey)?;
+    let namespaces = namespaces::own().during(Step::Apart)?;
     let sessions = Neighbours::own();
     root::enter(root, processes)?;
     let own = own_capabilities().during(Step::Survey)?;
     let survey = Survey::take(&users, &sessions).during(Step::Survey)?;
     let held = choose_capabilities(limits, own, survey)?;
+    if plan.makes().contains(Kind::Cgroup) {
+        // Only now: groups are told by their paths from the root of this one.
+        sys::unshare_kinds(alone, Kinds::default().with(Kind::Cgroup)).during(Step::Unshare)?;
+    }
+    elsewhere.prove(&namespaces)?;
     become_session(limits.who, held).during(Step::DropCapabilities)
 }
 

@@ -52,6 +52,11 @@ impl Facts {
         self.namespaces.iter().find(|(kind, ..)| *kind == Kind::Pid).map(|(.., theirs)| *theirs)
     }
 
+    /// The kinds that this kernel has.
+    pub(crate) fn kinds(&self) -> Kinds {
+        self.namespaces.iter().map(|(kind, ..)| *kind).collect()
+    }
+
     /// The kinds of which the target has a namespace that is not ours.
     #[must_use]
     pub fn own(&self) -> Kinds {

@@ -17,18 +17,24 @@ use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::process::{
     DumpableBehavior, PidfdFlags, getppid, pidfd_open, set_dumpable_behavior, setsid,
 };
+use rustix::system::sethostname;
 use rustix::thread::{move_into_thread_name_spaces, set_name};
 
 use crate::cgroup::Memory;
 use crate::confine::confine;
 use crate::ipc::Connection;
+use crate::kind::Kind;
 use crate::message::{During, Failure, FromSession, Step, ToHelper};
+use crate::namespaces::Elsewhere;
 use crate::plan::Plan;
 use crate::rings::{self, Broker};
 use crate::root::{self, Assembled, Processes};
 use crate::spawn::{CONTROL, SESSION_NAME};
 use crate::supervisor;
 use crate::sys::{self, Alone, Forked};
+
+/// The host name where nobody's was asked for.
+const NAMELESS: &str = "localhost";
 
 /// What the helper is to do.
 pub(crate) struct Order {
@@ -82,14 +88,19 @@ fn enter(agent: &Connection) -> Result<Option<Begun>, Failure> {
     let confinement = order.plan.confinement.as_ref();
     let rings = confinement.map(|limits| rings::open(limits, rings, &alone)).transpose()?;
     let (desk, broker) = rings.flatten().unzip();
+    let elsewhere = Elsewhere::before(&order.plan).during(Step::Apart)?;
     let mut root = join(&order, &alone)?;
-    if let (Some(limits), false) = (&order.plan.confinement, order.plan.needs_own_pids()) {
+    if !order.plan.needs_own_pids() {
         // From the fork on, others can see us.
-        root.take().map(|root| confine(limits, root, Processes::Joined)).transpose()?;
+        let confine = |root| confine(&order.plan, root, Processes::Joined, &elsewhere, &alone);
+        root.take().map(confine).transpose()?;
     }
     let signals = watch_signals().during(Step::WatchSignals)?;
     match sys::fork(&alone).during(Step::ForkSupervisor)? {
-        Forked::Child => supervisor::run(&order, root, desk, agent, &alone),
+        Forked::Child => {
+            let root = root.map(|root| (root, elsewhere));
+            supervisor::run(&order, root, desk, agent, &alone)
+        }
         Forked::Parent { child } => Ok(Some(Begun { supervisor: child, broker, signals })),
     }
 }
@@ -127,6 +138,7 @@ fn join(order: &Order, alone: &Alone) -> Result<Option<Assembled>, Failure> {
     if !flags.is_empty() {
         move_into_thread_name_spaces(target.as_fd(), flags).during(Step::Join)?;
     }
+    own_namespaces(plan, alone)?;
     if plan.needs_own_pids() {
         sys::unshare_pids(alone).during(Step::UnsharePids)?;
     }
@@ -176,6 +188,21 @@ fn watch_signals() -> nix::Result<SignalFd> {
     let mask = SigSet::from(Signal::SIGTERM);
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&mask), None)?;
     SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+}
+
+/// Of the kinds that a confined session does not join it gets empty ones, so that it is left in none of
+/// its agent's.
+fn own_namespaces(plan: &Plan, alone: &Alone) -> Result<(), Failure> {
+    // By its control group, a session's neighbours are told from its target's processes: see `confine`.
+    let now = plan.makes().without(Kind::Pid).without(Kind::Cgroup);
+    if now.is_empty() {
+        return Ok(());
+    }
+    sys::unshare_kinds(alone, now).during(Step::Unshare)?;
+    if plan.has_no_name() {
+        sethostname(NAMELESS.as_bytes()).during(Step::Unshare)?;
+    }
+    Ok(())
 }
 
 /// The code is for whoever looks at the process table: the agent has it by message.

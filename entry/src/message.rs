@@ -91,6 +91,8 @@ pub enum Step {
     MountToolbox,
     Join,
     UnsharePids,
+    /// Namespaces of the session's own, of the kinds that it does not join.
+    Unshare,
     ForkSupervisor,
     AdoptOrphans,
     MountProc,
@@ -100,6 +102,8 @@ pub enum Step {
     Traceable,
     /// Every harmless capability is held by somebody there already; no errno.
     NoCanary,
+    /// The session would have had a namespace in common with its agent; mostly no errno. The kind is the path.
+    Apart,
     WatchSignals,
     ForkTool,
     DropCapabilities,
@@ -156,6 +160,7 @@ impl fmt::Display for Step {
             Self::MountToolbox => "mounting into the toolbox",
             Self::Join => "joining the target's namespaces",
             Self::UnsharePids => "making a pid namespace",
+            Self::Unshare => "making namespaces of the session's own",
             Self::ForkSupervisor => "starting the supervisor",
             Self::AdoptOrphans => "adopting the session's orphans",
             Self::MountProc => "mounting /proc of the target",
@@ -163,6 +168,7 @@ impl fmt::Display for Step {
             Self::Survey => "looking at the target's processes",
             Self::Traceable => "looking for processes that may trace the tool",
             Self::NoCanary => "looking for a capability that the target does not hold",
+            Self::Apart => "making sure that no namespace is the agent's",
             Self::WatchSignals => "watching for signals",
             Self::ForkTool => "starting the tool's process",
             Self::DropCapabilities => "dropping capabilities",

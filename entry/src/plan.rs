@@ -56,6 +56,12 @@ pub struct Tool {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     pub(crate) join: Kinds,
+    /// Kinds of which a confined session stays where its target and its agent both are.
+    pub(crate) stay: Kinds,
+    /// Kinds of which a confined session gets a new and empty one.
+    pub(crate) make: Kinds,
+    /// The host name is nobody's: the target's was not asked for.
+    pub(crate) nameless: bool,
     pub(crate) user: Option<JoinUser>,
     pub(crate) confinement: Option<Confinement>,
     pub(crate) tool: Tool,
@@ -73,8 +79,8 @@ pub(crate) struct Confinement {
     pub(crate) who: Identity,
     pub(crate) write: bool,
     pub(crate) host_targets: bool,
-    /// Stay in the node's pid namespace.
-    pub(crate) sees_node: bool,
+    /// The target is the node itself.
+    pub(crate) node: bool,
 }
 
 /// Joining the user namespace comes last, in the tool: after it, `/proc` could not be mounted.
@@ -113,21 +119,30 @@ impl Plan {
         if join_user && limits.is_some() {
             return Err(PlanError::ConfinedUser);
         }
-        let mut confinement = limits.map(|limits| confinement(limits, facts)).transpose()?;
-        if let Some(confinement) = &mut confinement {
-            confinement.sees_node &= kinds.is_none_or(|kinds| kinds.contains(Kind::Pid));
-        }
-        let sees_node = confinement.as_ref().is_some_and(|confinement| confinement.sees_node);
+        let confinement = limits.map(|limits| confinement(limits, facts)).transpose()?;
         let wanted = kinds.unwrap_or(own).without(Kind::User);
+        let join: Kinds = wanted.iter().filter(|kind| own.contains(*kind)).collect();
+        let (stay, make) = match &confinement {
+            Some(confinement) => {
+                let stay = confinement.stays(kinds, facts);
+                let rest = facts.kinds().without(Kind::User).iter();
+                let rest = rest.filter(|kind| !join.contains(*kind) && !stay.contains(*kind));
+                (stay, rest.collect())
+            }
+            None => (Kinds::default(), Kinds::default()),
+        };
         let joins_pids = wanted.contains(Kind::Pid) && own.contains(Kind::Pid);
         Ok(Self {
             confinement,
-            join: wanted.iter().filter(|kind| own.contains(*kind)).collect(),
+            join,
+            stay,
+            make,
+            nameless: kinds.is_some_and(|kinds| !kinds.contains(Kind::Uts)),
             user: join_user.then_some(JoinUser { become_root: facts.users.has_root }),
             tool,
             shared: wanted.iter().filter(|kind| !own.contains(*kind)).collect(),
             target: format!("process {} ({})", facts.pid, facts.name),
-            pids: facts.pids().filter(|_| joins_pids || sees_node),
+            pids: facts.pids().filter(|_| joins_pids || stay.contains(Kind::Pid)),
         })
     }
 
@@ -157,8 +172,27 @@ impl Plan {
     /// A confined tool gets an empty pid namespace where it joins none: it does not see the node's
     /// processes because its target does, but where the node is its target.
     pub(crate) fn needs_own_pids(&self) -> bool {
-        let hides_node = |confinement: &Confinement| !confinement.sees_node;
-        self.confinement.as_ref().is_some_and(hides_node) && !self.join.contains(Kind::Pid)
+        self.make.contains(Kind::Pid)
+    }
+
+    /// Of each kind there is, a confined session joins the target's, stays in what the target has in
+    /// common with the agent, or gets a new one.
+    pub(crate) fn stays(&self) -> Kinds {
+        self.stay
+    }
+
+    pub(crate) fn makes(&self) -> Kinds {
+        self.make
+    }
+
+    /// Whether a new host name has to be given: that of a new namespace is a copy of the agent's.
+    pub(crate) fn has_no_name(&self) -> bool {
+        self.nameless && self.make.contains(Kind::Uts)
+    }
+
+    /// Whether the session may be in namespaces of the node's.
+    pub(crate) fn may_be_on_node(&self) -> bool {
+        self.confinement.as_ref().is_none_or(|confinement| confinement.host_targets)
     }
 
     pub(crate) fn mounts_proc(&self) -> bool {
@@ -182,9 +216,7 @@ fn confinement(limits: Limits, facts: &Facts) -> Result<Confinement, PlanError> 
         RunAs::Ids { uid, gid } => Identity { uid, gid },
         RunAs::Target => Identity { uid: facts.uid, gid: facts.gid },
     };
-    // Of a node whose processes are not ours there is nothing to stay in.
-    let sees_node = node && facts.shared_with_node.contains(&Shared::Pid);
-    Ok(Confinement { tree, profile, who, write, host_targets, sees_node })
+    Ok(Confinement { tree, profile, who, write, host_targets, node })
 }
 
 /// The steps in their order, for `--explain`.
@@ -200,9 +232,15 @@ impl fmt::Display for Plan {
             writeln!(f, "            root: {} read-only, /target {how}", tree.display())?;
         }
         writeln!(f, "            join by one setns: {}", self.join)?;
+        if !self.make.is_empty() {
+            writeln!(f, "            unshare, so that nothing is the agent's: {}", self.make)?;
+        }
+        if !self.stay.is_empty() {
+            writeln!(f, "            stay where the target is: {}", self.stay)?;
+        }
         if self.needs_own_pids() {
-            writeln!(f, "            unshare the pid namespace: the tool sees only itself")?;
-        } else if self.confinement.as_ref().is_some_and(|confinement| confinement.sees_node) {
+            writeln!(f, "            in a pid namespace of its own the tool sees only itself")?;
+        } else if self.stay.contains(Kind::Pid) {
             writeln!(f, "            stay among the node's processes")?;
         }
         if let Some(confinement) = &self.confinement {
@@ -246,6 +284,26 @@ impl fmt::Display for Plan {
 }
 
 impl Confinement {
+    /// The kinds of which this session stays where its agent is: where that is what was asked for, and
+    /// only for a target that is worth as much as the node.
+    fn stays(&self, kinds: Option<Kinds>, facts: &Facts) -> Kinds {
+        let Self { node, host_targets, .. } = self;
+        let wanted = |kind: &Kind| kinds.is_none_or(|kinds| kinds.contains(*kind));
+        let shared = |kind: Kind| match kind {
+            Kind::User => false,
+            // A pod that shows the node's processes shows them to nobody else.
+            Kind::Pid => *node && facts.shared_with_node.contains(&Shared::Pid),
+            // The node has whatever the agent has in common with it.
+            _ if *node => true,
+            Kind::Ipc => facts.shared_with_node.contains(&Shared::Ipc),
+            Kind::Net => facts.shared_with_node.contains(&Shared::Net),
+            // Of these an empty one takes nothing away.
+            Kind::Cgroup | Kind::Time | Kind::Uts => false,
+        };
+        let stays = |kind: &Kind| *host_targets && wanted(kind) && shared(*kind);
+        facts.kinds().iter().filter(|kind| !facts.own().contains(*kind)).filter(stays).collect()
+    }
+
     fn explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { profile, who: Identity { uid, gid }, .. } = self;
         writeln!(f, "            mount /proc read-only, leave the node's root")?;
@@ -391,12 +449,43 @@ mod tests {
             Plan::new(request, &shares).expect("a plan")
         };
         let of_pod = planned(false, None);
+        assert_eq!(of_pod.stays(), Kinds::default());
         assert!(of_pod.needs_own_pids() && of_pod.pids().is_none());
         let of_node = planned(true, None);
         assert!(!of_node.needs_own_pids() && of_node.pids() == shares.pids());
         assert!(of_node.to_string().contains("stay among the node's processes"), "{of_node}");
         assert_eq!(of_node.joins().to_string(), "net");
         assert!(planned(true, Some("net")).needs_own_pids());
+    }
+
+    #[test]
+    fn of_every_kind_a_confined_session_has_the_targets_or_a_new_one() {
+        let facts = facts(&[Kind::Net, Kind::Pid, Kind::Ipc, Kind::Uts]);
+        for kinds in [None, Some("net"), Some("time,uts"), Some("pid,net,ipc,uts,cgroup,time")] {
+            let request = Request { limits: confined(Profile::General).limits, ..request(kinds) };
+            let plan = Plan::new(request, &facts).expect("a plan");
+            assert_eq!(plan.stays(), Kinds::default(), "{kinds:?}");
+            for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::User) {
+                let (joins, makes) = (plan.joins().contains(kind), plan.makes().contains(kind));
+                assert!(joins != makes, "{kind} of {kinds:?}: {plan}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_host_target_shares_is_stayed_in_only_where_it_was_asked_for() {
+        let shares = Facts { shared_with_node: vec![Shared::Net, Shared::Pid], ..facts(&[]) };
+        let planned = |node, kinds| {
+            let mut request =
+                Request { limits: confined(Profile::General).limits, ..request(kinds) };
+            let limits = request.limits.as_mut().expect("limits");
+            (limits.host_targets, limits.node) = (true, node);
+            Plan::new(request, &shares).expect("a plan").stays().to_string()
+        };
+        assert_eq!(planned(false, None), "net");
+        assert_eq!(planned(false, Some("pid")), "none");
+        assert_eq!(planned(true, Some("uts,pid")), "pid, uts");
+        assert_eq!(planned(true, None), "cgroup, ipc, net, pid, time, uts");
     }
 
     #[test]

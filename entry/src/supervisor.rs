@@ -23,6 +23,7 @@ use crate::descendants;
 use crate::helper::Order;
 use crate::ipc::{Connection, Received};
 use crate::message::{During, Exit, Failure, FromSession, Step, ToSession, ToSupervisor};
+use crate::namespaces::Elsewhere;
 use crate::privilege::hold_nothing;
 use crate::profile::Profile;
 use crate::rings::Desk;
@@ -41,7 +42,7 @@ const KILL_AGAIN: Duration = Duration::from_millis(10);
 /// A confined session that has a pid namespace of its own still has its `root` to enter.
 pub(crate) fn run(
     order: &Order,
-    root: Option<Assembled>,
+    root: Option<(Assembled, Elsewhere)>,
     rings: Option<Desk>,
     agent: &Connection,
     alone: &Alone,
@@ -65,7 +66,7 @@ pub(crate) fn run(
 /// Everything until the tool has been executed.
 fn start(
     order: &Order,
-    root: Option<Assembled>,
+    root: Option<(Assembled, Elsewhere)>,
     rings: Option<Desk>,
     agent: &Connection,
     alone: &Alone,
@@ -74,7 +75,9 @@ fn start(
     set_child_subreaper(Some(rustix::process::getpid())).during(Step::AdoptOrphans)?;
     match (root, &order.plan.confinement) {
         // Nobody else is in this pid namespace.
-        (Some(root), Some(limits)) => confine(limits, root, Processes::Own)?,
+        (Some((root, elsewhere)), _) => {
+            confine(&order.plan, root, Processes::Own, &elsewhere, alone)?;
+        }
         (None, None) if order.plan.mounts_proc() => {
             let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
             mount("proc", "/proc", "proc", flags, None).during(Step::MountProc)?;

@@ -8,12 +8,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::facts::{Facts, IdMap, Shared};
 use crate::kind::Kind;
 use crate::moment::Moment;
+use crate::namespaces::{namespace, namespaces_of, nodes, of_node};
 use crate::survey;
 
 /// A live process, by handles that keep naming it and no other.
@@ -204,51 +205,6 @@ const INITIAL_PIDS: u64 = 0xEFFF_FFFC;
 /// Bytes of one file under `/proc/PID`: what a process can make of its own name and map is less.
 const LONGEST_FACT: u64 = 64 << 10;
 
-/// The directory of a process's namespaces.
-fn namespaces_of(directory: BorrowedFd<'_>, process: &str) -> io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(openat(directory, format!("{process}/ns"), flags, Mode::empty())?)
-}
-
-/// The inode number that identifies a namespace. The link says it (namespaces(7)); to follow the link
-/// would make the inode.
-fn namespace(namespaces: &OwnedFd, kind: &str) -> io::Result<Option<u64>> {
-    match readlinkat(namespaces, kind, Vec::new()) {
-        Ok(link) => Ok(Some(number(&link.to_string_lossy()).ok_or(io::ErrorKind::InvalidData)?)),
-        Err(rustix::io::Errno::NOENT) => Ok(None),
-        Err(errno) => Err(errno.into()),
-    }
-}
-
-/// Of `net:[4026531840]`.
-fn number(link: &str) -> Option<u64> {
-    link.split_once('[')?.1.strip_suffix(']')?.parse().ok()
-}
-
-/// Whose namespaces are the node's own: its threads', which never have others, or its init's, where this
-/// process sees them; else this process's.
-fn of_node() -> Vec<OwnedFd> {
-    let kernel = Some("/proc/2").filter(|process| is_kernel_thread(process));
-    let processes = kernel.into_iter().chain(["/proc/1", "/proc/self"]);
-    processes.filter_map(|process| namespaces_of(CWD, process).ok()).collect()
-}
-
-/// The node's namespace of this kind.
-fn nodes(of_node: &[OwnedFd], kind: &str) -> Option<u64> {
-    of_node.iter().find_map(|namespaces| namespace(namespaces, kind).ok().flatten())
-}
-
-/// Whether this process is in the node's own namespace of this kind, or cannot know it.
-pub(crate) fn in_nodes_own(kind: &str) -> bool {
-    let ours = namespaces_of(CWD, "/proc/self").and_then(|ours| namespace(&ours, kind));
-    nodes(&of_node(), kind) == ours.ok().flatten()
-}
-
-fn is_kernel_thread(process: &str) -> bool {
-    // Only a kernel thread has no program.
-    std::fs::read(format!("{process}/cmdline")).is_ok_and(|line| line.is_empty())
-}
-
 fn first<'a>(status: &'a str, field: &str) -> Option<&'a str> {
     status.lines().find_map(|line| line.strip_prefix(field)).map(str::trim)
 }
@@ -277,6 +233,7 @@ fn names(path: &str, cgroups_path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::namespaces::{in_nodes_own, is_kernel_thread};
 
     #[test]
     fn a_control_group_is_recognised_under_both_drivers() {
@@ -284,18 +241,6 @@ mod tests {
         assert!(names("/system.slice/cri-containerd-abc.scope", "system.slice:cri-containerd:abc"));
         assert!(!names("/kubepods/pod1/abcd", "/kubepods/pod1/abc"));
         assert!(!names("/", "/"));
-    }
-
-    #[test]
-    fn a_link_to_a_namespace_says_its_number() {
-        assert_eq!(number("net:[4026531840]"), Some(4_026_531_840));
-        assert_eq!(number("net:[]"), None);
-        assert_eq!(number("4026531840"), None);
-        let followed = std::fs::metadata("/proc/self/ns/net").expect("a namespace");
-        let ours = namespaces_of(CWD, "/proc/self").expect("a directory");
-        let read = namespace(&ours, "net").expect("a link");
-        assert_eq!(read, Some(std::os::unix::fs::MetadataExt::ino(&followed)));
-        assert_eq!(namespace(&ours, "nothing").expect("no link"), None);
     }
 
     #[test]

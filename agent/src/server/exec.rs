@@ -240,6 +240,7 @@ impl From<StartError> for Refusal {
                     StartError::Permission { .. }
                     | StartError::Traceable
                     | StartError::NoCanary
+                    | StartError::NotApart { .. }
                     | StartError::Policy(PolicyError::AboveMaximum { .. })
                     | StartError::Plan(PlanError::HostTarget { .. }) => Reason::Forbidden,
                     StartError::Plan(_) | StartError::Policy(_) => Reason::BadRequest,

@@ -64,6 +64,10 @@ pub enum StartError {
         "processes of the target's pid namespace hold every capability that could keep them out of the tool: that is a host target, and those are not allowed here"
     )]
     NoCanary,
+    #[error(
+        "the session would have had the agent's or the node's {kind} namespace, and no session has that; a target that has just joined it is a host target"
+    )]
+    NotApart { kind: String },
     #[error("there is no `{name}` {place}; looked in {path}")]
     NoSuchTool { name: String, place: &'static str, path: String },
     #[error("there is no file `{name}` {place}")]
@@ -109,6 +113,7 @@ impl StartError {
             (Step::Traceable, _) => Self::Traceable,
             (Step::NoCanary, _) => Self::NoCanary,
             (Step::ForkSupervisor | Step::ForkTool, Errno::AGAIN) => Self::NoProcesses,
+            (Step::Apart, _) if failure.errno == 0 => Self::NotApart { kind: path },
             (step, Errno::PERM | Errno::ACCESS) => Self::Permission { step },
             (step, _) if failure.path.is_some() => {
                 Self::FailedAt { step, path, source: failure.error() }
@@ -188,6 +193,8 @@ mod tests {
     fn a_step_that_has_no_error_number_is_named_all_the_same() {
         let error = of_number(Step::Traceable, 0, None, "ps");
         assert!(matches!(error, StartError::Traceable));
+        let error = of_number(Step::Apart, 0, Some("net"), "ps");
+        assert!(error.to_string().contains("the agent's or the node's net namespace"), "{error}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use rustix::mount::{MountFlags, mount_remount};
 
 use super::place::{Place, places};
 use super::{CgroupError, read};
-use crate::target::in_nodes_own;
+use crate::namespaces::in_nodes_own;
 
 /// As runtimes mount control groups, but for reading only.
 const KEPT: MountFlags = MountFlags::BIND

@@ -8,6 +8,8 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::{ForkResult, Pid};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
+use crate::kind::Kinds;
+
 /// The knowledge that this process has one thread.
 ///
 /// It stays true: nothing in this crate starts a thread, and no other code runs in the helper.
@@ -53,6 +55,14 @@ pub(crate) fn unshare_mounts_of_thread() -> io::Result<()> {
     // SAFETY: as above: the descriptor table, which other threads have in common with this one, is
     // left alone. NEWNS gives the thread a root and a directory of its own too, which nobody minds.
     unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.map_err(io::Error::from)
+}
+
+/// Namespaces of this process's own, of each kind in `kinds`; of the kind time, for its next child.
+pub(crate) fn unshare_kinds(_alone: &Alone, kinds: Kinds) -> io::Result<()> {
+    let flags = UnshareFlags::from_bits_retain(kinds.flags().bits());
+    // SAFETY: as above: no kind of namespace touches the descriptor table (CLONE_FILES is no kind), and
+    // there are no other threads.
+    unsafe { unshare_unsafe(flags) }.map_err(io::Error::from)
 }
 
 /// A pid namespace of its own for the next child of this process.

@@ -102,6 +102,31 @@ fn a_session_on_the_node_sees_the_nodes_processes_network_and_files() {
     });
 }
 
+/// Being in the node's own is what was asked for there: of the kinds that were, and of no other.
+#[test]
+fn a_session_on_the_node_is_in_the_kinds_that_it_asked_for() {
+    const KINDS: [&str; 6] = ["cgroup", "ipc", "net", "pid", "time", "uts"];
+    on_containerd(|containerd| {
+        let agent = allowing().start(containerd);
+        let link = |kind: &str| {
+            let link = std::fs::read_link(format!("/proc/2/ns/{kind}")).expect("a link");
+            link.display().to_string()
+        };
+        let script = KINDS.map(|kind| format!("readlink /proc/self/ns/{kind}")).join("; ");
+        for mask in 0_usize..1 << KINDS.len() {
+            let chosen: Vec<_> = (0..KINDS.len()).filter(|bit| mask >> bit & 1 == 1).collect();
+            let list = chosen.iter().map(|bit| KINDS[*bit]).collect::<Vec<_>>().join(",");
+            let asked = if list.is_empty() { String::new() } else { format!("&namespaces={list}") };
+            let said = out(&said(&agent, &script, &asked));
+            assert_eq!(said.lines().count(), KINDS.len(), "{list}: {said}");
+            for (bit, seen) in said.lines().enumerate() {
+                let stays = list.is_empty() || chosen.contains(&bit);
+                assert_eq!(seen == link(KINDS[bit]), stays, "{list}: {} {seen}", KINDS[bit]);
+            }
+        }
+    });
+}
+
 #[test]
 fn a_session_on_the_node_holds_its_profile_and_no_more() {
     on_containerd(|containerd| {

@@ -5,6 +5,7 @@
 
 mod attackers;
 mod inside;
+mod namespaces;
 mod nodewide;
 mod races;
 mod replays;

@@ -64,10 +64,16 @@ impl Stage {
 
     /// `nsdebug-agent exec` with `options`, still without a command.
     pub(crate) fn exec(&self, container: &Container<'_>, options: &[&str]) -> Command {
+        let mut command = self.exec_by(&["--container", container.id()]);
+        command.args(options);
+        command
+    }
+
+    /// The same, where the options say of what.
+    pub(crate) fn exec_by(&self, options: &[&str]) -> Command {
         let mut command = agent();
         command.args(["exec", "--tools", "toolbox", "--containerd"]).arg(self.containerd.socket());
-        command.arg("--toolbox").arg(self.tree()).args(["--container", container.id()]);
-        command.args(options);
+        command.arg("--toolbox").arg(self.tree()).args(options);
         command
     }
 

@@ -1,0 +1,135 @@
+//! Namespaces by the numbers that the kernel prints: whose are the node's, and where a session must not be.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat};
+
+use crate::message::{Failure, Step};
+use crate::plan::Plan;
+
+/// The directory of a process's namespaces.
+pub(crate) fn namespaces_of(directory: BorrowedFd<'_>, process: &str) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(openat(directory, format!("{process}/ns"), flags, Mode::empty())?)
+}
+
+/// The inode number that identifies a namespace. The link says it (namespaces(7)); to follow the link
+/// would make the inode.
+pub(crate) fn namespace(namespaces: &OwnedFd, kind: &str) -> io::Result<Option<u64>> {
+    match readlinkat(namespaces, kind, Vec::new()) {
+        Ok(link) => Ok(Some(number(&link.to_string_lossy()).ok_or(io::ErrorKind::InvalidData)?)),
+        Err(rustix::io::Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Of `net:[4026531840]`.
+fn number(link: &str) -> Option<u64> {
+    link.split_once('[')?.1.strip_suffix(']')?.parse().ok()
+}
+
+/// Whose namespaces are the node's own: its threads', which never have others, or its init's, where this
+/// process sees them; else this process's.
+pub(crate) fn of_node() -> Vec<OwnedFd> {
+    let kernel = Some("/proc/2").filter(|process| is_kernel_thread(process));
+    let processes = kernel.into_iter().chain(["/proc/1", "/proc/self"]);
+    processes.filter_map(|process| namespaces_of(CWD, process).ok()).collect()
+}
+
+/// The node's namespace of this kind.
+pub(crate) fn nodes(of_node: &[OwnedFd], kind: &str) -> Option<u64> {
+    of_node.iter().find_map(|namespaces| namespace(namespaces, kind).ok().flatten())
+}
+
+/// Whether this process is in the node's own namespace of this kind, or cannot know it.
+pub(crate) fn in_nodes_own(kind: &str) -> bool {
+    let ours = namespaces_of(CWD, "/proc/self").and_then(|ours| namespace(&ours, kind));
+    nodes(&of_node(), kind) == ours.ok().flatten()
+}
+
+pub(crate) fn is_kernel_thread(process: &str) -> bool {
+    // Only a kernel thread has no program.
+    std::fs::read(format!("{process}/cmdline")).is_ok_and(|line| line.is_empty())
+}
+
+/// The kinds in whose namespaces of the node a container is worth as much as the node.
+const OF_THE_NODE: [&str; 3] = ["ipc", "net", "pid"];
+
+/// Every kind that a session must not have in common with its agent, by its file under `/proc/PID/ns`. A
+/// user namespace is never left and none is joined: what a session holds is counted in this one.
+const APART: [&str; 7] = ["cgroup", "ipc", "mnt", "net", "pid", "time", "uts"];
+
+/// Where a session must not be: what is true before it has joined anything.
+#[derive(Debug)]
+pub(crate) struct Elsewhere(Vec<(&'static str, Vec<u64>)>);
+
+impl Elsewhere {
+    /// To be called in the helper, while it still is where its agent is. What `plan` stays in is left
+    /// out; what is the node's and not the agent's is in, unless host targets may be entered.
+    pub(crate) fn before(plan: &Plan) -> io::Result<Self> {
+        let ours = namespaces_of(CWD, "/proc/self")?;
+        let node = if plan.may_be_on_node() { Vec::new() } else { of_node() };
+        let stays = |kind: &str| plan.stays().iter().any(|stays| stays.as_str() == kind);
+        let mut elsewhere = Vec::with_capacity(APART.len());
+        for kind in APART.into_iter().filter(|kind| !stays(kind)) {
+            // A kernel without this kind has nothing to keep apart.
+            let Some(agents) = namespace(&ours, kind)? else { continue };
+            let nodes = nodes(&node, kind).filter(|_| OF_THE_NODE.contains(&kind));
+            elsewhere.push((kind, [agents].into_iter().chain(nodes).collect()));
+        }
+        Ok(Self(elsewhere))
+    }
+
+    /// Sees that this process, or its next child where only that changes, is in none of them. `own` is
+    /// the directory of its own namespaces, from [`own`].
+    pub(crate) fn prove(&self, own: &OwnedFd) -> Result<(), Failure> {
+        for (kind, elsewhere) in &self.0 {
+            let file = match *kind {
+                "pid" => "pid_for_children",
+                "time" => "time_for_children",
+                other => other,
+            };
+            let about = |errno| Failure { step: Step::Apart, errno, path: Some((*kind).into()) };
+            let found = namespace(own, file);
+            let found = found.map_err(|error| about(error.raw_os_error().unwrap_or(0)))?;
+            if found.is_none_or(|found| elsewhere.contains(&found)) {
+                return Err(about(0));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The directory of this process's own namespaces: to be opened while there is a `/proc` that shows it.
+pub(crate) fn own() -> io::Result<OwnedFd> {
+    namespaces_of(CWD, "/proc/self")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_to_a_namespace_says_its_number() {
+        assert_eq!(number("net:[4026531840]"), Some(4_026_531_840));
+        assert_eq!(number("net:[]"), None);
+        assert_eq!(number("4026531840"), None);
+        let followed = std::fs::metadata("/proc/self/ns/net").expect("a namespace");
+        let ours = namespaces_of(CWD, "/proc/self").expect("a directory");
+        let read = namespace(&ours, "net").expect("a link");
+        assert_eq!(read, Some(std::os::unix::fs::MetadataExt::ino(&followed)));
+        assert_eq!(namespace(&ours, "nothing").expect("no link"), None);
+    }
+
+    #[test]
+    fn who_is_where_it_must_not_be_is_told_the_kind() {
+        let own = own().expect("own namespaces");
+        let uts = namespace(&own, "uts").expect("a link").expect("this kind");
+        let failure = Elsewhere(vec![("uts", vec![uts])]).prove(&own).expect_err("it is there");
+        assert_eq!((failure.step, failure.path), (Step::Apart, Some("uts".into())));
+        assert_eq!(Elsewhere(vec![("uts", vec![uts + 1])]).prove(&own), Ok(()));
+        // What cannot be seen to be elsewhere is not.
+        assert!(Elsewhere(vec![("nothing", vec![1])]).prove(&own).is_err());
+    }
+}
