@@ -97,7 +97,7 @@ impl Capabilities {
     }
 
     #[must_use]
-    pub fn with(self, capability: Capability) -> Self {
+    pub const fn with(self, capability: Capability) -> Self {
         Self(self.0 | 1 << capability as u8)
     }
 

@@ -1,7 +1,5 @@
 //! What is known about a target before a plan is made: plain data.
 
-use serde::{Deserialize, Serialize};
-
 use crate::capability::{Capabilities, Capability};
 use crate::kind::{Kind, Kinds};
 
@@ -14,12 +12,21 @@ pub struct Facts {
     /// Kind, our namespace, the target's: inode numbers, equal where it is the same one.
     pub namespaces: Vec<(Kind, u64, u64)>,
     pub users: IdMap,
+    /// Which groups of this user namespace are groups of its own.
+    pub group_map: IdMap,
+    /// As this process's user namespace knows them.
     pub uid: u32,
     pub gid: u32,
+    /// Its supplementary groups.
+    pub groups: Vec<u32>,
+    /// What it may make effective now, in its own user namespace.
+    pub permitted: Capabilities,
     /// What it holds or an exec could give it, in its own user namespace.
     pub capabilities: Capabilities,
     /// What it shares with the node that containers usually have of their own.
     pub shared_with_node: Vec<Shared>,
+    /// By which of its mounts it reaches the node's kernel or files.
+    pub exposed: Option<String>,
 }
 
 /// A kind of namespace that makes a target more than a container when it is the node's.
@@ -69,6 +76,19 @@ impl Facts {
 }
 
 impl Facts {
+    /// Whether the target could be this user and group: it is, or holds what it takes to become it. In a
+    /// user namespace of its own that is nobody outside of it, whatever it holds there.
+    pub(crate) fn can_be(&self, uid: u32, gid: u32) -> bool {
+        if self.own().contains(Kind::User) {
+            return self.users.reaches(uid) && self.group_map.reaches(gid);
+        }
+        let holds = |power| self.permitted.contains(power);
+        let is_group = gid == self.gid || self.groups.contains(&gid);
+        (uid == self.uid || holds(Capability::Setuid)) && (is_group || holds(Capability::Setgid))
+    }
+}
+
+impl Facts {
     /// Why entering this target is worth as much as entering the node, or nothing.
     ///
     /// Observed, not declared: whoever wrote its specification may have said otherwise.
@@ -78,25 +98,53 @@ impl Facts {
         if !shared.is_empty() {
             return Some(format!("it shares the node's {} namespace", shared.join(" and ")));
         }
-        // What a process holds in a user namespace of its own is no power over one outside.
+        // What a process holds in a user namespace of its own, and who it is there, is no power outside.
+        if self.own().contains(Kind::User) {
+            return None;
+        }
         let powers = [Capability::SysAdmin, Capability::SysPtrace];
-        let held = powers.into_iter().find(|power| self.capabilities.contains(*power))?;
-        let of_its_own = self.own().contains(Kind::User);
-        (!of_its_own).then(|| format!("it holds, or can come to hold, CAP_{}", held.as_str()))
+        let held = powers.into_iter().find(|power| self.capabilities.contains(*power));
+        let holds =
+            |held: Capability| format!("it holds, or can come to hold, CAP_{}", held.as_str());
+        held.map(holds).or_else(|| self.exposed.clone())
     }
 }
 
-/// `/proc/PID/uid_map`, as far as it matters: whether there is a root in there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IdMap {
-    pub has_root: bool,
+/// `/proc/PID/uid_map` or `gid_map`: which ids of ours are ids of a process's user namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IdMap(Vec<Range>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Range {
+    inside: u32,
+    outside: u32,
+    count: u32,
 }
 
 impl IdMap {
+    /// Reads the file; of a line that is not one of `user_namespaces(7)` nothing is mapped.
     pub(crate) fn parse(map: &str) -> Self {
-        // user_namespaces(7): the first column is where a range starts inside.
-        let has_root = map.lines().any(|line| line.split_whitespace().next() == Some("0"));
-        Self { has_root }
+        let range = |line: &str| {
+            let mut numbers = line.split_whitespace().map_while(|number| number.parse().ok());
+            let (inside, outside, count) = (numbers.next()?, numbers.next()?, numbers.next()?);
+            Some(Range { inside, outside, count })
+        };
+        Self(map.lines().filter_map(range).collect())
+    }
+
+    /// Whether there is a root in there.
+    #[must_use]
+    pub fn has_root(&self) -> bool {
+        self.0.iter().any(|range| range.inside == 0 && range.count > 0)
+    }
+
+    /// Whether the id that is `outside` here is one of its own.
+    #[must_use]
+    pub fn reaches(&self, outside: u32) -> bool {
+        let within = |range: &Range| {
+            outside.checked_sub(range.outside).is_some_and(|distance| distance < range.count)
+        };
+        self.0.iter().any(within)
     }
 }
 
@@ -106,8 +154,17 @@ mod tests {
 
     #[test]
     fn a_map_without_a_root_is_seen() {
-        assert!(IdMap::parse("         0     100000      65536\n").has_root);
-        assert!(!IdMap::parse("      1000     101000          1\n").has_root);
-        assert!(!IdMap::parse("").has_root);
+        assert!(IdMap::parse("         0     100000      65536\n").has_root());
+        assert!(!IdMap::parse("      1000     101000          1\n").has_root());
+        assert!(!IdMap::parse("").has_root());
+    }
+
+    #[test]
+    fn an_id_is_one_of_a_namespace_where_a_range_has_it() {
+        let map = IdMap::parse("0 100000 65536\n65536 7 1\n");
+        for (id, reaches) in [(0, false), (7, true), (8, false), (100_000, true), (165_536, false)]
+        {
+            assert_eq!(map.reaches(id), reaches, "{id}");
+        }
     }
 }

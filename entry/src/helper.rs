@@ -93,7 +93,10 @@ fn enter(agent: &Connection) -> Result<Option<Begun>, Failure> {
     if !order.plan.needs_own_pids() {
         // From the fork on, others can see us.
         let confine = |root| confine(&order.plan, root, Processes::Joined, &elsewhere, &alone);
-        root.take().map(confine).transpose()?;
+        let unseen = root.take().map(confine).transpose()?.unwrap_or_default();
+        if !unseen.is_empty() {
+            let _ = agent.send(&FromSession::Unseen(unseen)); // an agent that is gone needs no word
+        }
     }
     let signals = watch_signals().during(Step::WatchSignals)?;
     match sys::fork(&alone).during(Step::ForkSupervisor)? {

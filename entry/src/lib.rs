@@ -21,6 +21,7 @@ mod ipc;
 mod kind;
 mod message;
 mod moment;
+mod mounts;
 mod namespaces;
 mod plan;
 mod privilege;

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 /// From the helper and the supervisor to the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum FromSession {
+    /// Users into whose processes the tool will not be able to look.
+    Unseen(Vec<u32>),
     /// The tool has been executed.
     Started,
     /// The tool was not executed, and never will be.
@@ -195,6 +197,7 @@ impl Expecting {
     /// What to expect after `message`, or `None` where it is not its turn.
     pub(crate) fn after(self, message: &FromSession) -> Option<Self> {
         match (self, message) {
+            (Self::Started, FromSession::Unseen(_)) => Some(Self::Started),
             (Self::Started, FromSession::Started) => Some(Self::Ended),
             (Self::Started, FromSession::Failed(_)) | (Self::Ended, FromSession::Ended(_)) => {
                 Some(Self::Nothing)
@@ -213,7 +216,7 @@ mod tests {
     #[test]
     fn a_session_starts_and_ends() {
         let mut expecting = Expecting::Started;
-        for message in [FromSession::Started, ENDED] {
+        for message in [FromSession::Unseen(vec![0]), FromSession::Started, ENDED] {
             expecting = expecting.after(&message).expect("its turn");
         }
         assert_eq!(expecting, Expecting::Nothing);

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::capability::{Capabilities, Capability};
 use crate::facts::{Facts, Shared};
 use crate::kind::{Kind, Kinds};
 use crate::privilege::Identity;
-use crate::profile::{Profile, RunAs};
+use crate::profile::{Profile, RunAs, UNPRIVILEGED};
 
 /// What a caller wants of a session.
 #[derive(Clone, Debug)]
@@ -81,6 +82,8 @@ pub(crate) struct Confinement {
     pub(crate) host_targets: bool,
     /// The target is the node itself.
     pub(crate) node: bool,
+    /// What is added to the profile where a process of the target holds as much.
+    pub(crate) may_gain: Capabilities,
 }
 
 /// Joining the user namespace comes last, in the tool: after it, `/proc` could not be mounted.
@@ -100,6 +103,14 @@ pub enum PlanError {
     ConfinedUser,
     #[error("the profile `{profile}` may not write to /target: `general` could")]
     MayNotWrite { profile: Profile },
+    #[error(
+        "the node is nobody: to run as the target's user there would be to run as root, so that `restricted` and --run-as target are not for it; `baseline` is nobody anywhere"
+    )]
+    NobodyOnNode,
+    #[error(
+        "process {pid} ({name}) is uid {its} and could not be uid {uid}, gid {gid}: a tool that is would reach files that the target does not; that takes a right to host targets"
+    )]
+    NotTheTargets { pid: u32, name: String, its: u32, uid: u32, gid: u32 },
     #[error("process {pid} ({name}) is a host target, and those are not allowed here: {why}")]
     HostTarget { pid: u32, name: String, why: String },
 }
@@ -138,7 +149,7 @@ impl Plan {
             stay,
             make,
             nameless: kinds.is_some_and(|kinds| !kinds.contains(Kind::Uts)),
-            user: join_user.then_some(JoinUser { become_root: facts.users.has_root }),
+            user: join_user.then_some(JoinUser { become_root: facts.users.has_root() }),
             tool,
             shared: wanted.iter().filter(|kind| !own.contains(*kind)).collect(),
             target: format!("process {} ({})", facts.pid, facts.name),
@@ -212,11 +223,38 @@ fn confinement(limits: Limits, facts: &Facts) -> Result<Confinement, PlanError> 
         }
         _ => {}
     }
-    let who = match run_as.unwrap_or(profile.run_as()) {
-        RunAs::Ids { uid, gid } => Identity { uid, gid },
-        RunAs::Target => Identity { uid: facts.uid, gid: facts.gid },
+    let who = match (run_as, profile.run_as()) {
+        (Some(RunAs::Ids { uid, gid }), _) => {
+            // Whoever may enter the node itself reaches every file already.
+            if !host_targets && profile != Profile::Sysadmin && !is_open_to(facts, uid, gid) {
+                let (pid, name, its) = (facts.pid, facts.name.clone(), facts.uid);
+                return Err(PlanError::NotTheTargets { pid, name, its, uid, gid });
+            }
+            Identity { uid, gid, groups: Vec::new() }
+        }
+        (Some(RunAs::Target), _) if node => return Err(PlanError::NobodyOnNode),
+        (None, RunAs::Ids { uid, gid }) => Identity { uid, gid, groups: Vec::new() },
+        (None, RunAs::Target) if node && profile == Profile::Restricted => {
+            return Err(PlanError::NobodyOnNode);
+        }
+        (_, RunAs::Target) | (Some(RunAs::Target), _) => {
+            Identity { uid: facts.uid, gid: facts.gid, groups: facts.groups.clone() }
+        }
     };
-    Ok(Confinement { tree, profile, who, write, host_targets, node })
+    // What somebody in a user namespace of its own holds there is nothing out here.
+    let of_its_own = facts.own().contains(Kind::User);
+    let traces = profile.capabilities().contains(Capability::SysPtrace);
+    let may_gain = if traces && !of_its_own { READ_ALL } else { Capabilities::NONE };
+    Ok(Confinement { tree, profile, who, write, host_targets, node, may_gain })
+}
+
+/// To read every file: what makes a pod of several users be seen whole. `open_by_handle_at(2)`, by which it would
+/// reach past every mount, is refused by the filter.
+const READ_ALL: Capabilities = Capabilities::NONE.with(Capability::DacReadSearch);
+
+/// Whether a tool may be this user and group: nobody, or somebody whom the target could be.
+fn is_open_to(facts: &Facts, uid: u32, gid: u32) -> bool {
+    (uid, gid) == (UNPRIVILEGED, UNPRIVILEGED) || facts.can_be(uid, gid)
 }
 
 /// The steps in their order, for `--explain`.
@@ -305,13 +343,22 @@ impl Confinement {
     }
 
     fn explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { profile, who: Identity { uid, gid }, .. } = self;
+        let Self { profile, who: Identity { uid, gid, groups }, may_gain, .. } = self;
         writeln!(f, "            mount /proc read-only, leave the node's root")?;
         writeln!(f, "            choose a canary capability that nobody there can hold")?;
-        writeln!(f, "            profile {profile}: become uid {uid}, gid {gid}, no groups")?;
+        let groups: Vec<_> = groups.iter().map(u32::to_string).collect();
+        let groups = if groups.is_empty() { "none".to_owned() } else { groups.join(", ") };
+        writeln!(f, "            profile {profile}: become uid {uid}, gid {gid}, groups {groups}")?;
+        if *profile == Profile::Restricted && *uid == 0 {
+            writeln!(f, "              that is root: the target's own user, with root's files")?;
+        }
         writeln!(f, "            capabilities: the canary, and {}", profile.capabilities())?;
         for (capability, why) in profile.reasons() {
             writeln!(f, "              {}: {why}", capability.as_str())?;
+        }
+        if !may_gain.is_empty() {
+            let why = "where a process there may read every file, so may the tool";
+            writeln!(f, "              {may_gain}: {why}")?;
         }
         writeln!(f, "            no_new_privs; only then fork into what the target can see")
     }
@@ -320,8 +367,7 @@ impl Confinement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capability::{Capabilities, Capability};
-    use crate::facts::{IdMap, Shared};
+    use crate::facts::IdMap;
 
     fn facts(own: &[Kind]) -> Facts {
         let namespaces = Kind::ALL.map(|kind| (kind, 1, u64::from(own.contains(&kind)) + 1));
@@ -329,11 +375,15 @@ mod tests {
             pid: 42,
             name: "app".to_owned(),
             namespaces: namespaces.to_vec(),
-            users: IdMap { has_root: true },
+            users: IdMap::parse("0 0 4294967295"),
+            group_map: IdMap::parse("0 0 4294967295"),
             uid: 1000,
             gid: 1001,
+            groups: vec![2000],
+            permitted: Capabilities::NONE,
             capabilities: Capabilities::NONE,
             shared_with_node: Vec::new(),
+            exposed: None,
         }
     }
 
@@ -413,7 +463,90 @@ mod tests {
     fn a_restricted_tool_is_who_the_target_is() {
         let plan = Plan::new(confined(Profile::Restricted), &facts(&[Kind::Pid])).expect("a plan");
         let confinement = plan.confinement.expect("confined");
-        assert_eq!(confinement.who, Identity { uid: 1000, gid: 1001 });
+        let targets = Identity { uid: 1000, gid: 1001, groups: vec![2000] };
+        assert_eq!(confinement.who, targets);
+    }
+
+    /// Who a tool would be, or why not.
+    fn who(
+        profile: Profile,
+        facts: &Facts,
+        change: impl FnOnce(&mut Limits),
+    ) -> Result<Identity, PlanError> {
+        let mut request = confined(profile);
+        change(request.limits.as_mut().expect("limits"));
+        Ok(Plan::new(request, facts)?.confinement.expect("confined").who)
+    }
+
+    #[test]
+    fn a_tool_that_may_trace_is_who_its_target_is() {
+        let facts = facts(&[Kind::Pid]);
+        let targets = Identity { uid: 1000, gid: 1001, groups: vec![2000] };
+        for profile in [Profile::General, Profile::Netadmin] {
+            assert_eq!(who(profile, &facts, |_| ()), Ok(targets.clone()));
+        }
+        let nobody = Identity { uid: UNPRIVILEGED, gid: UNPRIVILEGED, groups: Vec::new() };
+        assert_eq!(who(Profile::Baseline, &facts, |_| ()), Ok(nobody));
+        let root = Identity { uid: 0, gid: 0, groups: Vec::new() };
+        assert_eq!(who(Profile::Sysadmin, &facts, |_| ()), Ok(root));
+    }
+
+    #[test]
+    fn nobody_runs_as_somebody_whom_the_target_could_not_be() {
+        let ids =
+            |uid, gid| move |limits: &mut Limits| limits.run_as = Some(RunAs::Ids { uid, gid });
+        let plain = facts(&[Kind::Pid]);
+        assert!(who(Profile::General, &plain, ids(0, 0)).is_err());
+        assert!(who(Profile::General, &plain, ids(1000, 0)).is_err());
+        assert!(who(Profile::General, &plain, ids(1000, 2000)).is_ok());
+        assert!(who(Profile::General, &plain, ids(UNPRIVILEGED, UNPRIVILEGED)).is_ok());
+        assert!(who(Profile::Sysadmin, &plain, ids(0, 0)).is_ok());
+        let allowed = who(Profile::General, &plain, |limits| {
+            ids(0, 0)(limits);
+            limits.host_targets = true;
+        });
+        assert!(allowed.is_ok());
+        let becomes = [Capability::Setuid, Capability::Setgid].into_iter().collect();
+        let root = Facts { permitted: becomes, ..plain.clone() };
+        assert!(who(Profile::General, &root, ids(0, 0)).is_ok());
+        // All that it holds it holds in there.
+        let map = IdMap::parse("0 100000 65536");
+        let mapped = Facts {
+            permitted: Capabilities::ALL,
+            users: map.clone(),
+            group_map: map,
+            ..facts(&[Kind::Pid, Kind::User])
+        };
+        assert!(who(Profile::General, &mapped, ids(0, 0)).is_err());
+        assert!(who(Profile::General, &mapped, ids(100_000, 100_033)).is_ok());
+    }
+
+    #[test]
+    fn on_the_node_nobody_is_root_by_being_the_target() {
+        let node = Facts { uid: 0, gid: 0, ..facts(&[]) };
+        let on_node = |run_as| {
+            move |limits: &mut Limits| {
+                (limits.node, limits.host_targets, limits.run_as) = (true, true, run_as);
+            }
+        };
+        assert_eq!(who(Profile::Restricted, &node, on_node(None)), Err(PlanError::NobodyOnNode));
+        for profile in [Profile::Restricted, Profile::Baseline, Profile::General] {
+            let refused = who(profile, &node, on_node(Some(RunAs::Target)));
+            assert_eq!(refused, Err(PlanError::NobodyOnNode), "{profile}");
+        }
+        assert_eq!(who(Profile::Baseline, &node, on_node(None)).map(|who| who.uid), Ok(65533));
+        assert_eq!(who(Profile::General, &node, on_node(None)).map(|who| who.uid), Ok(0));
+    }
+
+    #[test]
+    fn reading_every_file_is_never_gained_from_a_user_namespace() {
+        let gains = |own: &[Kind], profile| {
+            let plan = Plan::new(confined(profile), &facts(own)).expect("a plan");
+            plan.confinement.expect("confined").may_gain
+        };
+        assert_eq!(gains(&[Kind::Pid], Profile::General), READ_ALL);
+        assert_eq!(gains(&[Kind::Pid, Kind::User], Profile::General), Capabilities::NONE);
+        assert_eq!(gains(&[Kind::Pid], Profile::Baseline), Capabilities::NONE);
     }
 
     #[test]
@@ -486,6 +619,15 @@ mod tests {
         assert_eq!(planned(false, Some("pid")), "none");
         assert_eq!(planned(true, Some("uts,pid")), "pid, uts");
         assert_eq!(planned(true, None), "cgroup, ipc, net, pid, time, uts");
+    }
+
+    #[test]
+    fn who_reaches_the_node_by_a_mount_is_a_host_target_outside_of_a_user_namespace() {
+        let exposed = Some("it has /etc of the node, writable, at /host".to_owned());
+        let facts = |own: &[Kind]| Facts { exposed: exposed.clone(), ..facts(own) };
+        let refused = Plan::new(confined(Profile::General), &facts(&[Kind::Pid]));
+        assert!(refused.expect_err("a host target").to_string().contains("/etc of the node"));
+        assert!(Plan::new(confined(Profile::General), &facts(&[Kind::Pid, Kind::User])).is_ok());
     }
 
     #[test]

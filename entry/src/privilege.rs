@@ -1,8 +1,9 @@
 //! Giving up privilege, in the one order in which it works.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
+use rustix::fs::{Mode, fchmod, fstatfs};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use rustix::thread::{
     CapabilitySets, Gid, Uid, clear_ambient_capability_set, configure_capability_in_ambient_set,
@@ -15,10 +16,12 @@ use crate::capability::Capabilities;
 use crate::seccomp;
 
 /// Who a process is to be and what it may hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
+    /// Supplementary.
+    pub(crate) groups: Vec<u32>,
 }
 
 /// What this process may give away.
@@ -27,7 +30,7 @@ pub(crate) fn own_capabilities() -> io::Result<Capabilities> {
 }
 
 /// Makes this process `who`, with `held` and nothing else, ever again.
-pub(crate) fn become_session(who: Identity, held: Capabilities) -> io::Result<()> {
+pub(crate) fn become_session(who: &Identity, held: Capabilities) -> io::Result<()> {
     limit_bounding_set(held)?;
     change_user(who)?;
     let kernel = held.to_kernel();
@@ -43,6 +46,19 @@ pub(crate) fn become_session(who: Identity, held: Capabilities) -> io::Result<()
     }
     set_no_new_privs(true)?;
     Ok(())
+}
+
+/// Lets the tool open its own streams by name (`/dev/stdout`), whoever it becomes: a pipe belongs to who has
+/// made it. Only pipes without a name of their own are opened up, and those are reached through
+/// `/proc/PID/fd` of their holders alone.
+pub(crate) fn open_up(streams: [BorrowedFd<'_>; 3]) {
+    const PIPEFS: i64 = 0x5049_5045; // linux/magic.h
+    for stream in streams {
+        if fstatfs(stream).is_ok_and(|kind| kind.f_type == PIPEFS) {
+            // Somebody else's stays theirs.
+            let _ = fchmod(stream, Mode::from_raw_mode(0o666));
+        }
+    }
 }
 
 /// Readies this process of a session for executing a tool, and returns what its filter asks through.
@@ -71,9 +87,10 @@ fn limit_bounding_set(held: Capabilities) -> io::Result<()> {
     Ok(())
 }
 
-fn change_user(who: Identity) -> io::Result<()> {
+fn change_user(who: &Identity) -> io::Result<()> {
     set_keep_capabilities(true)?;
-    set_thread_groups(&[])?;
+    let groups: Vec<_> = who.groups.iter().map(|group| Gid::from_raw(*group)).collect();
+    set_thread_groups(&groups)?;
     set_thread_gid(Gid::from_raw(who.gid))?;
     set_thread_uid(Uid::from_raw(who.uid))?;
     set_keep_capabilities(false)?;

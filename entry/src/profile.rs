@@ -29,7 +29,7 @@ pub enum RunAs {
         uid: u32,
         gid: u32,
     },
-    /// The user and group of the target's process.
+    /// The user and groups of the target's process.
     Target,
 }
 
@@ -43,7 +43,7 @@ pub struct NoSuchProfile {
 }
 
 /// The user and group of nobody else in an image.
-const UNPRIVILEGED: u32 = 65533;
+pub(crate) const UNPRIVILEGED: u32 = 65533;
 
 impl Profile {
     pub const ALL: [Self; 5] =
@@ -65,9 +65,9 @@ impl Profile {
     #[must_use]
     pub fn run_as(self) -> RunAs {
         match self {
-            Self::Restricted => RunAs::Target,
+            Self::Restricted | Self::General | Self::Netadmin => RunAs::Target,
             Self::Baseline => RunAs::Ids { uid: UNPRIVILEGED, gid: UNPRIVILEGED },
-            Self::General | Self::Netadmin | Self::Sysadmin => RunAs::Ids { uid: 0, gid: 0 },
+            Self::Sysadmin => RunAs::Ids { uid: 0, gid: 0 },
         }
     }
 

@@ -146,6 +146,10 @@ pub(crate) fn apply_asking() -> io::Result<Option<OwnedFd>> {
 pub(crate) fn listener() -> io::Result<OwnedFd> {
     sys::filter_with_listener(&program())
 }
+/// `prctl(2)`: `PR_CAP_AMBIENT`, and of what it does `PR_CAP_AMBIENT_LOWER`, behind which there is only
+/// `PR_CAP_AMBIENT_CLEAR_ALL`.
+const AMBIENT: u32 = 47;
+const LOWER: u32 = 3;
 
 /// Puts the filter in force for this process and what it executes. Needs `no_new_privs`.
 pub(crate) fn apply() -> io::Result<()> {
@@ -172,9 +176,19 @@ fn program() -> Vec<sock_filter> {
         jump(JUMP_ANY_BIT, NEW_NAMESPACES, 0, 1),
         give(not_permitted),
         give(ALLOW),
-        // tcpdump gives up groups that no tool has, and would give up itself if it were refused.
-        jump(JUMP_EQUAL, number(libc::SYS_setgroups), 0, 1),
+        // tcpdump gives up groups, and would give up itself if it were refused. ping gives up
+        // capabilities, and with them what keeps its neighbours out: those of its own user, who
+        // could take it over then. It keeps them, and is told that it is done.
+        jump(JUMP_EQUAL, number(libc::SYS_setgroups), 1, 0),
+        jump(JUMP_EQUAL, number(libc::SYS_capset), 0, 1),
         give(REFUSE), // errno 0: done
+        jump(JUMP_EQUAL, number(libc::SYS_prctl), 0, 6),
+        load(ARGUMENT_0),
+        jump(JUMP_EQUAL, AMBIENT, 0, 3),
+        load(ARGUMENT_1),
+        jump(JUMP_AT_LEAST, LOWER, 0, 1),
+        give(REFUSE),
+        give(ALLOW),
         jump(JUMP_EQUAL, number(libc::SYS_ioctl), 0, 5),
         load(ARGUMENT_1),
         jump(JUMP_EQUAL, TYPING[0], 1, 0),
@@ -388,6 +402,19 @@ mod tests {
     #[test]
     fn giving_up_groups_that_are_not_there_succeeds_and_does_nothing() {
         assert_eq!(answer(NATIVE, libc::SYS_setgroups, [0, 0, 0]), REFUSE);
+    }
+
+    #[test]
+    fn nothing_that_keeps_neighbours_out_is_given_up() {
+        assert_eq!(answer(NATIVE, libc::SYS_capset, [0, 0, 0]), REFUSE);
+        for (arguments, expected) in [
+            ([AMBIENT, LOWER, 0], REFUSE),
+            ([AMBIENT, LOWER + 1, 0], REFUSE),
+            ([AMBIENT, 1, 0], ALLOW), // PR_CAP_AMBIENT_IS_SET
+            ([4, LOWER, 0], ALLOW),   // PR_SET_DUMPABLE
+        ] {
+            assert_eq!(answer(NATIVE, libc::SYS_prctl, arguments), expected, "{arguments:?}");
+        }
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub struct Resizer(Connection);
 /// What happens in a session, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
+    /// The tool will not be able to look into the processes of these users, at most eight.
+    Unseen(Vec<u32>),
     /// The tool runs.
     Started,
     /// The tool and all that it left behind are gone; its output has an end.
@@ -63,6 +65,7 @@ impl Session {
             expected: format!("{:?}", self.expecting),
         })?;
         Ok(Some(match message {
+            FromSession::Unseen(users) => Event::Unseen(users),
             FromSession::Started => Event::Started,
             FromSession::Failed(failure) => Event::Failed(failure),
             FromSession::Ended(exit) => Event::Ended(exit),

@@ -19,6 +19,7 @@ use crate::image::HelperImage;
 use crate::ipc::Connection;
 use crate::message::{Relayed, ToHelper, ToSupervisor};
 use crate::plan::Plan;
+use crate::privilege::open_up;
 use crate::session::Session;
 use crate::target::Target;
 
@@ -117,7 +118,8 @@ impl Waiting {
         let Self(connection, rings) = self;
         let order = write_order(plan, rings).map_err(|source| SpawnError::Order { source })?;
         let gone = |source| SpawnError::Gone { source };
-        hand_on(&connection, [target.pidfd(), order.as_fd()], stdio).map_err(gone)?;
+        let opened_up = plan.is_confined();
+        hand_on(&connection, [target.pidfd(), order.as_fd()], stdio, opened_up).map_err(gone)?;
         Ok(Session::new(connection))
     }
 }
@@ -141,14 +143,19 @@ impl WaitingRelay {
     }
 }
 
-/// Tells a helper to begin, and leaves the tool's streams for the supervisor.
+/// Tells a helper to begin, and leaves the tool's streams for the supervisor: `opened_up` for a tool that may
+/// be another user.
 pub(crate) fn hand_on(
     connection: &Connection,
     helpers: [BorrowedFd<'_>; 2],
     Stdio { stdin, stdout, stderr }: &Stdio,
+    opened_up: bool,
 ) -> io::Result<()> {
     connection.hand(&ToHelper::Begin, &helpers)?;
     let streams = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
+    if opened_up {
+        open_up(streams);
+    }
     match connection.hand(&ToSupervisor::Streams, &streams) {
         // A helper that has failed by now has said why, and that is waiting to be read.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -4,8 +4,10 @@
 //! capability that the other is permitted (`ptrace_may_access`, security/commoncap.c). So a tool
 //! keeps one harmless capability that nobody around can ever hold: the canary.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::capability::{Capabilities, Capability};
@@ -18,10 +20,14 @@ pub(crate) const HARMLESS: [Capability; 4] =
     [Capability::WakeAlarm, Capability::BlockSuspend, Capability::AuditRead, Capability::Lease];
 
 /// What was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Survey {
     /// All that any process around holds or could come to hold.
     pub(crate) around: Capabilities,
+    /// All that any process around holds now.
+    pub(crate) held: Capabilities,
+    /// Whom what `/proc` shows of a process belongs to, of all processes around.
+    pub(crate) owners: BTreeSet<u32>,
 }
 
 impl Survey {
@@ -29,7 +35,7 @@ impl Survey {
     /// `sessions`: what they hold was given to them here.
     pub(crate) fn take(users: &Path, sessions: &Neighbours) -> io::Result<Self> {
         let own = std::fs::read_link("/proc/self").ok();
-        let mut around = Capabilities::NONE;
+        let mut survey = Self::default();
         for entry in fs::read_dir("/proc")?.flatten() {
             let name = entry.file_name();
             let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
@@ -38,31 +44,41 @@ impl Survey {
             if own.as_deref() == Some(Path::new(&name)) || sessions.contain(pid) {
                 continue;
             }
+            // Root's, where a process is not to be looked at by its own user either.
+            let owner = fs::metadata(entry.path().join("fd")).map(|fd| fd.uid());
+            let mut lives = false;
             // Each thread by itself: what the first one gave up another may have kept.
             for thread in fs::read_dir(entry.path().join("task")).into_iter().flatten().flatten() {
+                lives |= !is_ending(&read_of(&thread.path(), "stat"));
                 // Of another user namespace: what it holds there counts for nothing here.
                 let theirs = fs::read_link(thread.path().join("ns/user")).ok();
                 if theirs.is_some_and(|theirs| theirs != users) {
                     continue;
                 }
-                let read = |file| fs::read_to_string(thread.path().join(file)).unwrap_or_default();
-                let status = read("status");
+                let status = read_of(&thread.path(), "status");
                 // Asked last: who has left a session's control group, being about to end, is known by this.
-                if !is_ending(&read("stat")) {
-                    around = around.union(capabilities(&status));
+                if !is_ending(&read_of(&thread.path(), "stat")) {
+                    survey.around = survey.around.union(capabilities(&status));
+                    survey.held = survey.held.union(permitted(&status));
                 }
             }
+            survey.owners.extend(owner.ok().filter(|_| lives));
         }
-        Ok(Self { around })
+        Ok(survey)
+    }
+
+    /// Whether somebody around may read every file.
+    pub(crate) fn reads_all(&self) -> bool {
+        self.held.contains(Capability::DacReadSearch) || self.held.contains(Capability::DacOverride)
     }
 
     /// Whether somebody around may trace whatever runs here, canary or not.
-    pub(crate) fn can_trace(self) -> bool {
+    pub(crate) fn can_trace(&self) -> bool {
         self.around.contains(Capability::SysPtrace)
     }
 
     /// A capability of `available` that nobody around can hold.
-    pub(crate) fn canary(self, available: Capabilities) -> Option<Capability> {
+    pub(crate) fn canary(&self, available: Capabilities) -> Option<Capability> {
         HARMLESS
             .into_iter()
             .find(|canary| available.contains(*canary) && !self.around.contains(*canary))
@@ -78,6 +94,16 @@ fn is_ending(stat: &str) -> bool {
     let Some((_, fields)) = stat.rsplit_once(')') else { return stat.is_empty() };
     let flags = fields.split_whitespace().nth(6).and_then(|flags| flags.parse::<u32>().ok());
     flags.is_some_and(|flags| flags & EXITING != 0)
+}
+
+fn read_of(thread: &Path, file: &str) -> String {
+    fs::read_to_string(thread.join(file)).unwrap_or_default()
+}
+
+/// What a process may make effective.
+pub(crate) fn permitted(status: &str) -> Capabilities {
+    let line = status.lines().find_map(|line| line.strip_prefix("CapPrm:"));
+    line.and_then(Capabilities::from_status).unwrap_or_default()
 }
 
 /// The union of a process's sets. The bounding set is what an exec could still give it.
@@ -104,9 +130,10 @@ mod tests {
 
     #[test]
     fn the_canary_is_the_first_that_nobody_around_can_hold() {
-        let usual = Survey { around: capabilities(DOCKER) };
+        let usual = Survey { around: capabilities(DOCKER), ..Survey::default() };
         assert_eq!(usual.canary(Capabilities::ALL), Some(Capability::WakeAlarm));
-        let waker = Survey { around: usual.around.with(Capability::WakeAlarm) };
+        let around = usual.around.with(Capability::WakeAlarm);
+        let waker = Survey { around, ..Survey::default() };
         assert_eq!(waker.canary(Capabilities::ALL), Some(Capability::BlockSuspend));
         assert_eq!(
             waker.canary(Capabilities::NONE.with(Capability::Lease)),
@@ -115,8 +142,16 @@ mod tests {
     }
 
     #[test]
+    fn what_an_exec_could_give_is_not_held() {
+        assert!(capabilities(DOCKER).contains(Capability::DacOverride));
+        assert_eq!(permitted(DOCKER), Capabilities::NONE);
+        let root = Survey { held: permitted("CapPrm:\t00000000a80425fb\n"), ..Survey::default() };
+        assert!(root.reads_all() && !Survey::default().reads_all());
+    }
+
+    #[test]
     fn beside_a_privileged_process_there_is_no_canary() {
-        let privileged = Survey { around: Capabilities::ALL };
+        let privileged = Survey { around: Capabilities::ALL, ..Survey::default() };
         assert!(privileged.can_trace());
         assert_eq!(privileged.canary(Capabilities::ALL), None);
     }
@@ -147,6 +182,7 @@ mod tests {
     #[test]
     fn this_machine_can_be_surveyed() {
         let users = fs::read_link("/proc/self/ns/user").expect("a user namespace");
-        Survey::take(&users, &Neighbours::own()).expect("a /proc");
+        let survey = Survey::take(&users, &Neighbours::own()).expect("a /proc");
+        assert!(!survey.owners.is_empty(), "somebody runs here");
     }
 }

@@ -15,7 +15,7 @@ use crate::facts::{Facts, IdMap, Shared};
 use crate::kind::Kind;
 use crate::moment::Moment;
 use crate::namespaces::{namespace, namespaces_of, nodes, of_node};
-use crate::survey;
+use crate::{mounts, survey};
 
 /// A live process, by handles that keep naming it and no other.
 #[derive(Debug)]
@@ -146,16 +146,22 @@ impl Target {
         }
         let status = self.read("status")?;
         let shared_with_node = self.shared_with_node(&theirs)?;
+        // Of a node whose mounts are not to be seen nothing is known to be mounted elsewhere.
+        let mounts_of_node = std::fs::read_to_string("/proc/1/mountinfo").unwrap_or_default();
         let facts = Facts {
             pid: self.pid,
             name: first(&status, "Name:").unwrap_or_default().escape_debug().to_string(),
             namespaces,
             users: IdMap::parse(&self.read("uid_map")?),
+            group_map: IdMap::parse(&self.read("gid_map")?),
             // The second number is the effective one (proc(5)).
             uid: nth(&status, "Uid:", 1),
             gid: nth(&status, "Gid:", 1),
+            groups: groups(&status),
+            permitted: survey::permitted(&status),
             capabilities: survey::capabilities(&status),
             shared_with_node,
+            exposed: mounts::exposed(&self.read("mountinfo")?, &mounts_of_node),
         };
         if self.has_exited() { Err(TargetError::Exited { pid: self.pid }) } else { Ok(facts) }
     }
@@ -182,7 +188,12 @@ impl Target {
         let mut content = Vec::new();
         openat(&self.proc_dir, file, flags, Mode::empty())
             .map_err(io::Error::from)
-            .and_then(|fd| File::from(fd).take(LONGEST_FACT).read_to_end(&mut content))
+            .and_then(|fd| File::from(fd).take(LONGEST_FACT + 1).read_to_end(&mut content))
+            // Half of a fact is none: capabilities stand behind groups, of which there may be many.
+            .and_then(|read| match u64::try_from(read) {
+                Ok(..=LONGEST_FACT) => Ok(()),
+                _ => Err(io::ErrorKind::FileTooLarge.into()),
+            })
             .map_err(|source| self.unreadable(file, source))?;
         Ok(String::from_utf8_lossy(&content).into_owned())
     }
@@ -202,8 +213,9 @@ impl Target {
 /// `linux/proc_ns.h`): any container has a process of that number as well.
 const INITIAL_PIDS: u64 = 0xEFFF_FFFC;
 
-/// Bytes of one file under `/proc/PID`: what a process can make of its own name and map is less.
-const LONGEST_FACT: u64 = 64 << 10;
+/// Bytes of one file under `/proc/PID`. The most that a process can make of one are 65,536 groups (`NGROUPS_MAX`) of
+/// eleven bytes.
+const LONGEST_FACT: u64 = 1 << 20;
 
 fn first<'a>(status: &'a str, field: &str) -> Option<&'a str> {
     status.lines().find_map(|line| line.strip_prefix(field)).map(str::trim)
@@ -214,6 +226,12 @@ fn nth(status: &str, field: &str, index: usize) -> u32 {
     const NOBODY: u32 = 65534;
     let number = first(status, field).and_then(|line| line.split_whitespace().nth(index));
     number.and_then(|digits| digits.parse().ok()).unwrap_or(NOBODY)
+}
+
+/// The supplementary groups.
+fn groups(status: &str) -> Vec<u32> {
+    let listed = first(status, "Groups:").unwrap_or_default();
+    listed.split_whitespace().filter_map(|number| number.parse().ok()).collect()
 }
 
 /// Whether `path` ends in what `cgroups_path` of an OCI specification asks for.

@@ -41,6 +41,7 @@ fn main() {
         ["reach", comm] => reach(comm),
         ["hold", comm, file] => hold(comm, Path::new(file)),
         ["try", comm] => try_once(comm),
+        ["meddle", comm] => meddle(comm),
         ["gate", folder] => gate(Path::new(folder)),
         ["descriptors", folder] => descriptors(Path::new(folder)),
         ["stop", comms @ ..] => stop(comms),
@@ -255,6 +256,29 @@ fn try_once(comm: &str) {
             println!("HOLE {comm} {probe}{}", held(pid));
         }
     }
+}
+
+/// What can be done to a process of one's own user without a look into it, each with the kernel's answer; its end last.
+fn meddle(comm: &str) {
+    const CORE: usize = 4;
+    let pid = find(comm);
+    let p = pid as usize;
+    let say = |what: &str, result: Result<usize, i32>| println!("{what} {}", kernel::outcome(result));
+    let unlimited = [u64::MAX; 2];
+    say("raise-core", call(kernel::PRLIMIT, &[p, CORE, unlimited.as_ptr() as usize, 0]));
+    let nodes = [1_u64];
+    let at = nodes.as_ptr() as usize;
+    say("migrate-pages", call(kernel::MIGRATE_PAGES, &[p, 64, at, at]));
+    let (page, mut status) = ([0x40_0000_usize], [0_i32]);
+    let pages = page.as_ptr() as usize;
+    say("move-pages", call(kernel::MOVE_PAGES, &[p, 1, pages, 0, status.as_mut_ptr() as usize, 0]));
+    let write = |file: &str, text: &str| {
+        let path = format!("/proc/{pid}/{file}");
+        fs::write(path, text).map(|()| 0).map_err(|error| errno(&error))
+    };
+    say("write-comm", write("comm", "other"));
+    say("less-likely-killed", write("oom_score_adj", "-1000"));
+    say("signal", call(kernel::KILL, &[p, SIGKILL]));
 }
 
 /// What is behind `/proc/PID/root` of somebody's tool.

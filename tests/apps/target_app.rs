@@ -34,6 +34,12 @@ unsafe extern "C" {
     safe fn on_signal(signal: i32, handler: usize) -> usize;
     #[link_name = "_exit"]
     safe fn end_now(code: i32) -> !;
+    #[link_name = "setgroups"]
+    fn set_groups(count: usize, groups: *const u32) -> i32;
+    #[link_name = "setgid"]
+    safe fn set_group(id: u32) -> i32;
+    #[link_name = "setuid"]
+    safe fn set_user(id: u32) -> i32;
 }
 
 extern "C" fn leave(_signal: i32) {
@@ -58,11 +64,28 @@ fn main() -> ExitCode {
         ["exit", code] => code.parse::<u8>().map_or(ExitCode::FAILURE, ExitCode::from),
         ["pour", mebibytes] => pour(mebibytes),
         ["pause"] => pause(),
+        ["as", ids, rest @ ..] => become_user(ids, rest),
         _ => {
             eprintln!("{USAGE}");
             ExitCode::from(2)
         }
     }
+}
+
+/// As an image's user does it: this program again, from its beginning, as `UID:GID:GROUP,…`.
+fn become_user(ids: &str, rest: &[&str]) -> ExitCode {
+    use std::os::unix::process::CommandExt;
+    let ids: Vec<Vec<u32>> =
+        ids.split(':').map(|list| list.split(',').flat_map(str::parse).collect()).collect();
+    let [uid, gid, groups] = &ids[..] else { return ExitCode::from(2) };
+    // SAFETY: setgroups(2) reads as many numbers as it is told, which are there.
+    let set = unsafe { set_groups(groups.len(), groups.as_ptr()) };
+    if set != 0 || set_group(gid[0]) != 0 || set_user(uid[0]) != 0 {
+        return ExitCode::FAILURE;
+    }
+    let program = std::env::current_exe().expect("an own program");
+    eprintln!("{}", std::process::Command::new(program).args(rest).exec());
+    ExitCode::FAILURE
 }
 
 /// The value of `name=value` among `options`.

@@ -92,7 +92,7 @@ impl RunSpec {
 
     fn port(&self) -> Option<u16> {
         let given = self.arguments.iter().find_map(|argument| argument.strip_prefix("port="));
-        let serves = self.arguments.first().is_some_and(|first| first == "serve");
+        let serves = self.arguments.iter().any(|word| word == "serve");
         serves.then(|| given.map_or(PORT, |port| port.parse().expect("a port is a number")))
     }
 }

@@ -10,7 +10,7 @@ use axum::routing::get;
 use daemon::audit::{AuditError, AuditLog};
 use daemon::chain;
 use entry::{Plan, PlanError, Profile, Request, TargetError};
-use tracing::Instrument;
+use tracing::{Instrument, info};
 use wire::{ExecRequest, SessionTarget};
 
 use super::asked::{Arrival, Asked, parsed};
@@ -167,6 +167,12 @@ impl<R: ContainerRuntime> Sessions<R> {
         // The node's own tools come with all there is.
         let is_powerful = profile.is_none_or(|profile| profile == Profile::Sysadmin);
         let limit = self.terms.lifetime.of(is_powerful || is_host_target);
+        let unseen = session::unseen(running.unseen());
+        if let Some(unseen) = &unseen {
+            info!(parent: &span, unseen, "incomplete");
+        }
+        let note =
+            [note, unseen].into_iter().flatten().reduce(|note, more| format!("{note}; {more}"));
         // Names are escaped where they are read, so that the text is a header's.
         let note = note.and_then(|note| HeaderValue::try_from(note).ok());
         Ok(Opened { slot, running, ends, upgrade, registered, limit, note, profile: told, span })
@@ -242,7 +248,11 @@ impl From<StartError> for Refusal {
                     | StartError::NoCanary
                     | StartError::NotApart { .. }
                     | StartError::Policy(PolicyError::AboveMaximum { .. })
-                    | StartError::Plan(PlanError::HostTarget { .. }) => Reason::Forbidden,
+                    | StartError::Plan(
+                        PlanError::HostTarget { .. }
+                        | PlanError::NobodyOnNode
+                        | PlanError::NotTheTargets { .. },
+                    ) => Reason::Forbidden,
                     StartError::Plan(_) | StartError::Policy(_) => Reason::BadRequest,
                     ours if ours.exit_code() != 125 => Reason::BadRequest,
                     _ => Reason::InternalError,

@@ -75,7 +75,7 @@ pub(super) async fn ending(running: &mut Running) -> (Exit, Why) {
         tokio::select! {
             biased;
             event = events.next() => match event {
-                Ok(Event::Started) => continue,
+                Ok(Event::Started | Event::Unseen(_)) => continue,
                 Ok(Event::Ended(exit)) => return ended(running, exit, deadline.is_some()).await,
                 _ => return lost(running, deadline.is_some()).await,
             },

@@ -22,6 +22,7 @@ use rustix::io::Errno;
 use super::StartError;
 use super::care::Span;
 use super::patience::{Cut, Due, Patience};
+use super::policy::unseen;
 use super::prepared::{Prepared, Rest};
 use super::relay::Relay;
 
@@ -66,6 +67,8 @@ pub struct Manner {
     pub stdin: bool,
     /// How long it may go on.
     pub total: Option<Span>,
+    /// Says what a person should know before the tool's output.
+    pub note: fn(&str),
 }
 
 /// Carries out `plan` and stays until nothing of it is left. What this process has to do besides is done
@@ -77,7 +80,7 @@ pub fn run(
     manner: Manner,
     meanwhile: impl FnOnce(),
 ) -> Result<Outcome, StartError> {
-    let Manner { stdin, total } = manner;
+    let Manner { stdin, total, note } = manner;
     let streams = |source| StartError::Streams { source };
     let made = watch_signals()
         .map_err(io::Error::from)
@@ -95,7 +98,7 @@ pub fn run(
     meanwhile();
     let ended = session.and_then(|session| {
         let patience = Patience::new(total, Instant::now());
-        Watch { session, target, plan, signals, rest: &rest, patience }.until_end(relay)
+        Watch { session, target, plan, signals, rest: &rest, patience, note }.until_end(relay)
     });
     // Whatever happened: no process of ours is left when this returns.
     let closed = rest.close();
@@ -134,6 +137,7 @@ struct Watch<'a> {
     signals: SignalFd,
     rest: &'a Rest,
     patience: Patience,
+    note: fn(&str),
 }
 
 impl Watch<'_> {
@@ -143,6 +147,12 @@ impl Watch<'_> {
         loop {
             match self.session.next_event()? {
                 None => {}
+                Some(Event::Unseen(users)) => {
+                    if let Some(note) = unseen(&users) {
+                        (self.note)(&note);
+                    }
+                    continue;
+                }
                 Some(Event::Started) => {
                     started = true;
                     self.patience.started();

@@ -64,6 +64,17 @@ pub fn hint(profile: Profile, exit: Exit) -> Option<String> {
     })
 }
 
+/// What a person may want to know who looks for what processes of `users` have open: it is not shown, and no tool
+/// says so.
+#[must_use]
+pub fn unseen(users: &[u32]) -> Option<String> {
+    let (first, rest) = users.split_first()?;
+    let users = rest.iter().fold(first.to_string(), |users, uid| format!("{users}, {uid}"));
+    Some(format!(
+        "of processes of uid {users} neither open files nor sockets are shown: no process there may read every file, so the tool may not either"
+    ))
+}
+
 impl Policy {
     #[must_use]
     pub fn tools(&self) -> Tools {
@@ -159,6 +170,13 @@ mod tests {
         assert_eq!(hint(Profile::Baseline, Exit::Code(0)), None);
         assert_eq!(hint(Profile::Baseline, Exit::Signal(9)), None);
         assert_eq!(hint(Profile::General, Exit::Code(1)), None);
+    }
+
+    #[test]
+    fn whose_files_are_not_shown_is_said() {
+        assert_eq!(unseen(&[]), None);
+        let said = unseen(&[0, 33]).expect("a word");
+        assert!(said.starts_with("of processes of uid 0, 33 neither"), "{said}");
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub struct Running {
     session: AsyncFd<Session>,
     target: AsyncFd<OwnedFd>,
     remains: Remains,
+    unseen: Vec<u32>,
 }
 
 impl Running {
@@ -40,17 +41,33 @@ impl Running {
             session: watched(session).map_err(watch)?,
             target: watched(pidfd).map_err(watch)?,
             remains,
+            unseen: Vec::new(),
         };
-        let started = timeout(START, running.parts().0.next()).await;
-        let Ok(started) = started else {
+        let Ok(started) = timeout(START, running.first()).await else {
             running.kill();
             return Err(StartError::NotStarted);
         };
         match started? {
             Event::Started => Ok(running),
             Event::Failed(failure) => Err(StartError::of(&failure, plan)),
-            Event::Ended(_) | Event::Lost => Err(running.lost_at_start().await),
+            Event::Ended(_) | Event::Lost | Event::Unseen(_) => Err(running.lost_at_start().await),
         }
+    }
+
+    /// The first event that says what becomes of the session.
+    async fn first(&mut self) -> Result<Event, SessionError> {
+        loop {
+            match self.parts().0.next().await? {
+                Event::Unseen(users) => self.unseen = users,
+                other => return Ok(other),
+            }
+        }
+    }
+
+    /// Users into whose processes the tool cannot look, though its profile is for that.
+    #[must_use]
+    pub fn unseen(&self) -> &[u32] {
+        &self.unseen
     }
 
     async fn lost_at_start(mut self) -> StartError {

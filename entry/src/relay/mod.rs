@@ -60,7 +60,7 @@ fn serve(agent: &Connection, session: Connection) -> io::Result<()> {
     };
     let opened = Opened::of(streams, [stdin, stdout, stderr]);
     let begun = opened.and_then(|Opened { stdio, flows, terminal }| {
-        spawn::hand_on(&session, [target.as_fd(), order.as_fd()], &stdio)?;
+        spawn::hand_on(&session, [target.as_fd(), order.as_fd()], &stdio, true)?;
         Ok((flows, terminal))
     });
     drop((target, order));

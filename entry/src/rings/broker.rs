@@ -24,7 +24,7 @@ use crate::sys::{self, Asked};
 const THREAD: PidfdFlags = PidfdFlags::from_bits_retain(libc::O_EXCL.cast_unsigned());
 
 /// Answers the tool whose filter's listener comes through `desk`.
-pub(super) fn run(desk: &Desk, who: Identity, budget: Memory, helper: Pid) {
+pub(super) fn run(desk: &Desk, who: &Identity, budget: Memory, helper: Pid) {
     // What it fails in ends it, and then a tool's rings are refused: there is nobody to tell.
     let _ = ready(who, helper).and_then(|()| match desk.take()? {
         Some(listener) => serve(listener.as_fd(), &mut Ledger::new(budget)),
@@ -33,7 +33,7 @@ pub(super) fn run(desk: &Desk, who: Identity, budget: Memory, helper: Pid) {
 }
 
 /// As who the tool is, for its sockets to be its own, with the power over it and no other.
-fn ready(who: Identity, helper: Pid) -> io::Result<()> {
+fn ready(who: &Identity, helper: Pid) -> io::Result<()> {
     set_name(BROKER_NAME)?;
     become_session(who, Capabilities::NONE.with(Capability::SysPtrace))?;
     // A session without a control group ends with its helper. After the change of user, which clears it.

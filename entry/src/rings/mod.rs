@@ -82,7 +82,7 @@ pub(crate) fn open(
     match sys::fork(alone).during(Step::StartBroker)? {
         Forked::Parent { child } => Ok(Some((Desk(tools), Broker(child)))),
         Forked::Child => sys::keep_only(CONTROL, brokers, |brokers| {
-            broker::run(&Desk(brokers), limits.who, budget, helper);
+            broker::run(&Desk(brokers), &limits.who, budget, helper);
         }),
     }
 }

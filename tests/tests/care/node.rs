@@ -134,7 +134,8 @@ fn a_session_on_the_node_holds_its_profile_and_no_more() {
         // What keeps a target's processes out is nothing that root of the node would lack.
         let harmless = 0b111 << 35 | 1_u64 << 28;
         for (profile, held) in
-            [("restricted", 0), ("baseline", 0), ("general", 0x8_2020), ("netadmin", 0x8_3020)]
+            // As whoever is root there, those who may trace may read every file.
+            [("baseline", 0), ("general", 0x8_2024), ("netadmin", 0x8_3024)]
         {
             let heard = said(&agent, "cat /proc/self/status", &format!("&profile={profile}"));
             let text = out(&heard);
@@ -151,6 +152,21 @@ fn a_session_on_the_node_holds_its_profile_and_no_more() {
             let uid = if profile == "baseline" { "65533" } else { "0" };
             assert_eq!(field("Uid"), [uid; 4].join("\t"), "{profile}");
         }
+    });
+}
+
+/// To run as the target's user would be to run as root there, who reads `/etc/shadow`.
+#[test]
+fn nobody_runs_as_the_nodes_own_user() {
+    on_containerd(|containerd| {
+        let agent = allowing().start(containerd);
+        for asked in ["&profile=restricted", "&profile=baseline&run-as=target", "&run-as=target"] {
+            let (code, why) = refusal(&agent, asked);
+            assert!(code == 403 && why.contains("the node is nobody"), "{asked}: {code} {why}");
+        }
+        let said = said(&agent, "cat /target/etc/shadow", "&profile=baseline");
+        let refused = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert!(refused.contains("Permission denied"), "{refused}");
     });
 }
 

@@ -18,13 +18,19 @@ const TEMPLATE: &str = "{.metadata.annotations.deprecated\\.daemonset\\.template
 const SELECTOR: &str = "app.kubernetes.io/component=agent";
 
 /// What users have: a name, pod, profile, command.
-const USES: [(&str, &str, &str, &[&str]); 9] = [
+const USES: [(&str, &str, &str, &[&str]); 10] = [
     ("general", "shop/api", "general", &["ps", "-ef"]),
     ("capture", "shop/api", "general", &["sh", "-c", CAPTURE]),
     ("netadmin", "shop/api", "netadmin", &["ip", "link", "set", "lo", "up"]),
     ("baseline", "shop/api", "baseline", &["id"]),
     ("restricted", "vault/keeper", "restricted", &["id"]),
     ("files", "vault/keeper", "general", &["cat", "/target/etc/os-release"]),
+    (
+        "open files",
+        "shop/api",
+        "general",
+        &["sh", "-c", "grep -q ^CapPrm.*[4567cdef]$ /proc/self/status"],
+    ),
     ("signal", "vault/keeper", "general", &["bash", "-c", "kill -0 1"]),
     ("strace", "shop/api", "general", &["sh", "-c", STRACE]),
     ("end", "shop/api", "general", &["sh", "-c", LEFT_BEHIND]),

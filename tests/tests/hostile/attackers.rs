@@ -60,7 +60,13 @@ fn no_process_of_a_container_gets_into_a_running_session() {
     let usual = stage.containerd.run(&stage.spec("usual"));
     let mapped = IdMap { first_on_node: 100_000, count: 65536 };
     let mapped = stage.containerd.run(&stage.spec("mapped").user_namespace(mapped));
-    for (container, identities) in [(&usual, &DEFAULT_CONTAINER[..]), (&mapped, &["root"][..])] {
+    // Tools are who it is: whoever is there already has their user, and may keep all that root has.
+    let plain = stage.containerd.run(&stage.spec("plain").arguments(&crate::identity::PLAIN));
+    for (container, identities) in [
+        (&usual, &DEFAULT_CONTAINER[..]),
+        (&mapped, &["root"][..]),
+        (&plain, &["root", "user", "keep=1000"][..]),
+    ] {
         for profile in PROFILES {
             let attack = Attack::start(&stage, container, identities);
             let session = stage.waiting(container, &["--profile", profile]);

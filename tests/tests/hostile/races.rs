@@ -69,8 +69,9 @@ fn no_tool_outlives_a_supervisor_that_is_killed_at_its_start() {
     assert!(said.out().contains("done kill") && !said.out().contains("killed=0"), "{said}");
 }
 
-/// KILL, `NET_ADMIN`, `NET_RAW`, `SYS_PTRACE`, and the four that can be canaries.
-const NETADMIN_AND_CANARIES: u64 = 1 << 5 | 1 << 12 | 1 << 13 | 1 << 19 | 0b111 << 35 | 1 << 28;
+/// `DAC_READ_SEARCH`, KILL, `NET_ADMIN`, `NET_RAW`, `SYS_PTRACE`, and the four that can be canaries.
+const NETADMIN_AND_CANARIES: u64 =
+    1 << 2 | 1 << 5 | 1 << 12 | 1 << 13 | 1 << 19 | 0b111 << 35 | 1 << 28;
 
 /// A session that traces beside its owner's next one: it may look at all that shows, and what shows
 /// holds a profile at most, from its first moment on.

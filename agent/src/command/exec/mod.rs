@@ -42,7 +42,7 @@ fn enter(args: ExecArgs) -> Result<u8, StartError> {
     }
     let policy = policy(&args);
     let search = Search::of(&args);
-    let manner = Manner { stdin: args.stdin, total: args.session_limit };
+    let manner = Manner { stdin: args.stdin, total: args.session_limit, note: warn };
     let resources = args.limits.clone().of(matches!(policy, Policy::Toolbox { .. }));
     let explain = args.explain;
     let request = request(args, &policy, terminal)?;

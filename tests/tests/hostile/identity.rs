@@ -1,0 +1,253 @@
+//! Who a tool is: the user and groups of its target, with no more over files than the target's own processes have.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use harness::{Container, Finished, IdMap, RunSpec, Running, may_skip, request, run};
+
+use crate::stage::{Stage, bind};
+
+/// A server that is no root and never becomes one: with groups of its own.
+pub(crate) const PLAIN: [&str; 3] = ["as", "1000:1000:2000,3000", "serve"];
+
+/// What a tool of each profile holds beside the canary.
+const HELD: [(&str, u64); 4] =
+    [("restricted", 0), ("baseline", 0), ("general", 0x8_2020), ("netadmin", 0x8_3020)];
+const READS_ALL: u64 = 1 << 2;
+const CANARY: u64 = 1 << 35;
+
+/// Says so for each process whose open files are not shown, but for the session's own supervisor.
+const LOOK: &str = "for p in /proc/[0-9]*; do
+    grep -qx nsdebug-session $p/comm || ls $p/fd > /dev/null 2>&1 || echo closed; done";
+
+fn plain(stage: &Stage) -> Container<'_> {
+    stage.containerd.run(&stage.spec("plain").arguments(&PLAIN))
+}
+
+fn field(said: &Finished, name: &str) -> String {
+    let text = said.out();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
+    line.unwrap_or_else(|| panic!("no {name}: {said}")).trim().replace('\t', " ")
+}
+
+fn permitted(said: &Finished) -> u64 {
+    u64::from_str_radix(&field(said, "CapPrm"), 16).expect("a mask")
+}
+
+#[test]
+fn a_tool_is_its_target_and_reads_no_more_files() {
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    let plain = plain(&stage);
+    for (profile, held) in HELD {
+        let said = stage.session(&plain, profile, &["cat", "/proc/self/status"]).expect_success();
+        let (id, groups) =
+            if profile == "baseline" { ("65533", "") } else { ("1000", "2000 3000") };
+        assert_eq!(field(&said, "Uid"), [id; 4].join(" "), "{profile}: {said}");
+        assert_eq!(field(&said, "Gid"), [id; 4].join(" "), "{profile}: {said}");
+        assert_eq!(field(&said, "Groups"), groups, "{profile}: {said}");
+        assert_eq!(permitted(&said), held | CANARY, "{profile}: {said}");
+        assert!(!said.err().contains("shown"), "{profile} sees all there is: {said}");
+    }
+    // A file of another user of the node, in a volume: the target cannot read it.
+    let secret = stage.folder().join("secret");
+    std::fs::write(&secret, "secret").expect("a file in an own folder");
+    std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).expect("a mode");
+    let read = ["probe", "read", "/target/probe/secret", "/proc/1/root/probe/secret"];
+    for profile in ["restricted", "general", "netadmin"] {
+        let said = stage.session(&plain, profile, &read);
+        assert_eq!(said.out().matches(" EACCES\n").count(), 2, "{profile}: {said}");
+    }
+    // Nor by being somebody else.
+    let mut root = stage.exec(&plain, &["--profile", "general", "--run-as", "0", "--"]);
+    let refused = run(root.arg("true")).expect_code(125);
+    assert!(refused.err().contains("could not be uid 0"), "{refused}");
+    // By its groups.
+    std::os::unix::fs::chown(&secret, None, Some(3000)).expect("a group");
+    std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o640)).expect("a mode");
+    let said = stage.session(&plain, "general", &read);
+    assert_eq!(said.out().matches(" done\n").count(), 2, "{said}");
+}
+
+/// Every pod that is not root: each of these has said nothing there, and ended with 0.
+#[test]
+fn the_tools_work_beside_a_target_that_is_not_root() {
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    let plain = plain(&stage);
+    for profile in ["general", "netadmin"] {
+        for (words, seen) in [
+            (&["ss", "-tlnp"][..], "target-app"),
+            (&["lsof", "-p", "1"], "IPv4"),
+            (&["ls", "-l", "/proc/1/fd"], "socket:"),
+            (&["sh", "-c", "fuser -v 8080/tcp 2>&1 || ls /proc/1/fd"], "1"),
+            (&["sh", "-c", "timeout 1 strace -f -p 1 2>&1; [ $? = 124 ]"], "attached"),
+            (&["ping", "-c", "1", "127.0.0.1"], "1 received"),
+            (&["sh", "-c", "echo kept > $HOME/x && echo kept > /tmp/x && cat ~/x"], "kept"),
+            (&["sh", "-c", "echo by-name > /dev/stdout; echo by-name > /dev/stderr"], "by-name"),
+            (&["sh", "-c", "stat -c %a-%u /tmp; kill -0 1 && echo reached"], "1777-1000\nreached"),
+        ] {
+            let said = stage.session(&plain, profile, words);
+            assert!(
+                said.code() == 0 && said.out().contains(seen),
+                "no {seen} of {words:?}: {said}"
+            );
+        }
+    }
+    let words = ["tcpdump", "-i", "any", "-U", "-w", "-", "tcp", "port", "8080"];
+    let mut command = stage.exec(&plain, &["--profile", "general", "--"]);
+    let capture = Running::start(command.args(words));
+    capture.wait_for_stderr("listening on any");
+    request(plain.pid(), "/");
+    capture.wait_for_stdout("hello from the container");
+    capture.signal(rustix::process::Signal::INT);
+    capture.finish().expect_success();
+}
+
+#[test]
+fn a_pod_of_several_users_is_seen_whole_or_it_is_said_whose_part_is_not() {
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    let plain = plain(&stage);
+    let look = ["sh", "-c", LOOK];
+    let whole = stage.session(&plain, "general", &look).expect_success();
+    assert!(!whole.out().contains("closed") && !whole.err().contains("shown"), "{whole}");
+    // Of root, who could read every file: so may the tool.
+    let root = Running::start(&mut stage.inside(&plain, &["/target-app", "sleep", "600"]));
+    harness::until("root to be there", std::time::Duration::from_secs(10), || {
+        plain.processes().len() == 2
+    });
+    let said = stage.session(&plain, "general", &["cat", "/proc/self/status"]).expect_success();
+    assert_eq!(permitted(&said), 0x8_2020 | CANARY | READS_ALL, "{said}");
+    let whole = stage.session(&plain, "general", &look).expect_success();
+    assert!(!whole.out().contains("closed") && !whole.err().contains("shown"), "{whole}");
+    let baseline = stage.session(&plain, "baseline", &["cat", "/proc/self/status"]);
+    assert_eq!(permitted(&baseline), CANARY, "{baseline}");
+    drop(root);
+    // Of another user, who could not.
+    let plain = stage.containerd.run(&stage.spec("others").arguments(&PLAIN));
+    let other = ["/target-app", "as", "33:33:33", "sleep", "600"];
+    let other = Running::start(&mut stage.inside(&plain, &other));
+    harness::until("the other user to be there", std::time::Duration::from_secs(10), || {
+        let said = stage.session(&plain, "general", &look);
+        said.out().contains("closed") && said.err().contains("of processes of uid 33 neither")
+    });
+    drop(other);
+}
+
+/// uid 0 of the node beside it would write to what only root of the node may, for that `/proc` is its own to mount.
+#[test]
+fn beside_a_user_namespace_no_tool_is_root_of_the_node() {
+    const ORDERS: [&str; 3] =
+        ["proc/sys/kernel/core_pattern", "proc/sys/kernel/modprobe", "proc/sysrq-trigger"];
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    let map = IdMap { first_on_node: 100_000, count: 65536 };
+    let mapped = stage.containerd.run(&own_proc(&stage, "mapped").user_namespace(map));
+    let files: Vec<_> = ["/proc/1/root/open/", "/proc/1/root/", "/target/open/"]
+        .iter()
+        .flat_map(|root| ORDERS.map(|file| format!("{root}{file}")))
+        .collect();
+    let files = files.iter().map(String::as_str);
+    let words: Vec<_> = ["probe", "write"].into_iter().chain(files).collect();
+    for (profile, held) in HELD {
+        let said = stage.session(&mapped, profile, &["cat", "/proc/self/status"]).expect_success();
+        let id = if profile == "baseline" { "65533" } else { "100000" };
+        assert_eq!(field(&said, "Uid"), [id; 4].join(" "), "{profile}: {said}");
+        assert_eq!(permitted(&said), held | CANARY, "{profile}: {said}");
+        let said = stage.session(&mapped, profile, &words);
+        assert_eq!(said.out().lines().count(), words.len() - 2, "{said}");
+        assert!(!said.out().contains(" done\n"), "under {profile}: {said}");
+    }
+    for user in ["0", "0:100000", "100000:0"] {
+        let mut root = stage.exec(&mapped, &["--profile", "general", "--run-as", user, "--"]);
+        let refused = run(root.arg("true")).expect_code(125);
+        assert!(refused.err().contains("could not be uid"), "{refused}");
+    }
+    let seen: BTreeSet<_> = ["ss -tlnp", "ls -l /proc/1/fd"]
+        .map(|script| stage.session(&mapped, "general", &["sh", "-c", script]).out())
+        .into_iter()
+        .map(|out| out.contains("target-app") || out.contains("socket:"))
+        .collect();
+    assert_eq!(seen, [true].into(), "the tools see the target");
+}
+
+/// With one more `/proc`, which nothing of is hidden or made read-only.
+fn own_proc(stage: &Stage, id: &str) -> RunSpec {
+    stage.spec(id).option(&["--mount", "type=proc,src=proc,dst=/open/proc,options=rw"])
+}
+
+/// Who drops what it holds, as ping does, drops what keeps its neighbours out: the same user, in the target, waits for it.
+#[test]
+fn a_tool_that_gives_up_what_it_holds_is_not_taken_over_by_its_own_user() {
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    let plain = plain(&stage);
+    let mut command = stage.exec(&plain, &["--profile", "general", "--"]);
+    let ping = Running::start(command.args(["ping", "-i", "1", "127.0.0.1"]));
+    ping.wait_for_stdout("icmp_seq=1");
+    let mut user = stage.containerd.ctr_command(plain.namespace());
+    user.args(["task", "exec", "--exec-id", "neighbour", "--user", "1000:1000", plain.id()]);
+    let said = run(user.args(["/probe/attacker", "try", "ping"])).expect_success();
+    assert!(said.out().contains("tried seize") && !said.out().contains("HOLE"), "{said}");
+    ping.signal(rustix::process::Signal::INT);
+    ping.finish().expect_success();
+}
+
+/// What the same user may do to a tool without looking into it, as kill(2), prlimit(2) and its like go by user alone: end
+/// it or make it slower, and nothing that gives anything away.
+#[test]
+fn the_targets_own_user_can_end_a_tool_and_raise_no_limit_of_it() {
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    let plain = plain(&stage);
+    let session = stage.waiting(&plain, &["--profile", "general"]);
+    let as_user = |words: &[&str]| {
+        let mut user = stage.containerd.ctr_command(plain.namespace());
+        user.args(["task", "exec", "--exec-id", words[1], "--user", "1000:1000", plain.id()]);
+        run(user.arg("/probe/attacker").args(words)).expect_success()
+    };
+    let said = as_user(&["meddle", "probe"]);
+    for (attempt, answer) in [
+        ("raise-core", "EPERM"),
+        ("migrate-pages", "EPERM"),
+        ("move-pages", "EPERM"),
+        ("write-comm", "EINVAL"),
+        ("less-likely-killed", "EACCES"),
+    ] {
+        assert!(said.out().contains(&format!("{attempt} {answer}\n")), "{attempt}: {said}");
+    }
+    assert!(said.out().contains("signal done\n"), "it may be ended: {said}");
+    let ended = session.finish();
+    assert_eq!(ended.code(), 137, "{ended}");
+}
+
+#[test]
+fn a_target_with_a_writable_proc_or_sys_of_the_node_is_a_host_target() {
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    let open = stage.containerd.run(&own_proc(&stage, "open"));
+    let sys = bind(Path::new("/sys"), "/open/sys", "rw");
+    let sys = stage.containerd.run(&stage.spec("opensys").option(&["--mount", &sys]));
+    for (site, why) in [(&open, "/open/proc"), (&sys, "/open/sys")] {
+        let refused = stage.session(site, "baseline", &["true"]).expect_code(125);
+        assert!(refused.err().contains("host target") && refused.err().contains(why), "{refused}");
+        let mut allowed = stage.exec(site, &["--profile", "baseline", "--allow-host-targets"]);
+        run(allowed.args(["--", "true"])).expect_success();
+    }
+}
