@@ -72,11 +72,16 @@ pub struct ServeArgs {
 
     /// The profile that no session exceeds, whatever its caller asks for: restricted, baseline,
     /// general, netadmin or sysadmin
-    #[arg(long, env = "NSDEBUG_MAX_PROFILE", value_name = "NAME", default_value = "netadmin")]
+    #[arg(long, env = "NSDEBUG_MAX_PROFILE", value_name = "NAME", default_value = "general")]
     max_profile: Profile,
 
-    /// Enter targets that share the node's pid, net, ipc or mount namespace, or that hold `SYS_ADMIN` or
-    /// `SYS_PTRACE`, and the node itself
+    /// Give `netadmin` to callers without a right to host targets, though `NET_ADMIN` names other network
+    /// namespaces by their link-netnsid: it can change and delete links of the node
+    #[arg(long, env = "NSDEBUG_NETADMIN_REACHES_NODE_NETWORK", value_parser = BoolishValueParser::new())]
+    netadmin_reaches_node_network: bool,
+
+    /// Enter targets that share the node's pid, net, ipc or mount namespace, that hold a capability such
+    /// as `SYS_ADMIN` or that have the node's own files or kernel settings mounted, and the node itself
     #[arg(long, env = "NSDEBUG_ALLOW_HOST_TARGETS", value_parser = BoolishValueParser::new())]
     allow_host_targets: bool,
 
@@ -247,6 +252,7 @@ impl TryFrom<ServeArgs> for Config {
             toolbox,
             max_profile,
             allow_host_targets,
+            netadmin_reaches_node_network,
             containerd,
             remount_cgroups,
             grace,
@@ -262,12 +268,10 @@ impl TryFrom<ServeArgs> for Config {
                 ListenAddress::Tls(resolved) => addresses.extend(resolved),
             }
         }
-        let files = match (tls_cert, tls_key, client_ca) {
-            (Some(chain), Some(key), Some(client_ca)) => {
-                Some(CertificateFiles { chain, key, client_ca })
-            }
-            _ => None,
-        };
+        // One requires the others.
+        let files = tls_cert.zip(tls_key).zip(client_ca);
+        let files =
+            files.map(|((chain, key), client_ca)| CertificateFiles { chain, key, client_ca });
         let tls = match (files, addresses.is_empty()) {
             (Some(files), false) => Some(TlsConfig { addresses, files }),
             (None, true) => None,
@@ -280,6 +284,7 @@ impl TryFrom<ServeArgs> for Config {
                 tree: toolbox,
                 most: max_profile,
                 host_targets: allow_host_targets,
+                node_network: netadmin_reaches_node_network,
             },
         };
         Ok(Self {

@@ -73,6 +73,12 @@ capabilities! {
 }
 
 impl Capability {
+    /// The one of this name, which is without `CAP_`.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|capability| capability.as_str() == name)
+    }
+
     pub(crate) fn to_kernel(self) -> CapabilitySet {
         Capabilities::NONE.with(self).to_kernel()
     }

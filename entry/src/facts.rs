@@ -27,6 +27,8 @@ pub struct Facts {
     pub shared_with_node: Vec<Shared>,
     /// By which of its mounts it reaches the node's kernel or files.
     pub exposed: Option<String>,
+    /// Where its Secrets and tokens are mounted.
+    pub secrets: Vec<String>,
 }
 
 /// A kind of namespace that makes a target more than a container when it is the node's.
@@ -91,9 +93,10 @@ impl Facts {
 impl Facts {
     /// Why entering this target is worth as much as entering the node, or nothing.
     ///
-    /// Observed, not declared: whoever wrote its specification may have said otherwise.
+    /// Observed, not declared: whoever wrote its specification may have said otherwise. `powers` are the
+    /// capabilities by which a process comes to rule its node.
     #[must_use]
-    pub fn host_target(&self) -> Option<String> {
+    pub fn host_target(&self, powers: Capabilities) -> Option<String> {
         let shared: Vec<_> = self.shared_with_node.iter().map(|kind| kind.as_str()).collect();
         if !shared.is_empty() {
             return Some(format!("it shares the node's {} namespace", shared.join(" and ")));
@@ -102,8 +105,10 @@ impl Facts {
         if self.own().contains(Kind::User) {
             return None;
         }
-        let powers = [Capability::SysAdmin, Capability::SysPtrace];
-        let held = powers.into_iter().find(|power| self.capabilities.contains(*power));
+        // First the one that gives all others.
+        let first = [Capability::SysAdmin].into_iter().filter(|power| powers.contains(*power));
+        let mut powers = first.chain(powers.iter());
+        let held = powers.find(|power| self.capabilities.contains(*power));
         let holds =
             |held: Capability| format!("it holds, or can come to hold, CAP_{}", held.as_str());
         held.map(holds).or_else(|| self.exposed.clone())

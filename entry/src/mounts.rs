@@ -91,6 +91,37 @@ pub(crate) fn exposed(targets: &str, nodes: &str) -> Option<String> {
     })
 }
 
+/// Where the kubelet mounts what only the pod is to know; the last is the place of the token that the pod has in its
+/// cluster, whoever mounted it.
+const SECRETS: [&str; 3] =
+    ["kubernetes.io~secret", "kubernetes.io~projected", "secrets/kubernetes.io"];
+
+/// The places of a target's Secrets and tokens: everybody in the pod may read most of them.
+pub(crate) fn secrets(targets: &str, nodes: &str) -> Vec<String> {
+    let nodes: Vec<_> = nodes.lines().filter_map(Mount::parse).collect();
+    let is_secret = |mount: &Mount<'_>| {
+        let names = |path: &str| SECRETS.iter().any(|secret| path.contains(secret));
+        names(mount.place) || paths(mount, &nodes).any(|path| names(&path))
+    };
+    let places = targets.lines().filter_map(Mount::parse).filter(is_secret);
+    places.map(|mount| unescaped(mount.place)).collect()
+}
+
+/// A path as it is, of which `mountinfo` writes white space and backslashes as `\\040`.
+fn unescaped(path: &str) -> String {
+    let mut parts = path.split('\\');
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let byte = part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match byte {
+            Some(byte) => plain.push(char::from(byte)),
+            None => plain.push('\\'),
+        }
+        plain.push_str(part.get(if byte.is_some() { 3 } else { 0 }..).unwrap_or_default());
+    }
+    plain
+}
+
 /// A `/proc` of a container is writable, and what gives orders is covered.
 fn proc(mount: &Mount<'_>, mounts: &BTreeMap<&str, Mount<'_>>) -> Option<String> {
     // Who covers this covers the rest, as far as this kernel has it.
@@ -168,6 +199,21 @@ mod tests {
         assert_eq!(exposed(POD, NODE), None);
         assert_eq!(exposed("", NODE), None);
         assert_eq!(exposed("a b c", ""), None);
+    }
+
+    #[test]
+    fn secrets_are_told_by_where_the_kubelet_has_them() {
+        let node = format!(
+            "{NODE}\n30 22 0:70 / /var/lib/kubelet/pods/u/volumes/kubernetes.io~secret/tls rw - tmpfs tmpfs rw"
+        );
+        let pod = format!(
+            "{POD}\n950 900 0:70 / /etc/my\\040tls ro - tmpfs tmpfs rw\n\
+             951 900 0:71 / /run/secrets/kubernetes.io/serviceaccount ro - tmpfs tmpfs rw"
+        );
+        let places = ["/etc/my tls", "/run/secrets/kubernetes.io/serviceaccount"];
+        assert_eq!(secrets(&pod, &node), places);
+        assert!(secrets(POD, NODE).is_empty());
+        assert_eq!(unescaped("/a\\134b\\x"), "/a\\b\\x");
     }
 
     #[test]

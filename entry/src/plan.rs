@@ -36,6 +36,8 @@ pub struct Limits {
     pub write: bool,
     /// Enter targets that are worth as much as the node.
     pub host_targets: bool,
+    /// The capabilities that make a target one of those.
+    pub powers: Capabilities,
     /// The target is the node itself, and its processes are what there is to see.
     pub node: bool,
 }
@@ -84,6 +86,8 @@ pub(crate) struct Confinement {
     pub(crate) node: bool,
     /// What is added to the profile where a process of the target holds as much.
     pub(crate) may_gain: Capabilities,
+    /// Places below `/target` that are covered.
+    pub(crate) hidden: Vec<String>,
 }
 
 /// Joining the user namespace comes last, in the tool: after it, `/proc` could not be mounted.
@@ -212,11 +216,11 @@ impl Plan {
 }
 
 fn confinement(limits: Limits, facts: &Facts) -> Result<Confinement, PlanError> {
-    let Limits { tree, profile, run_as, write, host_targets, node } = limits;
+    let Limits { tree, profile, run_as, write, host_targets, powers, node } = limits;
     if write && !profile.may_write() {
         return Err(PlanError::MayNotWrite { profile });
     }
-    match facts.host_target() {
+    match facts.host_target(powers) {
         Some(why) if !host_targets => {
             let (pid, name) = (facts.pid, facts.name.clone());
             return Err(PlanError::HostTarget { pid, name, why });
@@ -245,7 +249,10 @@ fn confinement(limits: Limits, facts: &Facts) -> Result<Confinement, PlanError> 
     let of_its_own = facts.own().contains(Kind::User);
     let traces = profile.capabilities().contains(Capability::SysPtrace);
     let may_gain = if traces && !of_its_own { READ_ALL } else { Capabilities::NONE };
-    Ok(Confinement { tree, profile, who, write, host_targets, node, may_gain })
+    // Who is nobody looks, and does not become the pod: others are its user, or may trace it.
+    let nobody = profile == Profile::Baseline && who.uid == UNPRIVILEGED;
+    let hidden = if nobody { facts.secrets.clone() } else { Vec::new() };
+    Ok(Confinement { tree, profile, who, write, host_targets, node, may_gain, hidden })
 }
 
 /// To read every file: what makes a pod of several users be seen whole. `open_by_handle_at(2)`, by which it would
@@ -343,7 +350,7 @@ impl Confinement {
     }
 
     fn explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { profile, who: Identity { uid, gid, groups }, may_gain, .. } = self;
+        let Self { profile, who: Identity { uid, gid, groups }, may_gain, hidden, .. } = self;
         writeln!(f, "            mount /proc read-only, leave the node's root")?;
         writeln!(f, "            choose a canary capability that nobody there can hold")?;
         let groups: Vec<_> = groups.iter().map(u32::to_string).collect();
@@ -351,6 +358,9 @@ impl Confinement {
         writeln!(f, "            profile {profile}: become uid {uid}, gid {gid}, groups {groups}")?;
         if *profile == Profile::Restricted && *uid == 0 {
             writeln!(f, "              that is root: the target's own user, with root's files")?;
+        }
+        if !hidden.is_empty() {
+            writeln!(f, "            not in /target: its Secrets and tokens")?;
         }
         writeln!(f, "            capabilities: the canary, and {}", profile.capabilities())?;
         for (capability, why) in profile.reasons() {
@@ -384,6 +394,7 @@ mod tests {
             capabilities: Capabilities::NONE,
             shared_with_node: Vec::new(),
             exposed: None,
+            secrets: vec!["/run/secrets/kubernetes.io".to_owned()],
         }
     }
 
@@ -454,6 +465,7 @@ mod tests {
             run_as: None,
             write: false,
             host_targets: false,
+            powers: [Capability::SysPtrace, Capability::Bpf].into_iter().collect(),
             node: false,
         };
         Request { limits: Some(limits), ..request(None) }
@@ -539,6 +551,18 @@ mod tests {
     }
 
     #[test]
+    fn secrets_are_hidden_from_who_is_nobody() {
+        let hidden = |profile| {
+            let plan = Plan::new(confined(profile), &facts(&[Kind::Pid])).expect("a plan");
+            plan.confinement.expect("confined").hidden
+        };
+        assert_eq!(hidden(Profile::Baseline), ["/run/secrets/kubernetes.io"]);
+        for profile in [Profile::Restricted, Profile::General] {
+            assert!(hidden(profile).is_empty(), "{profile}");
+        }
+    }
+
+    #[test]
     fn reading_every_file_is_never_gained_from_a_user_namespace() {
         let gains = |own: &[Kind], profile| {
             let plan = Plan::new(confined(profile), &facts(own)).expect("a plan");
@@ -562,7 +586,10 @@ mod tests {
         let of_node = Facts { shared_with_node: vec![Shared::Net], ..facts(&[Kind::Pid]) };
         let tracer =
             Facts { capabilities: [Capability::SysPtrace].into_iter().collect(), ..facts(&[]) };
-        for (facts, why) in [(&of_node, "net namespace"), (&tracer, "CAP_SYS_PTRACE")] {
+        let loader = Facts { capabilities: [Capability::Bpf].into_iter().collect(), ..facts(&[]) };
+        for (facts, why) in
+            [(&of_node, "net namespace"), (&tracer, "CAP_SYS_PTRACE"), (&loader, "CAP_BPF")]
+        {
             let refused = Plan::new(confined(Profile::Baseline), facts).expect_err("a host target");
             assert!(refused.to_string().contains(why), "{refused}");
             let mut allowed = confined(Profile::Baseline);

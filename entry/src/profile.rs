@@ -111,7 +111,10 @@ const NETADMIN: [(Capability, &str); 4] = [
     GENERAL[0],
     GENERAL[1],
     GENERAL[2],
-    (Capability::NetAdmin, "ip route, tc, nft: changes the target's network"),
+    (
+        Capability::NetAdmin,
+        "ip route, tc, nft: changes the target's network, and the node's, which it names by link-netnsid",
+    ),
 ];
 
 impl fmt::Display for Profile {

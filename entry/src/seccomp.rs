@@ -332,6 +332,7 @@ mod tests {
             (libc::SYS_read, [0, 0, 0]),
             (libc::SYS_execve, [0, 0, 0]),
             (libc::SYS_ptrace, [0, 0, 0]),
+            (libc::SYS_socket, [17, 0, 0]), // AF_PACKET
             (libc::SYS_clone, [fork, 0, 0]),
             (libc::SYS_ioctl, [0, 0x5413, 0]), // TIOCGWINSZ
         ] {

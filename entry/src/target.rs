@@ -146,6 +146,7 @@ impl Target {
         }
         let status = self.read("status")?;
         let shared_with_node = self.shared_with_node(&theirs)?;
+        let mounts = self.read("mountinfo")?;
         // Of a node whose mounts are not to be seen nothing is known to be mounted elsewhere.
         let mounts_of_node = std::fs::read_to_string("/proc/1/mountinfo").unwrap_or_default();
         let facts = Facts {
@@ -161,7 +162,8 @@ impl Target {
             permitted: survey::permitted(&status),
             capabilities: survey::capabilities(&status),
             shared_with_node,
-            exposed: mounts::exposed(&self.read("mountinfo")?, &mounts_of_node),
+            exposed: mounts::exposed(&mounts, &mounts_of_node),
+            secrets: mounts::secrets(&mounts, &mounts_of_node),
         };
         if self.has_exited() { Err(TargetError::Exited { pid: self.pid }) } else { Ok(facts) }
     }

@@ -121,7 +121,7 @@ pub struct ServeArgs {
         env = "NSDEBUG_INSECURE_NETADMIN_WITHOUT_HOST_TARGET_RIGHT",
         value_parser = BoolishValueParser::new()
     )]
-    insecure_netadmin_without_host_target_right: bool,
+    netadmin_reaches_node_network: bool,
 
     /// Origins whose web pages may open sessions, may be repeated
     #[arg(long, env = "NSDEBUG_ALLOWED_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
@@ -239,7 +239,7 @@ impl TryFrom<ServeArgs> for Config {
             ca_config_map,
             certificate_lifetime,
             insecure_skip_core_exec_review,
-            insecure_netadmin_without_host_target_right,
+            netadmin_reaches_node_network,
             allowed_origin,
             max_sessions,
             max_sessions_per_user,
@@ -262,7 +262,7 @@ impl TryFrom<ServeArgs> for Config {
         };
         let policy = Policy {
             core_exec: !insecure_skip_core_exec_review,
-            netadmin_without_host_target: insecure_netadmin_without_host_target_right,
+            netadmin_without_host_target: netadmin_reaches_node_network,
             own_namespace: namespace,
         };
         Ok(Self {

@@ -127,11 +127,11 @@ fn what_netadmin_gives_away_and_how_long_sessions_last_are_values() {
         let text = rendered(values);
         document(&text, "Deployment", "nsdebug-gateway").to_owned()
     };
-    let given_away = "--insecure-netadmin-without-host-target-right";
+    let given_away = "--netadmin-reaches-node-network";
     let usual = gateway(&[]);
     assert!(!usual.contains(given_away));
     assert!(usual.contains("--max-session=28800") && usual.contains("--max-host-session=3600"));
-    let value = "gateway.insecureNetadminWithoutHostTargetRight=true";
+    let value = "netadminReachesNodeNetwork=true";
     assert!(gateway(&[value]).contains(given_away));
     let shorter = gateway(&["gateway.maxSessionSeconds=60", "gateway.maxHostSessionSeconds=30"]);
     assert!(shorter.contains("--max-session=60") && shorter.contains("--max-host-session=30"));
@@ -149,13 +149,16 @@ fn the_largest_profile_bounds_roles_agents_and_their_capabilities() {
     };
     let text = rendered(&["maxProfile=general"]);
     assert_eq!(roles(&text), ["restricted", "baseline", "general"]);
-    assert!(text.contains("resourceNames: [restricted, baseline, general]"));
     assert!(document(&text, "DaemonSet", "nsdebug-agent").contains("--max-profile=general"));
     let usual = rendered(&[]);
     assert_eq!(roles(&usual).last(), Some(&"general"));
     assert!(document(&usual, "DaemonSet", "nsdebug-agent").contains("--max-profile=general"));
     // A right to nodes is a profile's only together with that profile's role.
     assert!(!document(&usual, "ClusterRole", "nsdebug-nodes").contains("profiles"));
+    let gives = "--netadmin-reaches-node-network";
+    assert!(!usual.contains(gives));
+    let reaching = rendered(&["maxProfile=netadmin", "netadminReachesNodeNetwork=true"]);
+    assert!(document(&reaching, "DaemonSet", "nsdebug-agent").contains(gives));
     assert!(!document(&usual, "DaemonSet", "nsdebug-agent").contains("- ALL"));
     let all = rendered(&["maxProfile=sysadmin"]);
     assert!(document(&all, "DaemonSet", "nsdebug-agent").contains("- ALL"));

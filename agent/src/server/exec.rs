@@ -247,7 +247,9 @@ impl From<StartError> for Refusal {
                     | StartError::Traceable
                     | StartError::NoCanary
                     | StartError::NotApart { .. }
-                    | StartError::Policy(PolicyError::AboveMaximum { .. })
+                    | StartError::Policy(
+                        PolicyError::AboveMaximum { .. } | PolicyError::NodeNetwork,
+                    )
                     | StartError::Plan(
                         PlanError::HostTarget { .. }
                         | PlanError::NobodyOnNode

@@ -10,7 +10,7 @@ use crate::session::place::Place;
 /// The policy for `peer`: what a gateway reviewed is a second maximum.
 pub(super) fn bounded(policy: &Policy, peer: &Peer) -> Result<Policy, Refusal> {
     let Peer::Gateway { forwarded, .. } = peer else { return Ok(policy.clone()) };
-    let Policy::Toolbox { tree, most, host_targets } = policy else {
+    let Policy::Toolbox { tree, most, host_targets, node_network } = policy else {
         // `serve` does not start like this; whoever gets here must not get the node.
         let message = "this agent runs the node's own tools, which is not for gateways";
         return Err(Refusal::new(Reason::Forbidden, message));
@@ -24,6 +24,7 @@ pub(super) fn bounded(policy: &Policy, peer: &Peer) -> Result<Policy, Refusal> {
         tree: tree.clone(),
         most: (*most).min(reviewed),
         host_targets: *host_targets && forwarded.host_target,
+        node_network: *node_network,
     })
 }
 
@@ -71,7 +72,7 @@ mod tests {
     }
 
     fn toolbox(most: Profile, host_targets: bool) -> Policy {
-        Policy::Toolbox { tree: "/toolbox".into(), most, host_targets }
+        Policy::Toolbox { tree: "/toolbox".into(), most, host_targets, node_network: false }
     }
 
     #[test]

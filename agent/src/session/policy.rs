@@ -21,6 +21,8 @@ pub enum Policy {
         most: Profile,
         /// Whether targets may be entered that are worth as much as the node.
         host_targets: bool,
+        /// Whether `netadmin` is given to who may not enter those.
+        node_network: bool,
     },
 }
 
@@ -44,9 +46,18 @@ pub enum PolicyError {
     )]
     AboveMaximum { asked: Profile, most: Profile },
     #[error(
+        "the profile `netadmin` is not for here: NET_ADMIN names network namespaces that it is not in by their link-netnsid, the node's among them, so it takes the right to host targets (the agent's --allow-host-targets, or --netadmin-reaches-node-network to give it without)"
+    )]
+    NodeNetwork,
+    #[error(
         "under the profile `{profile}` a tool runs as the profile says or, with `target`, as the target does: another user takes `general` or more"
     )]
     NotItsChoice { profile: Profile },
+}
+
+/// What makes a target worth its node: the list that the gateway has too. Each name is a capability's.
+fn host_powers() -> Capabilities {
+    wire::host::CAPABILITIES.into_iter().filter_map(Capability::named).collect()
 }
 
 /// What people get who do not choose.
@@ -87,7 +98,7 @@ impl Policy {
     /// The limits of a session, or none for the node's own tools.
     pub fn limits(&self, choice: Choice) -> Result<Option<Limits>, PolicyError> {
         let Choice { profile, run_as, write, node } = choice;
-        let Self::Toolbox { tree, most, host_targets } = self else {
+        let Self::Toolbox { tree, most, host_targets, node_network } = self else {
             return match choice {
                 Choice { profile: Some(_), .. } => {
                     Err(PolicyError::OnlyInToolbox { what: "a profile" })
@@ -109,6 +120,9 @@ impl Policy {
         if profile > *most {
             return Err(PolicyError::AboveMaximum { asked: profile, most: *most });
         }
+        if profile == Profile::Netadmin && !host_targets && !node_network {
+            return Err(PolicyError::NodeNetwork);
+        }
         let chooses_user =
             matches!(run_as, Some(RunAs::Ids { .. })) && run_as != Some(profile.run_as());
         // Files are read as who one is: choosing that is for whoever may read everything anyway.
@@ -116,7 +130,7 @@ impl Policy {
             return Err(PolicyError::NotItsChoice { profile });
         }
         let (tree, host_targets) = (tree.clone(), *host_targets);
-        Ok(Some(Limits { tree, profile, run_as, write, host_targets, node }))
+        Ok(Some(Limits { tree, profile, run_as, write, host_targets, powers: host_powers(), node }))
     }
 
     /// What tools are told of the world. The caller's own environment stays outside.
@@ -137,7 +151,12 @@ mod tests {
     use super::*;
 
     fn toolbox(most: Profile) -> Policy {
-        Policy::Toolbox { tree: "/toolbox".into(), most, host_targets: false }
+        Policy::Toolbox {
+            tree: "/toolbox".into(),
+            most,
+            host_targets: false,
+            node_network: most > Profile::General,
+        }
     }
 
     fn choice(profile: Profile) -> Choice {
@@ -150,6 +169,29 @@ mod tests {
             toolbox(Profile::General).limits(choice(Profile::Netadmin)).expect_err("above");
         assert!(refused.to_string().contains("`netadmin` is above `general`"), "{refused}");
         assert!(toolbox(Profile::Netadmin).limits(choice(Profile::Netadmin)).is_ok());
+    }
+
+    #[test]
+    fn netadmin_takes_the_right_to_the_node_that_it_reaches() {
+        let policy = |host_targets, node_network| {
+            let (tree, most) = ("/toolbox".into(), Profile::Sysadmin);
+            Policy::Toolbox { tree, most, host_targets, node_network }
+        };
+        let refused = policy(false, false).limits(choice(Profile::Netadmin));
+        let refused = refused.expect_err("it reaches the node").to_string();
+        assert!(refused.contains("link-netnsid") && refused.contains("right to host targets"));
+        assert!(policy(true, false).limits(choice(Profile::Netadmin)).is_ok());
+        assert!(policy(false, true).limits(choice(Profile::Netadmin)).is_ok());
+        assert!(policy(false, false).limits(choice(Profile::General)).is_ok());
+    }
+
+    #[test]
+    fn every_power_of_the_list_is_a_capability() {
+        let named = host_powers().iter().count();
+        assert_eq!(named, wire::host::CAPABILITIES.len());
+        for power in [Capability::SysAdmin, Capability::SysPtrace, Capability::Bpf] {
+            assert!(host_powers().contains(power), "{power:?}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, UnmountFlags, unmount};
 use rustix::process::{fchdir, pivot_root};
@@ -19,10 +19,12 @@ use crate::sys::Depth;
 const WRITABLE: [(&str, &str, &str); 3] =
     [("tmp", "1777", "64m"), ("run", "755", "16m"), ("root", "700", "16m")];
 
-/// What the OCI runtimes hide of `/proc`: memory, keys and clocks of the node.
-const MASKED: [&str; 11] = [
+/// What the OCI runtimes hide of `/proc` and `/sys`: memory, keys and clocks of the node, and what tells of others' work by
+/// how often it is interrupted or how much power it takes.
+const MASKED: [&str; 13] = [
     "proc/acpi",
     "proc/asound",
+    "proc/interrupts",
     "proc/kcore",
     "proc/keys",
     "proc/latency_stats",
@@ -31,8 +33,13 @@ const MASKED: [&str; 11] = [
     "proc/sysrq-trigger",
     "proc/timer_list",
     "proc/timer_stats",
+    "sys/devices/virtual/powercap",
     "sys/firmware",
 ];
+
+/// The same of each processor: how often it was too hot.
+const PROCESSORS: &str = "sys/devices/system/cpu";
+const OF_A_PROCESSOR: &str = "thermal_throttle";
 
 /// Whose processes a session shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +54,7 @@ pub(crate) enum Processes {
 pub(crate) struct Assembled {
     root: OwnedFd,
     visit: Option<Visit>,
+    hidden: Vec<String>,
 }
 
 /// In the helper, **before** it joins anything: what comes from the node and from the target's own
@@ -75,7 +83,7 @@ pub(crate) fn assemble(
     device::mount(root.as_fd())
         .during(Step::MountToolbox)
         .map_err(|failure| failure.about("dev"))?;
-    Ok(Assembled { root, visit: Some(visit) })
+    Ok(Assembled { root, visit: Some(visit), hidden: confinement.hidden.clone() })
 }
 
 impl Assembled {
@@ -89,7 +97,12 @@ impl Assembled {
             .map_err(about("sys"))?;
         let Some(Visit { files, proc }) = self.visit.take() else { return Ok(None) };
         self.names(&files).during(Step::MountToolbox).map_err(about("etc"))?;
-        files.attach(root, "target").during(Step::MountToolbox).map_err(about("target"))?;
+        let files = files.attach(root, "target");
+        let files = files.during(Step::MountToolbox).map_err(about("target"))?;
+        for place in &self.hidden {
+            let hidden = target::cover(files.as_fd(), place).during(Step::MountToolbox);
+            hidden.map_err(|failure| failure.about(place.as_str()))?;
+        }
         Ok(proc)
     }
 
@@ -113,14 +126,36 @@ pub(crate) fn enter(mut assembled: Assembled, processes: Processes) -> Result<()
     let root = assembled.root.as_fd();
     proc(targets, processes).and_then(|proc| proc.attach(root, "proc")).during(Step::MountProc)?;
     let mut covers = Covers::default();
-    for path in MASKED {
-        covers.hide(root, path).during(Step::MountProc).map_err(|failure| failure.about(path))?;
+    let of_processors = heats(root).during(Step::MountProc)?;
+    for path in MASKED.into_iter().map(str::to_owned).chain(of_processors) {
+        covers.hide(root, &path).during(Step::MountProc).map_err(|failure| failure.about(path))?;
     }
     fchdir(root).during(Step::Pivot)?;
     // The old root ends up under the new one, and is all that is mounted there (pivot_root(2)).
     pivot_root(".", ".").during(Step::Pivot)?;
     unmount(".", UnmountFlags::DETACH).during(Step::Pivot)?;
     rustix::process::chdir("/").during(Step::Pivot)
+}
+
+/// What is hidden of each processor: nothing on most virtual machines.
+fn heats(root: BorrowedFd<'_>) -> io::Result<Vec<String>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let processors = match openat(root, PROCESSORS, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(Vec::new()),
+        other => Dir::new(other?)?,
+    };
+    let mut heats = Vec::new();
+    for entry in processors {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy();
+        let is_processor = name.strip_prefix("cpu").is_some_and(|rest| rest.parse::<u32>().is_ok());
+        let path = format!("{PROCESSORS}/{name}/{OF_A_PROCESSOR}");
+        // All have it, or none has.
+        if is_processor && statat(root, &path, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+            heats.push(path);
+        }
+    }
+    Ok(heats)
 }
 
 /// The `/proc` of a session, without a process of ours in the target's pid namespace: one with the
@@ -144,12 +179,12 @@ fn proc(targets: Option<Detached>, processes: Processes) -> io::Result<Detached>
 /// been put over one place is cloned for the next, which costs less than to make it again.
 #[derive(Default)]
 struct Covers {
-    file: Option<&'static str>,
-    directory: Option<&'static str>,
+    file: Option<String>,
+    directory: Option<String>,
 }
 
 impl Covers {
-    fn hide(&mut self, root: BorrowedFd<'_>, path: &'static str) -> io::Result<()> {
+    fn hide(&mut self, root: BorrowedFd<'_>, path: &str) -> io::Result<()> {
         let stat = match statat(root, path, AtFlags::SYMLINK_NOFOLLOW) {
             // What is not there needs no cover.
             Err(Errno::NOENT) => return Ok(()),
@@ -166,7 +201,7 @@ impl Covers {
                 .restricted(MountAttrFlags::MOUNT_ATTR_NOEXEC, Depth::One)?,
         };
         cover.attach(root, path)?;
-        first.get_or_insert(path);
+        first.get_or_insert_with(|| path.to_owned());
         Ok(())
     }
 }

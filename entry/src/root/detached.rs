@@ -61,6 +61,13 @@ impl Detached {
         move_mount(&self.0, "", directory, path, whole)?;
         Ok(self.0)
     }
+
+    /// Puts it over the directory or file that `place` holds.
+    pub(crate) fn attach_over(self, place: BorrowedFd<'_>) -> io::Result<()> {
+        let both =
+            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        Ok(move_mount(&self.0, "", place, "", both)?)
+    }
 }
 
 impl AsFd for Detached {

@@ -5,10 +5,12 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags};
 use rustix::fs::{fstat, fstatfs, openat, openat2, statat};
+use rustix::io::Errno;
+use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType};
 use rustix::thread::{move_into_link_name_space, move_into_thread_name_spaces};
 
@@ -80,6 +82,26 @@ pub(super) fn place(
     copy.restricted(DATA | READ_ONLY, Depth::One)?.attach(root, &format!("etc/{name}"))?;
     rustix::fs::unlinkat(memory, name, AtFlags::empty())?;
     Ok(())
+}
+
+/// Puts something empty over what is mounted at `place` of the target's tree. What is not there needs none.
+pub(super) fn cover(root: BorrowedFd<'_>, place: &str) -> io::Result<()> {
+    let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let mounted = match openat2(root, place, flags, Mode::empty(), inside) {
+        Err(Errno::NOENT) => return Ok(()),
+        other => other?,
+    };
+    // Or what is put there would be put into the target as well, where it shares its mounts.
+    let name = format!("/proc/self/fd/{}", mounted.as_raw_fd());
+    mount_change(name, MountPropagationFlags::PRIVATE)?;
+    let is_directory = FileType::from_raw_mode(fstat(&mounted)?.st_mode).is_dir();
+    let empty = if is_directory {
+        Detached::new("tmpfs", &[("size", "0"), ("nr_inodes", "1")], DATA | READ_ONLY)?
+    } else {
+        Detached::clone_of(CWD, "/dev/null", Depth::One)?.restricted(DATA, Depth::One)?
+    };
+    empty.attach_over(mounted.as_fd())
 }
 
 fn read(root: BorrowedFd<'_>, path: &str) -> io::Result<Vec<u8>> {

@@ -9,7 +9,7 @@ fn serve() -> Serve {
 }
 
 fn allowing() -> Serve {
-    serve().flag("--allow-host-targets")
+    serve().flag("--allow-host-targets").option("--max-profile", "netadmin")
 }
 
 /// The request for a session of `script` on the node.

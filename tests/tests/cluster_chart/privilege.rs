@@ -8,7 +8,7 @@ use std::time::Duration;
 use harness::{Cluster, until_some};
 use serde_json::{Value, json};
 
-use crate::stage::{field, installed, session_with};
+use crate::stage::{cluster, field, session_with};
 
 /// A pod ends and another one starts, or does not and says why.
 const ROLLOUT_LIMIT: Duration = Duration::from_secs(90);
@@ -123,7 +123,8 @@ fn failures(cluster: &Cluster) -> Vec<String> {
 #[test]
 #[expect(clippy::print_stdout, reason = "the table is what it is for")]
 fn without_any_one_privilege_something_fails() {
-    let Some(cluster) = installed() else { return };
+    let Some(cluster) = cluster() else { return };
+    cluster.install(&["maxProfile=netadmin", "netadminReachesNodeNetwork=true"]);
     // No session is to be waited for.
     cluster.install(&["agent.graceSeconds=0"]);
     assert_eq!(failures(&cluster), [""; 0], "with all of them");

@@ -2,7 +2,7 @@
 
 use harness::until;
 
-use crate::stage::{SOON, field, installed, output, session, session_with};
+use crate::stage::{SOON, cluster, field, installed, output, session, session_with};
 
 #[test]
 fn a_session_comes_through_the_api_server() {
@@ -19,7 +19,8 @@ fn a_session_comes_through_the_api_server() {
 
 #[test]
 fn every_profile_can_be_had_in_an_agents_pod() {
-    let Some(cluster) = installed() else { return };
+    let Some(cluster) = cluster() else { return };
+    cluster.install(&["maxProfile=netadmin", "netadminReachesNodeNetwork=true"]);
     let capabilities = ["grep", "CapEff", "/proc/self/status"];
     let mut seen = Vec::new();
     for profile in ["restricted", "baseline", "general", "netadmin"] {

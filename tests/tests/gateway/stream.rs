@@ -117,7 +117,7 @@ async fn netadmin_takes_the_right_to_the_node_unless_that_is_given_away() {
         assert!(why.contains("netadmin, which reaches the node's network"), "{why}");
         assert_eq!((&line["write"], &line["namespaces"]), (&json!(true), &json!("net")));
     }
-    let rig = Rig::start_with(&["--insecure-netadmin-without-host-target-right"]).await;
+    let rig = Rig::start_with(&["--netadmin-reaches-node-network"]).await;
     let _agent = rig.agent().await;
     rig.api.world().denied.insert(right.to_owned());
     Session::open(&rig, &netadmin).await.expect("a session");

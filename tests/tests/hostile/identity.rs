@@ -235,6 +235,35 @@ fn the_targets_own_user_can_end_a_tool_and_raise_no_limit_of_it() {
     assert_eq!(ended.code(), 137, "{ended}");
 }
 
+/// The token that a pod has in its cluster, which everybody in the pod may read: who only looks does not become the pod.
+#[test]
+fn who_is_nobody_sees_no_token_of_the_pod() {
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    let account = stage.path().join("account");
+    std::fs::create_dir(&account).expect("a folder in an own folder");
+    std::fs::write(account.join("token"), "secret").expect("a file in an own folder");
+    let place = "/run/secrets/kubernetes.io/serviceaccount";
+    // Shared mounts, as of a volume with propagation: what is hidden here is hidden from nobody else.
+    let mount = format!("type=bind,src={},dst={place},options=rbind:rshared:rw", account.display());
+    let site = stage.containerd.run(&stage.spec("site").option(&["--mount", &mount]));
+    let token = format!("{place}/token");
+    let seen = |profile: &str| {
+        let (there, reached) = (format!("/target{token}"), format!("/proc/1/root{token}"));
+        stage.session(&site, profile, &["probe", "read", &there, &reached]).out()
+    };
+    let said = seen("baseline");
+    assert!(said.contains("token ENOENT\n") && said.contains("token EACCES\n"), "{said}");
+    for profile in ["restricted", "general"] {
+        assert!(seen(profile).contains(&format!("/target{token} done\n")), "{profile}");
+    }
+    let own = run(&mut stage.inside(&site, &["/probe/probe", "read", &token]));
+    assert_eq!(own.out(), format!("{token} done\n"), "the target keeps it: {own}");
+    assert!(account.join("token").is_file(), "and so does the node");
+}
+
 #[test]
 fn a_target_with_a_writable_proc_or_sys_of_the_node_is_a_host_target() {
     if may_skip(Stage::requirement()) {

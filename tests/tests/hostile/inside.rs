@@ -139,9 +139,10 @@ const MOUNTS: &str = "\
 /tmp rw,nosuid,nodev tmpfs
 ";
 
-const HIDDEN: [&str; 11] = [
+const HIDDEN: [&str; 13] = [
     "/proc/acpi",
     "/proc/asound",
+    "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
@@ -150,8 +151,14 @@ const HIDDEN: [&str; 11] = [
     "/proc/sysrq-trigger",
     "/proc/timer_list",
     "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
     "/sys/firmware",
 ];
+
+/// What of each processor is hidden, where there is such a thing.
+fn is_heat(place: &str) -> bool {
+    place.starts_with("/sys/devices/system/cpu/") && place.ends_with("/thermal_throttle")
+}
 
 /// Mount points of `/proc/PID/mountinfo` with their options, and the kind of file system.
 fn mounts(lines: impl IntoIterator<Item = String>) -> BTreeMap<String, (String, String)> {
@@ -207,7 +214,7 @@ fn a_tool_sees_the_toolbox_and_the_target_and_no_other_mount() {
                 let (theirs, _) = &of_target[inside];
                 let how = if write && theirs.starts_with("rw") { "rw" } else { "ro" };
                 assert_eq!(*options, format!("{how},nosuid,nodev,noexec"), "{place}: {}", said.0);
-            } else if HIDDEN.contains(&place.as_str()) {
+            } else if HIDDEN.contains(&place.as_str()) || is_heat(place) {
                 assert!(kind != "proc" && kind != "sysfs", "{place}: {}", said.0);
             } else {
                 own.push(shown(place, options, kind));
@@ -216,7 +223,13 @@ fn a_tool_sees_the_toolbox_and_the_target_and_no_other_mount() {
         assert_eq!(own.concat(), MOUNTS, "{}", said.0);
         let targets = seen.keys().filter(|place| place.starts_with("/target")).count();
         assert_eq!(targets, of_target.len(), "{}", said.0);
-        for hidden in ["/proc/kcore", "/proc/keys", "/proc/sysrq-trigger", "/proc/timer_list"] {
+        for hidden in [
+            "/proc/interrupts",
+            "/proc/kcore",
+            "/proc/keys",
+            "/proc/sysrq-trigger",
+            "/proc/timer_list",
+        ] {
             let there = std::path::Path::new(hidden).exists();
             assert_eq!(seen.contains_key(hidden), there, "{hidden}: {}", said.0);
         }
@@ -224,7 +237,7 @@ fn a_tool_sees_the_toolbox_and_the_target_and_no_other_mount() {
 }
 
 /// What every profile is refused, with the answer. Where two are named, capabilities or the filter may be first.
-const REFUSED: [(&str, &str); 38] = [
+const REFUSED: [(&str, &str); 39] = [
     ("mount-tmpfs", "EPERM"),
     ("remount-root", "EPERM"),
     ("umount-root", "EPERM"),
@@ -255,6 +268,7 @@ const REFUSED: [(&str, &str); 38] = [
     ("syslog", "EPERM"),
     ("call-9999", "ENOSYS"),
     ("io_uring_setup", "EPERM"),
+    ("socket-vsock", "EPERM"),
     ("keyctl", "EPERM"),
     ("add_key", "EPERM"),
     ("userfaultfd", "EPERM"),

@@ -71,8 +71,8 @@ pub struct ExecArgs {
     #[arg(long, env = "NSDEBUG_TOOLBOX", value_name = "DIR", default_value = TOOLBOX)]
     pub toolbox: PathBuf,
 
-    /// What the tool may hold, in a toolbox: restricted, baseline, general, netadmin or sysadmin
-    /// [default: general]
+    /// What the tool may hold, in a toolbox: restricted, baseline, general, netadmin (which reaches the
+    /// node's network too) or sysadmin [default: general]
     #[arg(long, env = "NSDEBUG_PROFILE", value_name = "NAME")]
     pub profile: Option<Profile>,
 
@@ -84,8 +84,8 @@ pub struct ExecArgs {
     #[arg(long, env = "NSDEBUG_WRITE", value_parser = BoolishValueParser::new())]
     pub write: bool,
 
-    /// Enter targets that share the node's pid, net, ipc or mount namespace, or that hold `SYS_ADMIN` or
-    /// `SYS_PTRACE`, in a toolbox
+    /// Enter targets that share the node's pid, net, ipc or mount namespace, that hold a capability such
+    /// as `SYS_ADMIN` or that have the node's own files or kernel settings mounted, in a toolbox
     #[arg(long, env = "NSDEBUG_ALLOW_HOST_TARGETS", value_parser = BoolishValueParser::new())]
     pub allow_host_targets: bool,
 

@@ -109,6 +109,7 @@ fn policy(args: &ExecArgs) -> Policy {
             tree: args.toolbox.clone(),
             most: Profile::Sysadmin,
             host_targets: args.allow_host_targets,
+            node_network: true,
         },
     }
 }

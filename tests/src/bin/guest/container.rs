@@ -9,7 +9,8 @@ use std::process::{Command, ExitCode};
 use harness::Running;
 use nix::sched::{CloneFlags, unshare};
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, unmount,
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change,
+    mount_remount, unmount,
 };
 use rustix::process::{chdir, pivot_root};
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
@@ -139,6 +140,10 @@ pub(crate) fn contained(profile: &str) -> ExitCode {
     chdir(ROOT).expect("the root is a folder");
     let nothing: Option<&CStr> = None;
     mount("proc", "proc", "proc", MountFlags::empty(), nothing).expect("a /proc");
+    // As runtimes cover what gives orders to the kernel.
+    mount_bind("proc/sys", "proc/sys").expect("a folder of every /proc");
+    let covered = MountFlags::BIND | MountFlags::RDONLY;
+    mount_remount("proc/sys", covered, c"").expect("a mount can be made read-only");
     device("dev/null");
     mount("sysfs", "sys", "sysfs", MountFlags::RDONLY, nothing).expect("a /sys");
     pivot_root(".", ".").expect("the root can be left");

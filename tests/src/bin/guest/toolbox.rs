@@ -60,10 +60,12 @@ const MOUNTS: &str = "\
 /etc/hostname tmpfs ro,nosuid,nodev,noexec
 /target rootfs ro,nosuid,nodev,noexec
 /target/proc proc ro,nosuid,nodev,noexec
+/target/proc/sys proc ro,nosuid,nodev,noexec
 /target/dev/null devtmpfs ro,nosuid,nodev,noexec
 /target/sys sysfs ro,nosuid,nodev,noexec
 /proc proc ro,nosuid,nodev,noexec
 /proc/acpi tmpfs ro,nosuid,nodev,noexec
+/proc/interrupts devtmpfs rw,nosuid,noexec
 /proc/kcore devtmpfs rw,nosuid,noexec
 /proc/keys devtmpfs rw,nosuid,noexec
 /proc/sysrq-trigger devtmpfs rw,nosuid,noexec
