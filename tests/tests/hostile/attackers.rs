@@ -4,11 +4,15 @@ use harness::{Container, IdMap, Running, may_skip};
 
 use crate::stage::{PROFILES, Stage};
 
-/// Sessions in all, under one looping attack each.
+/// Sessions in all, under looping attacks.
 const SESSIONS: usize = 500;
 
 /// With what every container has; the last becomes who a `baseline` tool is and keeps all it holds.
 const DEFAULT_CONTAINER: [&str; 3] = ["root", "user", "keep=65533"];
+
+/// Of one that is uid 1000, as the tools of most profiles then are: the second has their user and nothing else, the last
+/// their user and all that root has there.
+const OF_A_PLAIN_ONE: [&str; 3] = ["root", "user", "keep=1000"];
 
 /// Attackers of a container, each of whom has seen who was there before.
 struct Attack<'s> {
@@ -60,13 +64,10 @@ fn no_process_of_a_container_gets_into_a_running_session() {
     let usual = stage.containerd.run(&stage.spec("usual"));
     let mapped = IdMap { first_on_node: 100_000, count: 65536 };
     let mapped = stage.containerd.run(&stage.spec("mapped").user_namespace(mapped));
-    // Tools are who it is: whoever is there already has their user, and may keep all that root has.
     let plain = stage.containerd.run(&stage.spec("plain").arguments(&crate::identity::PLAIN));
-    for (container, identities) in [
-        (&usual, &DEFAULT_CONTAINER[..]),
-        (&mapped, &["root"][..]),
-        (&plain, &["root", "user", "keep=1000"][..]),
-    ] {
+    for (container, identities) in
+        [(&usual, &DEFAULT_CONTAINER[..]), (&mapped, &["root"][..]), (&plain, &OF_A_PLAIN_ONE[..])]
+    {
         for profile in PROFILES {
             let attack = Attack::start(&stage, container, identities);
             let session = stage.waiting(container, &["--profile", profile]);
@@ -86,13 +87,16 @@ fn no_process_of_a_container_gets_into_a_session_that_starts_or_ends() {
     }
     let stage = Stage::set();
     let usual = stage.containerd.run(&stage.spec("usual"));
-    let attack = Attack::start(&stage, &usual, &DEFAULT_CONTAINER);
-    for turn in 0..SESSIONS {
-        let profile = PROFILES[turn % PROFILES.len()];
-        stage.session(&usual, profile, &["true"]).expect_success();
+    let plain = stage.containerd.run(&stage.spec("plain").arguments(&crate::identity::PLAIN));
+    for (container, identities) in [(&usual, &DEFAULT_CONTAINER), (&plain, &OF_A_PLAIN_ONE)] {
+        let attack = Attack::start(&stage, container, identities);
+        for turn in 0..SESSIONS / 2 {
+            let profile = PROFILES[turn % PROFILES.len()];
+            stage.session(container, profile, &["true"]).expect_success();
+        }
+        for comm in ["nsdebug-session", "true"] {
+            attack.wait_for(identities, comm);
+        }
+        attack.end();
     }
-    for comm in ["nsdebug-session", "true"] {
-        attack.wait_for(&DEFAULT_CONTAINER, comm);
-    }
-    attack.end();
 }
