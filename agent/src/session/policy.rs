@@ -56,7 +56,7 @@ pub enum PolicyError {
 }
 
 /// What makes a target worth its node: the list that the gateway has too. Each name is a capability's.
-fn host_powers() -> Capabilities {
+pub fn host_powers() -> Capabilities {
     wire::host::CAPABILITIES.into_iter().filter_map(Capability::named).collect()
 }
 
