@@ -4,6 +4,7 @@
 //! applies it to the files of this repository.
 
 mod arrows;
+mod proofs;
 mod rules;
 mod source;
 
@@ -88,4 +89,13 @@ fn no_text_names_the_machine_it_was_written_on() {
     let texts = files(&["md", "rs", "toml", "sh", "yaml"]);
     let findings = texts.iter().flat_map(|path| rules::machine_path(path, &text(path)));
     assert_tidy(&findings.collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_promised_has_its_test() {
+    let rust = files(&["rs"]);
+    let tests: Vec<_> = rust.iter().flat_map(|path| proofs::tests(path, &text(path))).collect();
+    let promised = text(Path::new("SECURITY.md"));
+    assert!(promised.contains("## What is tested"), "SECURITY.md names no tests");
+    assert_tidy(&proofs::missing(&promised, &tests));
 }
