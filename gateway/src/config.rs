@@ -118,7 +118,7 @@ pub struct ServeArgs {
     /// and may not enter host targets
     #[arg(
         long,
-        env = "NSDEBUG_INSECURE_NETADMIN_WITHOUT_HOST_TARGET_RIGHT",
+        env = "NSDEBUG_NETADMIN_REACHES_NODE_NETWORK",
         value_parser = BoolishValueParser::new()
     )]
     netadmin_reaches_node_network: bool,
