@@ -40,6 +40,8 @@ const NAMELESS: &str = "localhost";
 pub(crate) struct Order {
     pub(crate) plan: Plan,
     pub(crate) target: OwnedFd,
+    /// The `/dev/pts` that the tool's terminal is in, until it is mounted.
+    terminals: Option<OwnedFd>,
 }
 
 /// What the helper has when it has done its part.
@@ -83,13 +85,14 @@ pub fn helper_main() -> ExitCode {
 /// Waits to be needed and does the irreversible half. The supervisor never returns from here.
 fn enter(agent: &Connection) -> Result<Option<Begun>, Failure> {
     let alone = sanitise()?;
-    let Some((order, rings)) = read_order(agent)? else { return Ok(None) };
+    let Some((mut order, rings)) = read_order(agent)? else { return Ok(None) };
     // While nothing has been joined.
     let confinement = order.plan.confinement.as_ref();
     let rings = confinement.map(|limits| rings::open(limits, rings, &alone)).transpose()?;
     let (desk, broker) = rings.flatten().unzip();
     let elsewhere = Elsewhere::before(&order.plan).during(Step::Apart)?;
-    let mut root = join(&order, &alone)?;
+    let terminals = order.terminals.take();
+    let mut root = join(&order, terminals, &alone)?;
     if !order.plan.needs_own_pids() {
         // From the fork on, others can see us.
         let confine = |root| confine(&order.plan, root, Processes::Joined, &elsewhere, &alone);
@@ -118,25 +121,34 @@ fn sanitise() -> Result<Alone, Failure> {
 
 /// What to do, and what memory packet rings may have.
 fn read_order(agent: &Connection) -> Result<Option<(Order, Memory)>, Failure> {
-    let Some((ToHelper::Begin, [target, order])) = agent.take().during(Step::ReadOrder)? else {
-        return Ok(None);
+    let taken = agent.take_some().during(Step::ReadOrder)?;
+    let Some((ToHelper::Begin, handed)) = taken else { return Ok(None) };
+    let mut handed = handed.into_iter();
+    let (Some(target), Some(order), terminals) = (handed.next(), handed.next(), handed.next())
+    else {
+        return Err(io::Error::from(io::ErrorKind::InvalidData)).during(Step::ReadOrder);
     };
     let mut bytes = Vec::new();
     File::from(order).read_to_end(&mut bytes).during(Step::ReadOrder)?;
     let order = postcard::from_bytes(&bytes).map_err(io::Error::other);
     let (plan, rings) = order.during(Step::ReadOrder)?;
-    Ok(Some((Order { plan, target }, rings)))
+    Ok(Some((Order { plan, target, terminals }, rings)))
 }
 
 /// Leaves the node's mount namespace and joins the target's others. What the node has of a confined
 /// session's root is mounted before.
-fn join(order: &Order, alone: &Alone) -> Result<Option<Assembled>, Failure> {
-    let Order { plan, target } = order;
+fn join(
+    order: &Order,
+    terminals: Option<OwnedFd>,
+    alone: &Alone,
+) -> Result<Option<Assembled>, Failure> {
+    let Order { plan, target, .. } = order;
     sys::unshare_mounts(alone).during(Step::UnshareMounts)?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).during(Step::MakePrivate)?;
     let confinement = plan.confinement.as_ref();
-    let root = confinement.map(|limits| root::assemble(limits, target.as_fd())).transpose()?;
+    let root = confinement.map(|limits| root::assemble(limits, target.as_fd(), terminals));
+    let root = root.transpose()?;
     let flags = plan.joins().flags();
     if !flags.is_empty() {
         move_into_thread_name_spaces(target.as_fd(), flags).during(Step::Join)?;

@@ -72,6 +72,13 @@ impl Connection {
     pub(crate) fn take<M: DeserializeOwned, const N: usize>(
         &self,
     ) -> io::Result<Option<(M, [OwnedFd; N])>> {
+        let Some((message, handed)) = self.take_some()? else { return Ok(None) };
+        let handed = handed.try_into();
+        Ok(Some((message, handed.map_err(|_| invalid("a message without its descriptors"))?)))
+    }
+
+    /// The same, with however many there are.
+    pub(crate) fn take_some<M: DeserializeOwned>(&self) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
         let mut buffer = [0; LONGEST];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(HANDED))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -92,9 +99,7 @@ impl Connection {
             RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect(),
             _ => Vec::new(),
         });
-        let handed = descriptors.collect::<Vec<_>>().try_into();
-        let handed = handed.map_err(|_| invalid("a message without its descriptors"))?;
-        Ok(Some((message, handed)))
+        Ok(Some((message, descriptors.collect())))
     }
 
     /// Never waits.

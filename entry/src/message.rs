@@ -38,7 +38,15 @@ pub(crate) enum ToSupervisor {
 }
 
 /// From the agent to a relay, with its ends of the agent's sockets (or what the tool is to have instead of
-/// a stream), the target and the order: what is to be between the tool and those.
+/// a stream), the target and the order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ToRelay {
+    pub(crate) streams: Relayed,
+    /// Of a confined tool, which has terminals of its own: whose those are.
+    pub(crate) confined: Option<u32>,
+}
+
+/// What is to be between the tool and the agent's sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Relayed {
     /// A pipe for each that was asked for. The tool is handed the others as they come.

@@ -17,9 +17,10 @@ use crate::cgroup::Memory;
 use crate::child::Child;
 use crate::image::HelperImage;
 use crate::ipc::Connection;
-use crate::message::{Relayed, ToHelper, ToSupervisor};
+use crate::message::{Relayed, ToHelper, ToRelay, ToSupervisor};
 use crate::plan::Plan;
 use crate::privilege::open_up;
+use crate::pty::Terminals;
 use crate::session::Session;
 use crate::target::Target;
 
@@ -111,15 +112,23 @@ fn pair() -> Result<(Connection, Connection), SpawnError> {
 }
 
 impl Waiting {
-    /// Has the helper carry out `plan` on `target`.
+    /// Has the helper carry out `plan` on `target`; `terminals` are what a confined tool's terminal is one of.
     ///
     /// Nothing has been joined when this returns: see [`Session`] for what follows.
-    pub fn begin(self, target: &Target, plan: &Plan, stdio: &Stdio) -> Result<Session, SpawnError> {
+    pub fn begin(
+        self,
+        target: &Target,
+        plan: &Plan,
+        stdio: &Stdio,
+        terminals: Option<&Terminals>,
+    ) -> Result<Session, SpawnError> {
         let Self(connection, rings) = self;
         let order = write_order(plan, rings).map_err(|source| SpawnError::Order { source })?;
         let gone = |source| SpawnError::Gone { source };
         let opened_up = plan.is_confined();
-        hand_on(&connection, [target.pidfd(), order.as_fd()], stdio, opened_up).map_err(gone)?;
+        let helpers = [target.pidfd(), order.as_fd()].into_iter();
+        let helpers: Vec<_> = helpers.chain(terminals.map(AsFd::as_fd)).collect();
+        hand_on(&connection, &helpers, stdio, opened_up).map_err(gone)?;
         Ok(Session::new(connection))
     }
 }
@@ -138,7 +147,9 @@ impl WaitingRelay {
         let order = write_order(plan, rings).map_err(|source| SpawnError::Order { source })?;
         let RelayedStdio { streams, ends: Stdio { stdin, stdout, stderr } } = stdio;
         let handed = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd(), target.pidfd(), order.as_fd()];
-        connection.hand(streams, &handed).map_err(|source| SpawnError::Gone { source })?;
+        let confined = plan.confinement.as_ref().map(|limits| limits.who.uid);
+        let message = ToRelay { streams: *streams, confined };
+        connection.hand(&message, &handed).map_err(|source| SpawnError::Gone { source })?;
         Ok(Session::new(connection))
     }
 }
@@ -147,11 +158,11 @@ impl WaitingRelay {
 /// be another user.
 pub(crate) fn hand_on(
     connection: &Connection,
-    helpers: [BorrowedFd<'_>; 2],
+    helpers: &[BorrowedFd<'_>],
     Stdio { stdin, stdout, stderr }: &Stdio,
     opened_up: bool,
 ) -> io::Result<()> {
-    connection.hand(&ToHelper::Begin, &helpers)?;
+    connection.hand(&ToHelper::Begin, helpers)?;
     let streams = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
     if opened_up {
         open_up(streams);

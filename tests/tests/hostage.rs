@@ -336,3 +336,18 @@ fn a_session_that_says_it_has_ended_is_not_over_before_its_processes_are() {
         });
     }
 }
+
+#[test]
+fn a_terminal_behind_a_relay_is_found_and_opened_by_its_name() {
+    on_site(&[], |site| {
+        let shell =
+            "command=sh&command=-c&command=tty%20%26%26%20echo%20by%20name%20%3E%20%24%28tty%29";
+        let path =
+            format!("/v1/containers/web-1/exec?{shell}&stdin=1&stdout=1&tty=1&profile=general");
+        let stream = site.agent.connect(Listener::Unix);
+        let client = Client::open(stream, &path, "v5.channel.k8s.io").expect("a session");
+        let heard = heard(listen(client));
+        let shown = String::from_utf8_lossy(&heard.stdout).into_owned();
+        assert_eq!(shown, "/dev/pts/0\r\nby name\r\n", "{heard:?}");
+    });
+}

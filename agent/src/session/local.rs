@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use daemon::chain;
-use entry::pty::Pty;
+use entry::pty::{Pty, Terminals};
 use entry::{
     CgroupError, Cgroups, Closed, Event, Exit, HelperImage, Plan, Session, SessionCgroup, Stdio,
     Target, Waiting,
@@ -84,8 +84,8 @@ pub fn run(
     let streams = |source| StartError::Streams { source };
     let made = watch_signals()
         .map_err(io::Error::from)
-        .and_then(|signals| Ok((signals, wire(plan.tool().terminal, stdin)?)));
-    let (signals, (stdio, relay)) = match made {
+        .and_then(|signals| Ok((signals, wire(plan, stdin)?)));
+    let (signals, Wired { stdio, relay, terminals }) = match made {
         Ok(made) => made,
         Err(source) => {
             ready.discard();
@@ -93,8 +93,8 @@ pub fn run(
         }
     };
     let Prepared { waiting, rest } = ready.0;
-    let session = waiting.begin(target, plan, &stdio).map_err(StartError::from);
-    drop(stdio); // now the session's alone: its output ends with it
+    let session = waiting.begin(target, plan, &stdio, terminals.as_ref()).map_err(StartError::from);
+    drop((stdio, terminals)); // now the session's alone: its output ends with it
     meanwhile();
     let ended = session.and_then(|session| {
         let patience = Patience::new(total, Instant::now());
@@ -112,12 +112,18 @@ fn watch_signals() -> nix::Result<SignalFd> {
 }
 
 /// The tool's streams, and what has to be relayed to ours.
-fn wire(terminal: bool, stdin: bool) -> io::Result<(Stdio, Option<Relay>)> {
-    if terminal {
-        let Pty { ours, tools } = Pty::open()?;
-        let relay = Relay::new(ours, stdin)?;
+struct Wired {
+    stdio: Stdio,
+    relay: Option<Relay>,
+    terminals: Option<Terminals>,
+}
+
+fn wire(plan: &Plan, stdin: bool) -> io::Result<Wired> {
+    if plan.tool().terminal {
+        let (Pty { ours, tools }, terminals) = Pty::open_for(plan)?;
+        let relay = Some(Relay::new(ours, stdin)?);
         let stdio = Stdio { stdin: tools.try_clone()?, stdout: tools.try_clone()?, stderr: tools };
-        return Ok((stdio, Some(relay)));
+        return Ok(Wired { stdio, relay, terminals });
     }
     let own = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned();
     let input: OwnedFd =
@@ -127,7 +133,7 @@ fn wire(terminal: bool, stdin: bool) -> io::Result<(Stdio, Option<Relay>)> {
         stdout: own(io::stdout().as_fd())?,
         stderr: own(io::stderr().as_fd())?,
     };
-    Ok((stdio, None))
+    Ok(Wired { stdio, relay: None, terminals: None })
 }
 
 struct Watch<'a> {

@@ -27,7 +27,7 @@ use rustix::thread::set_name;
 use self::flow::Flow;
 use self::open::Opened;
 use crate::ipc::{Connection, Received};
-use crate::message::{Failure, FromSession, Relayed, Step, ToSession};
+use crate::message::{Failure, FromSession, Step, ToRelay, ToSession};
 use crate::pty;
 use crate::spawn::{self, CONTROL, FIRST_FREE, SESSION};
 use crate::sys;
@@ -53,14 +53,16 @@ pub fn relay_main() -> ExitCode {
 fn serve(agent: &Connection, session: Connection) -> io::Result<()> {
     setsid()?;
     set_name(c"nsdebug-relay")?;
-    let Some((streams, [stdin, stdout, stderr, target, order])) =
-        agent.take::<Relayed, { open::HANDED }>()?
+    let Some((asked, [stdin, stdout, stderr, target, order])) =
+        agent.take::<ToRelay, { open::HANDED }>()?
     else {
         return Ok(()); // a spare one that was not needed
     };
-    let opened = Opened::of(streams, [stdin, stdout, stderr]);
-    let begun = opened.and_then(|Opened { stdio, flows, terminal }| {
-        spawn::hand_on(&session, [target.as_fd(), order.as_fd()], &stdio, true)?;
+    let opened = Opened::of(asked, [stdin, stdout, stderr]);
+    let begun = opened.and_then(|Opened { stdio, flows, terminal, terminals }| {
+        let helpers = [target.as_fd(), order.as_fd()].into_iter();
+        let helpers: Vec<_> = helpers.chain(terminals.as_ref().map(AsFd::as_fd)).collect();
+        spawn::hand_on(&session, &helpers, &stdio, asked.confined.is_some())?;
         Ok((flows, terminal))
     });
     drop((target, order));

@@ -7,8 +7,8 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
 use super::flow::Flow;
-use crate::message::Relayed;
-use crate::pty::Pty;
+use crate::message::{Relayed, ToRelay};
+use crate::pty::{Pty, Terminals};
 use crate::spawn::Stdio;
 
 /// Descriptors that come with a relay's order: three ends, the target and the helper's order.
@@ -24,13 +24,15 @@ pub(super) struct Opened {
     pub(super) flows: Vec<Flow>,
     /// Our side of it.
     pub(super) terminal: Option<OwnedFd>,
+    /// What a confined tool's terminal is one of, for the helper.
+    pub(super) terminals: Option<Terminals>,
 }
 
 impl Opened {
-    /// For what `streams` says, between the tool and the agent's `ends`.
-    pub(super) fn of(streams: Relayed, ends: [OwnedFd; 3]) -> io::Result<Self> {
+    /// For what is asked, between the tool and the agent's `ends`.
+    pub(super) fn of(asked: ToRelay, ends: [OwnedFd; 3]) -> io::Result<Self> {
         let [stdin, stdout, stderr] = ends;
-        match streams {
+        match asked.streams {
             Relayed::Pipes { stdin: reads, stdout: writes, stderr: complains } => {
                 let mut flows = Vec::with_capacity(3);
                 let stdio = Stdio {
@@ -38,10 +40,10 @@ impl Opened {
                     stdout: if writes { output(stdout, &mut flows)? } else { stdout },
                     stderr: if complains { output(stderr, &mut flows)? } else { stderr },
                 };
-                Ok(Self { stdio, flows, terminal: None })
+                Ok(Self { stdio, flows, terminal: None, terminals: None })
             }
             Relayed::Terminal { stdin: reads } => {
-                let Pty { ours, tools } = Pty::open()?;
+                let (Pty { ours, tools }, terminals) = Pty::open_as(asked.confined)?;
                 fcntl_setfl(&ours, fcntl_getfl(&ours)? | OFlags::NONBLOCK)?;
                 let mut flows = vec![Flow::from_terminal(ours.try_clone()?, stdout)?];
                 if reads {
@@ -49,7 +51,7 @@ impl Opened {
                 }
                 let stdio =
                     Stdio { stdin: tools.try_clone()?, stdout: tools.try_clone()?, stderr: tools };
-                Ok(Self { stdio, flows, terminal: Some(ours) })
+                Ok(Self { stdio, flows, terminal: Some(ours), terminals })
             }
         }
     }

@@ -62,6 +62,7 @@ pub(crate) struct Assembled {
 pub(crate) fn assemble(
     confinement: &Confinement,
     target: BorrowedFd<'_>,
+    terminals: Option<OwnedFd>,
 ) -> Result<Assembled, Failure> {
     let Confinement { tree, who, write, .. } = confinement;
     let tree = tree.to_string_lossy();
@@ -80,7 +81,7 @@ pub(crate) fn assemble(
             .during(Step::MountToolbox)
             .map_err(|failure| failure.about(place))?;
     }
-    device::mount(root.as_fd())
+    device::mount(root.as_fd(), terminals.map(Detached::from))
         .during(Step::MountToolbox)
         .map_err(|failure| failure.about("dev"))?;
     Ok(Assembled { root, visit: Some(visit), hidden: confinement.hidden.clone() })

@@ -21,6 +21,12 @@ pub(crate) const INERT: MountAttrFlags =
 pub(crate) const DATA: MountAttrFlags = INERT.union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
 pub(crate) const READ_ONLY: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY;
 
+impl From<OwnedFd> for Detached {
+    fn from(mount: OwnedFd) -> Self {
+        Self(mount)
+    }
+}
+
 impl Detached {
     /// A new file system of `kind`.
     pub(crate) fn new(

@@ -25,8 +25,17 @@ const TERMINALS: [(&str, &str); 3] = [("mode", "620"), ("gid", "5"), ("ptmxmode"
 /// Bytes of shared memory, charged to the session.
 const SHARED_MEMORY: &str = "16m";
 
-/// Mounts it over `dev` of the root that `root` holds.
-pub(super) fn mount(root: BorrowedFd<'_>) -> io::Result<()> {
+/// A new instance, of which what is opened belongs to `owner`: a tool may open its own by name.
+pub(crate) fn terminals(owner: Option<u32>) -> io::Result<Detached> {
+    let owner = owner.map(|owner| owner.to_string());
+    let owner = owner.as_deref().map(|owner| ("uid", owner));
+    let options: Vec<_> = TERMINALS.into_iter().chain(owner).collect();
+    let plain = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    Detached::new("devpts", &options, plain)
+}
+
+/// Mounts it over `dev` of the root that `root` holds, with these `terminals` or new ones.
+pub(super) fn mount(root: BorrowedFd<'_>, terminals: Option<Detached>) -> io::Result<()> {
     // Devices are bound from the node's, by whose mount they stay devices: this one has none.
     let options = [("mode", "755"), ("size", "64k"), ("nr_inodes", "64")];
     let dev = Detached::new("tmpfs", &options, DATA)?.attach(root, "dev")?;
@@ -43,8 +52,7 @@ pub(super) fn mount(root: BorrowedFd<'_>) -> io::Result<()> {
     for directory in ["pts", "shm"] {
         mkdirat(&dev, directory, Mode::from_raw_mode(0o755))?;
     }
-    let plain = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    Detached::new("devpts", &TERMINALS, plain)?.attach(dev.as_fd(), "pts")?;
+    terminals.map_or_else(|| self::terminals(None), Ok)?.attach(dev.as_fd(), "pts")?;
     let options = [("mode", "1777"), ("size", SHARED_MEMORY)];
     Detached::new("tmpfs", &options, DATA)?.attach(dev.as_fd(), "shm")?;
     restrict(dev.as_fd(), READ_ONLY, Depth::One)

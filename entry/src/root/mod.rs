@@ -11,6 +11,7 @@ mod target;
 
 pub(crate) use assemble::{Assembled, Processes, assemble, enter};
 pub(crate) use detached::{Detached, READ_ONLY};
+pub(crate) use device::terminals;
 
 /// What a tree must have to be mounted over: directories, and three files.
 pub(crate) const MOUNTED_OVER: [&str; 10] = [

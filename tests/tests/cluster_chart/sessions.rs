@@ -1,6 +1,7 @@
 //! A session from a client to a tool: through kube-apiserver, a gateway's Service, and a connection that an agent dialled.
 
-use harness::until;
+use harness::{Running, until, until_some};
+use rustix::process::Signal;
 
 use crate::stage::{SOON, cluster, field, installed, output, session, session_with};
 
@@ -36,11 +37,26 @@ fn every_profile_can_be_had_in_an_agents_pod() {
 #[test]
 fn a_session_is_bounded_by_groups_below_the_agents_own() {
     let Some(cluster) = installed() else { return };
+    // By itself a tool sees none of it: its groups begin with its own.
     let own = output(&session(&cluster, "shop/api", &["cat", "/proc/self/cgroup"]));
+    assert!(own.lines().all(|line| line.ends_with(":/")), "{own}");
+    let mut plugin = cluster.plugin();
+    let tool = Running::start(plugin.args(["-n", "shop", "api", "-i", "--", "sleep", "271828"]));
+    let groups = until_some("the tool's groups", SOON, || {
+        let numbers = std::fs::read_dir("/proc").expect("a /proc").flatten();
+        let mut numbers = numbers.filter_map(|entry| entry.file_name().into_string().ok());
+        let is_it = |number: &String| {
+            let line = std::fs::read(format!("/proc/{number}/cmdline")).unwrap_or_default();
+            line == b"sleep\x00271828\0"
+        };
+        std::fs::read_to_string(format!("/proc/{}/cgroup", numbers.find(is_it)?)).ok()
+    });
+    tool.signal(Signal::INT);
+    tool.finish();
     let pod = field(&cluster, &["pods", "-n", "nsdebug", "-l", AGENTS], "{.items[0].metadata.uid}");
-    let memory = own.lines().find(|line| line.contains(":memory:") || line.starts_with("0::"));
+    let memory = groups.lines().find(|line| line.contains(":memory:") || line.starts_with("0::"));
     let memory = memory.expect("a group that bounds memory");
-    assert!(memory.contains(&pod) && memory.contains("/nsdebug/"), "{own}");
+    assert!(memory.contains(&pod) && memory.contains("/nsdebug/"), "{groups}");
 }
 
 const AGENTS: &str = "app.kubernetes.io/component=agent";

@@ -51,6 +51,17 @@ fn general_shows_a_screen_of_processes() {
 }
 
 #[test]
+fn a_terminal_is_found_and_opened_by_its_name() {
+    on_site(|stage, site| {
+        let mut command = stage.exec(site, &["--profile", "general", "-t", "-i"]);
+        command.args(["--", "sh", "-c", "tty && echo written by name > $(tty)"]);
+        let (code, shown) = Terminal::start(&command, 30, 100).finish();
+        assert!(code == 0 && shown.contains("/dev/pts/0"), "{shown}");
+        assert!(shown.contains("written by name"), "{shown}");
+    });
+}
+
+#[test]
 fn general_traces_and_lets_go() {
     on_site(|stage, site| {
         let mut command = stage.exec(site, &["--profile", "general", "--", "strace", "-p", "1"]);

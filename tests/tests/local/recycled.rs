@@ -114,7 +114,7 @@ fn carry_out(target: &Target, plan: &Plan) -> (Event, Event) {
     let null = || File::options().read(true).write(true).open("/dev/null").expect("opens").into();
     let stdio = Stdio { stdin: null(), stdout: null(), stderr: null() };
     let (waiting, helper) = entry::start(&image, entry::Resources::MEMORY).expect("a helper");
-    let mut session = waiting.begin(target, plan, &stdio).expect("a session");
+    let mut session = waiting.begin(target, plan, &stdio, None).expect("a session");
     let first = session.wait_event().expect("an event");
     let last = last_of(&mut session, first.clone());
     helper.wait().expect("the helper ends");
