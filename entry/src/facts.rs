@@ -101,9 +101,11 @@ impl Facts {
         if !shared.is_empty() {
             return Some(format!("it shares the node's {} namespace", shared.join(" and ")));
         }
-        // What a process holds in a user namespace of its own, and who it is there, is no power outside.
+        // What a process holds in a user namespace of its own is no power outside. Nor is who it is there, unless
+        // that is root of the node under another name: a process may have made such a namespace itself.
         if self.own().contains(Kind::User) {
-            return None;
+            let is_root = self.users.reaches(0) || self.group_map.reaches(0);
+            return self.exposed.clone().filter(|_| is_root);
         }
         // First the one that gives all others.
         let first = [Capability::SysAdmin].into_iter().filter(|power| powers.contains(*power));

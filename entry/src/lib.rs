@@ -55,7 +55,7 @@ pub use moment::Moment;
 pub use plan::{Limits, Plan, PlanError, Request, Tool};
 pub use profile::{BadRunAs, NoSuchProfile, Profile, RunAs};
 pub use relay::relay_main;
-pub use session::{Event, Resizer, Session, SessionError};
+pub use session::{Event, RelayLine, Session, SessionError};
 pub use spawn::{
     HELPER_ARG, RELAY_ARG, RelayedStdio, SpawnError, Stdio, Waiting, WaitingRelay, start,
     start_relayed,

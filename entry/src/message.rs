@@ -60,6 +60,8 @@ pub enum Relayed {
 pub(crate) enum ToSession {
     /// Give the terminal this size in character cells: for the relay, which has it.
     Resize { width: u16, height: u16 },
+    /// The tool has ended: pass on what is there, and wait for no more. For the relay.
+    Finish,
     /// Send this signal to the tool's process group.
     Signal(i32),
     /// End the tool: ask, wait a little, kill.

@@ -654,7 +654,12 @@ mod tests {
         let facts = |own: &[Kind]| Facts { exposed: exposed.clone(), ..facts(own) };
         let refused = Plan::new(confined(Profile::General), &facts(&[Kind::Pid]));
         assert!(refused.expect_err("a host target").to_string().contains("/etc of the node"));
-        assert!(Plan::new(confined(Profile::General), &facts(&[Kind::Pid, Kind::User])).is_ok());
+        // A namespace in which the node's root is somebody is one that a process can make for itself.
+        let own = facts(&[Kind::Pid, Kind::User]);
+        assert!(Plan::new(confined(Profile::General), &own).is_err());
+        let map = IdMap::parse("0 100000 65536");
+        let apart = Facts { users: map.clone(), group_map: map, ..own };
+        assert!(Plan::new(confined(Profile::General), &apart).is_ok());
     }
 
     #[test]

@@ -18,9 +18,9 @@ pub struct Session {
     expecting: Expecting,
 }
 
-/// Gives a session's terminal another size, where a relay has it.
+/// What a session's relay is told, where there is one.
 #[derive(Debug)]
-pub struct Resizer(Connection);
+pub struct RelayLine(Connection);
 
 /// What happens in a session, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,16 +100,21 @@ impl Session {
 }
 
 impl Session {
-    /// What can do so beside whoever else uses the session.
-    pub fn resizer(&self) -> io::Result<Resizer> {
-        self.connection.try_clone().map(Resizer)
+    /// A line to the relay, beside whatever else is done with the session.
+    pub fn relay_line(&self) -> io::Result<RelayLine> {
+        self.connection.try_clone().map(RelayLine)
     }
 }
 
-impl Resizer {
-    /// In character cells. Never waits: a relay that is held up is told nothing.
+impl RelayLine {
+    /// Gives the terminal another size, in character cells. Never waits: a relay that is held up is told nothing.
     pub fn resize(&self, width: u16, height: u16) {
         let _ = self.0.send(&ToSession::Resize { width, height });
+    }
+
+    /// Has the relay pass on what there is of output, and then end. Never waits.
+    pub fn finish(&self) {
+        let _ = self.0.send(&ToSession::Finish);
     }
 }
 

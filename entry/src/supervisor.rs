@@ -219,7 +219,7 @@ impl Watch<'_> {
             match self.agent.receive() {
                 Ok(Received::Message(ToSession::Signal(number))) => self.signal(number),
                 // A relay's, which is not in front of every session.
-                Ok(Received::Message(ToSession::Resize { .. })) => {}
+                Ok(Received::Message(ToSession::Resize { .. } | ToSession::Finish)) => {}
                 Ok(Received::NothingYet) => return Wanted::Nothing,
                 Ok(Received::Message(ToSession::End) | Received::Ended) | Err(_) => {
                     return Wanted::End;

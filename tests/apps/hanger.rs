@@ -193,14 +193,14 @@ fn send(socket: RawFd, text: &[u8], descriptor: RawFd) {
     call(SENDMSG, &[socket as usize, header.as_ptr() as usize, 0]).expect("sent");
 }
 
-/// Has the agent told that the tool has ended with 0 (postcard of `Ended(Code(0))`), then sends the
+/// Has the agent told that the tool has ended with 0 (postcard of `Ended(Code(0))`, whose place in the list is the first byte), then sends the
 /// supervisor `signal`, and goes on.
 fn forge(signal: usize) -> ! {
     const PR_SET_PDEATHSIG: usize = 1;
     call(kernel::PRCTL, &[PR_SET_PDEATHSIG, 0]).expect("an own setting");
     let parent = call(GETPPID, &[]).expect("a parent");
     let connection = connection();
-    let message = [2u8, 0, 0];
+    let message = [3u8, 0, 0];
     let sent = [connection as usize, message.as_ptr() as usize, 3, 0x4000, 0, 0];
     call(SENDTO, &sent).expect("sent");
     call(KILL, &[parent, signal]).expect("an own supervisor");

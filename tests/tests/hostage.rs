@@ -326,8 +326,8 @@ fn a_session_that_says_it_has_ended_is_not_over_before_its_processes_are() {
             });
             let heard = heard(listening);
             if mode == "forge" {
-                let (code, reason) = heard.close.expect("a close");
-                assert!(code == 1011 && reason.contains("ran on"), "{code} {reason}");
+                let (code, reason) = heard.close.clone().expect("a close");
+                assert!(code == 1011 && reason.contains("ran on"), "{code} {reason} {heard:?}");
             }
             let written =
                 if mode == "forge" { "its processes ran on" } else { "\"event\":\"end\"" };

@@ -21,7 +21,8 @@ use crate::session::audit::Record;
 use crate::session::place::{Aim, Place};
 use crate::session::registry::{About, Neighbour, Registered, Registry, SessionId};
 use crate::session::{
-    self, Care, Ends, Launcher, Lifetime, Limit, Policy, PolicyError, Running, StartError, Wanted,
+    self, Care, Ends, Held, Launcher, Lifetime, Limit, Policy, PolicyError, Running, StartError,
+    Wanted,
 };
 use crate::slots::Slot;
 
@@ -102,11 +103,10 @@ async fn on_node<R: ContainerRuntime>(
 
 /// A session whose tool runs and whose client does not know yet.
 struct Opened {
-    slot: Arc<Slot>,
+    held: Held,
     running: Running,
     ends: Ends,
     upgrade: Upgrade,
-    registered: Registered,
     limit: Limit,
     note: Option<HeaderValue>,
     /// Of a tool without a terminal.
@@ -163,7 +163,7 @@ impl<R: ContainerRuntime> Sessions<R> {
         let about = place.about(&request.tool, peer, profile);
         let enter = |pids| self.terms.registry.enter(id.clone(), About { pids, ..about });
         let started = self.start(&place, request, wanted, &slot, enter, record);
-        let (running, ends, registered, is_host_target) = started.instrument(span.clone()).await?;
+        let (running, ends, held, is_host_target) = started.instrument(span.clone()).await?;
         // The node's own tools come with all there is.
         let is_powerful = profile.is_none_or(|profile| profile == Profile::Sysadmin);
         let limit = self.terms.lifetime.of(is_powerful || is_host_target);
@@ -175,14 +175,13 @@ impl<R: ContainerRuntime> Sessions<R> {
             [note, unseen].into_iter().flatten().reduce(|note, more| format!("{note}; {more}"));
         // Names are escaped where they are read, so that the text is a header's.
         let note = note.and_then(|note| HeaderValue::try_from(note).ok());
-        Ok(Opened { slot, running, ends, upgrade, registered, limit, note, profile: told, span })
+        Ok(Opened { held, running, ends, upgrade, limit, note, profile: told, span })
     }
 
     fn stream(self, opened: Opened, record: Record) -> Response {
-        let Opened { slot, running, ends, upgrade, registered, limit, note, profile, span } =
-            opened;
+        let Opened { held, running, ends, upgrade, limit, note, profile, span } = opened;
         let care = Care {
-            registered,
+            registered: Arc::clone(&held.registered),
             shutdown: self.agent.shutdown.clone(),
             idle: self.terms.lifetime.idle,
             limit,
@@ -196,7 +195,7 @@ impl<R: ContainerRuntime> Sessions<R> {
                     Ok(finished) => record.ended(&finished),
                     Err(error) => record.failed(chain(&error)),
                 }
-                drop((care, slot));
+                drop((care, held));
             };
             session.instrument(span)
         });
@@ -214,7 +213,7 @@ impl<R: ContainerRuntime> Sessions<R> {
         slot: &Arc<Slot>,
         enter: impl FnOnce(Option<u64>) -> Result<Registered, Neighbour>,
         record: &mut Record,
-    ) -> Result<(Running, Ends, Registered, bool), StartError> {
+    ) -> Result<(Running, Ends, Held, bool), StartError> {
         let target = place.hold(&*self.agent.runtime).await?;
         let facts = target.facts()?;
         let host_target = facts.host_target(session::host_powers());
@@ -224,9 +223,10 @@ impl<R: ContainerRuntime> Sessions<R> {
         let streams = wanted.open().map_err(|source| StartError::Streams { source });
         let (stdio, ends) = streams?;
         // From before the tool runs: of two that come at once, the second sees the first.
-        let registered = enter(plan.pids())?;
-        let running = Running::start(&self.launcher, &target, &plan, stdio, slot).await?;
-        Ok((running, ends, registered, is_host_target))
+        let registered = Arc::new(enter(plan.pids())?);
+        let held = Held { slot: Arc::clone(slot), registered };
+        let running = Running::start(&self.launcher, &target, &plan, stdio, &held).await?;
+        Ok((running, ends, held, is_host_target))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use daemon::shutdown::Shutdown;
@@ -98,7 +99,7 @@ impl fmt::Display for Span {
 /// One session's, from its start.
 #[derive(Debug)]
 pub struct Care {
-    pub registered: Registered,
+    pub registered: Arc<Registered>,
     pub shutdown: Shutdown,
     /// How long it may go on without a byte from the user or the tool.
     pub idle: Span,

@@ -79,10 +79,10 @@ pub(super) async fn ending(running: &mut Running) -> (Exit, Why) {
                 Ok(Event::Ended(exit)) => return ended(running, exit, deadline.is_some()).await,
                 _ => return lost(running, deadline.is_some()).await,
             },
-            _ = remains.over() => match timeout(WORD, events.next()).await {
+            closed = remains.over() => match timeout(WORD, events.next()).await {
                 Ok(Ok(Event::Ended(exit))) => return ended(running, exit, deadline.is_some()).await,
                 Ok(_) => return lost(running, deadline.is_some()).await,
-                Err(_) => return (KILLED, Why::Held),
+                Err(_) => return (KILLED, closed.out_of_memory.map_or(Why::Held, Why::OutOfMemory)),
             },
             () = target.wait(), if deadline.is_none() => {}
             () = until(deadline) => return killed(running, Why::TargetExit).await,

@@ -18,6 +18,7 @@ use tracing::warn;
 
 use super::StartError;
 use super::prepared::Prepared;
+use super::registry::Registered;
 use super::remains::Remains;
 use crate::slots::Slot;
 
@@ -28,6 +29,15 @@ pub struct Launcher {
     stock: Mutex<Stock>,
     /// Sessions of which something is left, refused ones too.
     open: watch::Sender<usize>,
+}
+
+/// What stands for a session, whatever becomes of the request for it.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// Until its processes are gone, its relay too.
+    pub slot: Arc<Slot>,
+    /// Until it is over.
+    pub registered: Arc<Registered>,
 }
 
 #[derive(Debug)]
@@ -66,23 +76,23 @@ impl Launcher {
         launcher
     }
 
-    /// Has a helper carry out `plan` on `target`, in a `slot` that is taken until nothing is left of it.
+    /// Has a helper carry out `plan` on `target`; what stands for the session is `held` until that is over.
     pub(super) async fn begin(
         self: &Arc<Self>,
         target: &Target,
         plan: &Plan,
         stdio: RelayedStdio,
-        slot: &Arc<Slot>,
+        held: &Held,
     ) -> Result<(Session, Remains), StartError> {
         let spare = self.take_spare();
         if let Some(spare) = spare {
-            match self.begin_with(spare, target, plan, &stdio, slot).await {
+            match self.begin_with(spare, target, plan, &stdio, held).await {
                 // Somebody has killed it meanwhile, or it could not be made then.
                 Err(StartError::Spawn(SpawnError::Gone { .. }) | StartError::Cgroup(_)) => {}
                 other => return other,
             }
         }
-        self.begin_with(self.prepare(), target, plan, &stdio, slot).await
+        self.begin_with(self.prepare(), target, plan, &stdio, held).await
     }
 
     async fn begin_with(
@@ -91,14 +101,15 @@ impl Launcher {
         target: &Target,
         plan: &Plan,
         stdio: &RelayedStdio,
-        slot: &Arc<Slot>,
+        held: &Held,
     ) -> Result<(Session, Remains), StartError> {
         let lost = |_| StartError::Lost;
         let Prepared { waiting, rest } = preparing.await.map_err(lost)??;
         let (over, ended) = oneshot::channel();
         self.restock_after(ended);
         // Whatever comes of it: from here on somebody waits for the helper.
-        let remains = Remains::of(rest, (over, Arc::clone(slot)));
+        let remains =
+            Remains::of(rest, Arc::clone(&held.registered), (over, Arc::clone(&held.slot)));
         Ok((waiting.begin(target, plan, stdio)?, remains))
     }
 

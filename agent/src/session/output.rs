@@ -38,6 +38,7 @@ pub(super) struct Output {
     relay: Option<UnixStream>,
     room: Option<Room>,
     pipe: Option<Arc<OwnPipe>>,
+    is_cut: bool,
 }
 
 /// Where the last frame was read to, and the next one is: the C library may map so much anew for each
@@ -57,7 +58,7 @@ pub(super) struct OwnPipe {
 
 impl Output {
     /// Of a tool that has no such output.
-    pub(super) const CLOSED: Self = Self { relay: None, room: None, pipe: None };
+    pub(super) const CLOSED: Self = Self { relay: None, room: None, pipe: None, is_cut: false };
 
     pub(super) fn of(relay: Option<std::os::unix::net::UnixStream>) -> io::Result<Self> {
         let relay = relay.map(UnixStream::from_std).transpose()?;
@@ -66,6 +67,11 @@ impl Output {
 
     pub(super) fn is_open(&self) -> bool {
         self.relay.is_some()
+    }
+
+    /// Whether it has ended before all of it was here.
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// Whether something is there to be read.
@@ -97,7 +103,12 @@ impl Output {
             match frame {
                 Ok(Some(frame)) => return Some(frame),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Ok(None) | Err(_) => break,
+                Ok(None) => break,
+                // By a relay that had not passed all on.
+                Err(_) => {
+                    *self = Self { is_cut: true, ..Self::CLOSED };
+                    return None;
+                }
             }
         }
         *self = Self::CLOSED;

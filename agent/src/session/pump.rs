@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use entry::{Exit, Profile};
+use entry::{Exit, Profile, RelayLine};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
@@ -58,7 +58,7 @@ pub async fn pump(
 ) -> Result<Finished, StartError> {
     let streams = Streams::watch(ends).map_err(|source| StartError::Streams { source })?;
     let Streams { stdin, stdout, stderr } = streams;
-    let resizer = running.resizer().map_err(|source| StartError::Streams { source })?;
+    let line = running.relay_line().map_err(|source| StartError::Streams { source })?;
     let splices = socket.splices();
     let (sink, source) = socket.split();
     let traffic = care.traffic();
@@ -66,8 +66,8 @@ pub async fn pump(
     let mut sender = Sender { sink, splices, traffic, ping: pings() };
     let mut receiver = Receiver { source, traffic };
     let mut verdict = tokio::select! {
-        verdict = sender.deliver([stdout, stderr], ending(&mut running)) => verdict,
-        verdict = receiver.accept(stdin, |size| resizer.resize(size.width, size.height)) => verdict,
+        verdict = sender.deliver([stdout, stderr], ending(&mut running), &line) => verdict,
+        verdict = receiver.accept(stdin, |size| line.resize(size.width, size.height)) => verdict,
         // Not left to the sender, which may wait for a client that takes nothing.
         why = care.cut() => Verdict::Cut(why),
     };
@@ -77,9 +77,7 @@ pub async fn pump(
     let _ = running.gone().await;
     verdict = match verdict {
         Verdict::Ended(_, why @ (Why::Forged | Why::Held | Why::Stuck), _) => Verdict::Cut(why),
-        Verdict::Ended(.., Whole::Unknown) if !running.relay_ends().await => {
-            Verdict::Cut(Why::Held)
-        }
+        Verdict::Ended(.., Whole::No) => Verdict::Cut(Why::Held),
         other => other,
     };
     let finished = Finished::new(&verdict, traffic);
@@ -88,6 +86,7 @@ pub async fn pump(
     if receiver.hear_out().await {
         sender.part().await;
     }
+    drop((sender, receiver));
     // The client knows; but whatever its processes have said, a session ends with the last of them.
     running.over().await;
     open.moved(Stream::Stdin, finished.stdin_bytes);
@@ -116,8 +115,8 @@ enum Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Whole {
     Yes,
-    /// A process that is not of the session has it open; nothing comes of it any more.
-    Unknown,
+    /// Its relay is held up or gone, and had not passed all on.
+    No,
 }
 
 impl Verdict {
@@ -186,10 +185,12 @@ impl Sender<'_> {
         &mut self,
         [mut stdout, mut stderr]: [Output; 2],
         ending: impl Future<Output = (Exit, Why)>,
+        line: &RelayLine,
     ) -> Verdict {
         let mut ending = std::pin::pin!(ending);
         let mut ended: Option<(Exit, Why)> = None;
         let mut last_read = Instant::now();
+        let mut finishes = false;
         while ended.is_none() || stdout.is_open() || stderr.is_open() {
             let (flow, outgoing) = tokio::select! {
                 frame = stdout.frame(Channel::Stdout, self.splices), if stdout.is_open() => {
@@ -205,9 +206,13 @@ impl Sender<'_> {
                 }
                 () = tokio::time::sleep_until(last_read + DRAIN), if ended.is_some() => {
                     if !(stdout.waits() || stderr.waits()) {
-                        break;
+                        // A process outside of the session has it open, or holds the relay up.
+                        if std::mem::replace(&mut finishes, true) {
+                            break;
+                        }
+                        line.finish();
                     }
-                    last_read = Instant::now(); // it was us who had no turn
+                    last_read = Instant::now();
                     continue;
                 }
                 _ = self.ping.tick() => {
@@ -225,7 +230,8 @@ impl Sender<'_> {
             }
             last_read = Instant::now();
         }
-        let whole = if stdout.is_open() || stderr.is_open() { Whole::Unknown } else { Whole::Yes };
+        let is_cut = |output: &Output| output.is_open() || output.is_cut();
+        let whole = if is_cut(&stdout) || is_cut(&stderr) { Whole::No } else { Whole::Yes };
         ended.map_or(Verdict::Gone, |(exit, why)| Verdict::Ended(exit, why, whole))
     }
 

@@ -13,7 +13,7 @@ use entry::{Child, Closed, SessionCgroup};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, watch};
 use tokio::task::spawn_blocking;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::warn;
 
 use super::prepared::Rest;
@@ -22,8 +22,8 @@ use super::watched::watched;
 /// Between a supervisor's last word and its helper's exit lies only the end of both processes.
 const GONE: Duration = Duration::from_secs(5);
 
-/// A relay that is killed ends at once, unless a process that is not of its session holds it up.
-const LET_GO: Duration = Duration::from_secs(1);
+/// What a session that is abandoned may take to end by itself: its supervisor kills after a second.
+const ABANDONED: Duration = Duration::from_secs(4);
 
 /// How often what does not end is killed again: a process that was forked meanwhile.
 const KILL_AGAIN: Duration = Duration::from_millis(100);
@@ -35,7 +35,6 @@ const CLOSE_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Remains {
     closed: watch::Receiver<Option<Closed>>,
-    relay_is_gone: watch::Receiver<bool>,
     told: Arc<Told>,
 }
 
@@ -44,31 +43,34 @@ pub(super) struct Remains {
 struct Told {
     end: Notify,
     kill: Notify,
-    let_go: Notify,
+    abandon: Notify,
 }
 
 impl Remains {
-    /// Drops `kept`, which stands for the session, when nothing of it is left.
-    pub(super) fn of<K: Send + 'static>(Rest { helper, relay, cgroup }: Rest, kept: K) -> Self {
+    /// Drops `entry`, which stands for the session, when it is over, and `place` when its relay is gone too.
+    pub(super) fn of<E: Send + 'static, P: Send + 'static>(
+        Rest { helper, relay, cgroup }: Rest,
+        entry: E,
+        place: P,
+    ) -> Self {
         let told = Arc::new(Told::default());
         let (closing, closed) = watch::channel(None);
-        let (leaving, relay_is_gone) = watch::channel(false);
         let hears = Arc::clone(&told);
         tokio::spawn(async move {
             let session = async {
                 let closed = close(helper, cgroup, &hears).await;
+                drop(entry);
                 closing.send_replace(Some(closed));
             };
             let relay = async {
-                if let Some(relay) = relay {
-                    reap_relay(relay, &hears.let_go).await;
+                if let Some(Ok(relay)) = relay.map(watched) {
+                    reaped(&relay).await;
                 }
-                leaving.send_replace(true);
             };
             tokio::join!(session, relay);
-            drop(kept);
+            drop(place);
         });
-        Self { closed, relay_is_gone, told }
+        Self { closed, told }
     }
 
     /// Asks the session to end.
@@ -92,11 +94,12 @@ impl Remains {
         // An error says that the runtime ends, and everything with it.
         closed.ok().and_then(|closed| *closed).unwrap_or_default()
     }
+}
 
-    /// Ends the relay, which is not needed any more: whether it ended. One that a process holds up does not.
-    pub(super) async fn relay_ends(&mut self) -> bool {
-        self.told.let_go.notify_one();
-        timeout(LET_GO, self.relay_is_gone.wait_for(|gone| *gone)).await.is_ok()
+/// A session that nobody looks after is ended: neither its relay nor its supervisor can be relied on for that.
+impl Drop for Remains {
+    fn drop(&mut self) {
+        self.told.abandon.notify_one();
     }
 }
 
@@ -130,30 +133,39 @@ async fn close(helper: Child, cgroup: Option<SessionCgroup>, told: &Told) -> Clo
 async fn end(helper: &AsyncFd<Child>, cgroup: Option<&SessionCgroup>, told: &Told) {
     let mut reaping = std::pin::pin!(reaped(helper));
     let mut must_end = std::pin::pin!(must_end(&told.kill, cgroup));
+    let mut abandoned = None;
     loop {
+        let late = async {
+            match abandoned {
+                Some(since) => sleep_until(since + ABANDONED).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = &mut reaping => return,
             () = told.end.notified() => helper.get_ref().end_session(),
+            () = told.abandon.notified() => {
+                helper.get_ref().end_session();
+                abandoned.get_or_insert_with(Instant::now);
+            }
             () = &mut must_end => break,
+            () = late => break,
         }
     }
+    let mut is_told = false;
     loop {
-        if let Err(error) = cgroup.map_or(Ok(()), SessionCgroup::kill) {
-            warn!(error = chain(&error), "a session cannot be killed");
+        match cgroup.map(SessionCgroup::kill) {
+            Some(Err(error)) if !is_told => {
+                warn!(error = chain(&error), "a session cannot be killed");
+                is_told = true;
+            }
+            Some(_) => {}
+            None => helper.get_ref().kill_session(),
         }
         if timeout(KILL_AGAIN, &mut reaping).await.is_ok() {
             return;
         }
     }
-}
-
-async fn reap_relay(relay: Child, let_go: &Notify) {
-    let Ok(relay) = watched(relay) else { return };
-    tokio::select! {
-        () = reaped(&relay) => return,
-        () = let_go.notified() => relay.get_ref().kill(),
-    }
-    reaped(&relay).await;
 }
 
 /// Completes when somebody says so, or when the session wants more memory than it may have: what is

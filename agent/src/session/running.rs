@@ -5,15 +5,14 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use entry::{Closed, Event, Exit, Plan, RelayedStdio, Resizer, Session, SessionError, Target};
+use entry::{Closed, Event, Exit, Plan, RelayLine, RelayedStdio, Session, SessionError, Target};
 use tokio::io::unix::AsyncFd;
 use tokio::time::timeout;
 
 use super::patience::START;
 use super::remains::Remains;
 use super::watched::watched;
-use super::{Launcher, StartError};
-use crate::slots::Slot;
+use super::{Held, Launcher, StartError};
 
 /// A tool that runs. Dropping this ends it; nothing of it stays in any case.
 #[derive(Debug)]
@@ -32,11 +31,11 @@ impl Running {
         target: &Target,
         plan: &Plan,
         stdio: RelayedStdio,
-        slot: &Arc<Slot>,
+        held: &Held,
     ) -> Result<Self, StartError> {
         let watch = |source| StartError::Streams { source };
         let pidfd = target.pidfd().try_clone_to_owned().map_err(watch)?;
-        let (session, remains) = launcher.begin(target, plan, stdio, slot).await?;
+        let (session, remains) = launcher.begin(target, plan, stdio, held).await?;
         let mut running = Self {
             session: watched(session).map_err(watch)?,
             target: watched(pidfd).map_err(watch)?,
@@ -101,9 +100,9 @@ impl Running {
         self.remains.kill();
     }
 
-    /// What gives the session's terminal another size, beside whatever else is done with it.
-    pub(super) fn resizer(&self) -> io::Result<Resizer> {
-        self.session.get_ref().resizer()
+    /// A line to the session's relay, beside whatever else is done with it.
+    pub(super) fn relay_line(&self) -> io::Result<RelayLine> {
+        self.session.get_ref().relay_line()
     }
 
     /// Completes when no process of the session is left; `None` where that takes too long.
@@ -114,11 +113,6 @@ impl Running {
     /// Completes when no process of the session is left, however long that takes.
     pub(super) async fn over(&mut self) {
         self.remains.over().await;
-    }
-
-    /// Ends the relay: whether it had passed all on, and was not held up.
-    pub(super) async fn relay_ends(&mut self) -> bool {
-        self.remains.relay_ends().await
     }
 }
 

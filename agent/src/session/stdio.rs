@@ -1,7 +1,7 @@
 //! The streams of a session at our side of its relay: a socket each, and never what the tool itself has.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
@@ -41,11 +41,21 @@ impl Wanted {
             Relayed::Pipes { stdin, stdout, stderr }
         };
         let (relays_stdin, stdin) = end(stdin)?;
-        let (relays_stdout, stdout) = end(stdout || terminal)?;
-        let (relays_stderr, stderr) = end(stderr && !terminal)?;
+        let (relays_stdout, stdout) = output(stdout || terminal)?;
+        let (relays_stderr, stderr) = output(stderr && !terminal)?;
         let ends = Stdio { stdin: relays_stdin, stdout: relays_stdout, stderr: relays_stderr };
         Ok((RelayedStdio { streams, ends }, Ends { stdin, stdout, stderr }))
     }
+}
+
+/// The same, with a byte in it that a relay takes out once all is passed on: one that is killed leaves it there,
+/// and then the kernel tells us (`ECONNRESET`) that what we have is not the whole output.
+fn output(wanted: bool) -> io::Result<(OwnedFd, Option<UnixStream>)> {
+    let (relays, ours) = end(wanted)?;
+    if let Some(mut ours) = ours.as_ref() {
+        ours.write_all(b"!")?;
+    }
+    Ok((relays, ours))
 }
 
 /// The relay's side, and ours where the stream is `wanted`.

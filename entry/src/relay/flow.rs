@@ -1,11 +1,15 @@
 //! One direction of one stream: what can be passed on without waiting, each turn.
+//!
+//! The agent has put one byte into the socket of each output. A relay that has passed all on takes it out
+//! before it closes; one that is killed, or fails, leaves it there, and then the kernel tells the agent that the
+//! connection was cut (`ECONNRESET`), behind all that was passed on. So no end is taken for the end of the output.
 
 use std::io;
 use std::mem;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::pipe::{SpliceFlags, splice};
@@ -53,6 +57,8 @@ enum Moved {
     Some,
     Nothing,
     End,
+    /// Of its agent or, of input, its tool: neither is an end of what was to be passed on.
+    Failure,
 }
 
 impl Flow {
@@ -109,12 +115,35 @@ impl Flow {
             Kind::Input | Kind::Terminal => self.copy(),
         };
         self.vain = match (moved, self.vain) {
-            (Moved::End, _) => return false,
+            (Moved::End, _) => {
+                self.end_whole();
+                return false;
+            }
+            (Moved::Failure, _) => return false,
             (Moved::Some, _) => Vain::No,
             (Moved::Nothing, Vain::No) => Vain::Once,
             (Moved::Nothing, _) => Vain::Until(Instant::now() + REST),
         };
         true
+    }
+
+    /// Whether nothing is left to pass on, now that the tool has ended; this then is the end.
+    pub(super) fn has_finished(&mut self) -> bool {
+        let mut waits = [PollFd::new(&self.from, PollFlags::IN)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let is_empty = self.held.is_empty()
+            && poll(&mut waits, Some(&now)).is_ok()
+            && !waits[0].revents().intersects(PollFlags::IN | PollFlags::HUP);
+        if is_empty {
+            self.end_whole();
+        }
+        is_empty
+    }
+
+    fn end_whole(&self) {
+        if self.is_output() {
+            let _ = rustix::io::read(&self.to, &mut [0; 1][..]);
+        }
     }
 
     /// Says `Some` where it found out what to wait for next: that there was room, or something to pass on.
@@ -132,7 +161,7 @@ impl Flow {
                 Moved::Nothing
             }
             Err(Errno::INTR) => Moved::Nothing,
-            Err(_) => Moved::End,
+            Err(_) => Moved::Failure,
         }
     }
 
@@ -143,10 +172,10 @@ impl Flow {
             self.held.truncate(*read.as_ref().unwrap_or(&0));
             match read {
                 // A terminal says EIO when its last user is gone.
-                Ok(0) => return Moved::End,
+                Ok(0) | Err(Errno::IO) => return Moved::End,
                 Ok(_) => {}
                 Err(Errno::AGAIN | Errno::INTR) => return Moved::Nothing,
-                Err(_) => return Moved::End,
+                Err(_) => return Moved::Failure,
             }
         }
         let written = self.write();
@@ -164,7 +193,7 @@ impl Flow {
                 Ok(more) => written += more,
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => break,
-                Err(_) => return Moved::End,
+                Err(_) => return Moved::Failure,
             }
         }
         self.held.drain(..written);
@@ -183,7 +212,6 @@ mod tests {
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
 
-    use rustix::event::{Timespec, poll};
     use rustix::pipe::{PipeFlags, pipe_with};
     use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
@@ -227,6 +255,28 @@ mod tests {
         drop(flow);
         tool.join().expect("it ends");
         assert!(reader.join().expect("it ends") == expected);
+    }
+
+    #[test]
+    fn an_end_that_is_none_of_the_output_is_told_apart() {
+        let cut_after = |finishes: bool| {
+            let (ours, tools) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
+            let (relays, mut agents) = UnixStream::pair().expect("sockets");
+            agents.write_all(b"!").expect("room");
+            let mut flow = Flow::from_pipe(ours, relays.into()).expect("a flow");
+            std::fs::File::from(tools.try_clone().expect("a clone"))
+                .write_all(b"out")
+                .expect("room");
+            assert!(run(&mut flow));
+            assert!(!finishes || flow.has_finished(), "nothing is left");
+            drop((flow, tools));
+            let mut read = Vec::new();
+            let end = agents.read_to_end(&mut read).map_err(|error| error.kind());
+            assert_eq!(read, b"out");
+            end.err()
+        };
+        assert_eq!(cut_after(false), Some(io::ErrorKind::ConnectionReset));
+        assert_eq!(cut_after(true), None);
     }
 
     #[test]

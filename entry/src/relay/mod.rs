@@ -71,7 +71,8 @@ fn serve(agent: &Connection, session: Connection) -> io::Result<()> {
         let _ = agent.send(&FromSession::Failed(failure));
     })?;
     filter::apply()?;
-    Relay { agent, session: Some(session), flows, terminal, word: None }.until_all_passed_on();
+    let (word, finishes) = (None, false);
+    Relay { agent, session: Some(session), flows, terminal, word, finishes }.until_all_passed_on();
     Ok(())
 }
 
@@ -84,6 +85,8 @@ struct Relay<'a> {
     terminal: Option<OwnedFd>,
     /// The session's, which the agent had no room for.
     word: Option<Vec<u8>>,
+    /// The tool has ended: what is there is passed on, and no more is waited for.
+    finishes: bool,
 }
 
 /// Whether to go on.
@@ -96,10 +99,7 @@ enum Next {
 impl Relay<'_> {
     /// Returns when the session and its output have ended, or the agent has.
     fn until_all_passed_on(mut self) {
-        while self.session.is_some()
-            || self.word.is_some()
-            || self.flows.iter().any(Flow::is_output)
-        {
+        while self.has_more() {
             let [agent, session] = self.wait();
             if agent && self.hear_agent() == Next::Leave {
                 return;
@@ -108,7 +108,15 @@ impl Relay<'_> {
                 self.hear_session();
             }
             self.flows.retain_mut(Flow::pass_on);
+            if self.finishes {
+                self.flows.retain_mut(|flow| !flow.has_finished());
+            }
         }
+    }
+
+    fn has_more(&self) -> bool {
+        let speaks = !self.finishes && (self.session.is_some() || self.word.is_some());
+        speaks || self.flows.iter().any(Flow::is_output)
     }
 
     /// Until something can be done; whether agent or session have something to say.
@@ -144,13 +152,14 @@ impl Relay<'_> {
     }
 
     /// Passes the agent's words on; without one there is nobody to relay for.
-    fn hear_agent(&self) -> Next {
+    fn hear_agent(&mut self) -> Next {
         loop {
             match self.agent.receive() {
                 Ok(Received::Message(ToSession::Resize { width, height })) => {
                     let _ =
                         self.terminal.as_ref().map(|ours| pty::resize(ours.as_fd(), width, height));
                 }
+                Ok(Received::Message(ToSession::Finish)) => self.finishes = true,
                 Ok(Received::Message(word)) => {
                     // A supervisor that does not listen is killed when its time is over.
                     let _ = self.session.as_ref().map(|session| session.send(&word));
