@@ -268,7 +268,7 @@ const REFUSED: [(&str, &str); 39] = [
     ("syslog", "EPERM"),
     ("call-9999", "ENOSYS"),
     ("io_uring_setup", "EPERM"),
-    ("socket-vsock", "EPERM"),
+    ("socket-vsock", "EAFNOSUPPORT"),
     ("keyctl", "EPERM"),
     ("add_key", "EPERM"),
     ("userfaultfd", "EPERM"),

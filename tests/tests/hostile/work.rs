@@ -212,12 +212,12 @@ fn the_devices_of_a_session_open_and_do_what_they_do() {
             }
             // The session's own terminal; and one more, whose other end is there and locked (EIO).
             let mut command = stage.exec(site, &["--profile", profile, "-t", "-i"]);
-            let script = "echo a-terminal > /dev/tty; exec 3<> /dev/ptmx; probe read /dev/pts/0";
+            let script = "echo a-terminal > /dev/tty; exec 3<> /dev/ptmx; probe read /dev/pts/1";
             command.args(["--", "bash", "-c", script]);
             let (code, shown) = Terminal::start(&command, 24, 80).finish();
             assert_eq!(code, 0, "{profile}: {shown}");
             assert!(shown.contains("a-terminal"), "{profile}: {shown}");
-            assert!(shown.contains("/dev/pts/0 errno-5"), "{profile}: {shown}");
+            assert!(shown.contains("/dev/pts/1 errno-5"), "{profile}: {shown}");
         }
     });
 }
