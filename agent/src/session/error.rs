@@ -112,7 +112,9 @@ impl StartError {
             (Step::OpenToolbox, _) => Self::NoToolbox { path, source: failure.error() },
             (Step::Traceable, _) => Self::Traceable,
             (Step::NoCanary, _) => Self::NoCanary,
-            (Step::ForkSupervisor | Step::ForkTool, Errno::AGAIN) => Self::NoProcesses,
+            (Step::StartBroker | Step::ForkSupervisor | Step::ForkTool, Errno::AGAIN) => {
+                Self::NoProcesses
+            }
             (Step::Apart, _) if failure.errno == 0 => Self::NotApart { kind: path },
             (step, Errno::PERM | Errno::ACCESS) => Self::Permission { step },
             (step, _) if failure.path.is_some() => {

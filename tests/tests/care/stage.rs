@@ -37,7 +37,7 @@ impl Serving {
         // Sessions that are left when a test ends are nobody's: the guard of the program waits.
         let program = Running::start(command.args(["--grace", "0"]).args(options));
         let serving = Self { program, folder };
-        until("the agent to serve", LIMIT, || serving.socket().exists());
+        until("the agent to serve", LIMIT, || UnixStream::connect(serving.socket()).is_ok());
         serving
     }
 
