@@ -31,6 +31,13 @@ pub struct Launcher {
     open: watch::Sender<usize>,
 }
 
+/// Held by all that a session still has to do. Its successor is prepared when nobody has it any more: the move
+/// into a control group keeps every process of the node from ending meanwhile, the client's too.
+#[derive(Clone, Debug)]
+pub(super) struct Over(
+    #[expect(dead_code, reason = "its end is heard")] Arc<oneshot::Sender<Infallible>>,
+);
+
 /// What stands for a session, whatever becomes of the request for it.
 #[derive(Clone, Debug)]
 pub struct Held {
@@ -83,7 +90,7 @@ impl Launcher {
         plan: &Plan,
         stdio: RelayedStdio,
         held: &Held,
-    ) -> Result<(Session, Remains), StartError> {
+    ) -> Result<(Session, Remains, Over), StartError> {
         let spare = self.take_spare();
         if let Some(spare) = spare {
             match self.begin_with(spare, target, plan, &stdio, held).await {
@@ -102,15 +109,16 @@ impl Launcher {
         plan: &Plan,
         stdio: &RelayedStdio,
         held: &Held,
-    ) -> Result<(Session, Remains), StartError> {
+    ) -> Result<(Session, Remains, Over), StartError> {
         let lost = |_| StartError::Lost;
         let Prepared { waiting, rest } = preparing.await.map_err(lost)??;
         let (over, ended) = oneshot::channel();
         self.restock_after(ended);
+        let over = Over(Arc::new(over));
         // Whatever comes of it: from here on somebody waits for the helper.
         let remains =
-            Remains::of(rest, Arc::clone(&held.registered), (over, Arc::clone(&held.slot)));
-        Ok((waiting.begin(target, plan, stdio)?, remains))
+            Remains::of(rest, Arc::clone(&held.registered), (over.clone(), Arc::clone(&held.slot)));
+        Ok((waiting.begin(target, plan, stdio)?, remains, over))
     }
 
     /// Prepares for the next session when this one is over, or settled. Not before: the move into

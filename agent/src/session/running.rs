@@ -9,6 +9,7 @@ use entry::{Closed, Event, Exit, Plan, RelayLine, RelayedStdio, Session, Session
 use tokio::io::unix::AsyncFd;
 use tokio::time::timeout;
 
+use super::launcher::Over;
 use super::patience::START;
 use super::remains::Remains;
 use super::watched::watched;
@@ -21,6 +22,7 @@ pub struct Running {
     session: AsyncFd<Session>,
     target: AsyncFd<OwnedFd>,
     remains: Remains,
+    _over: Over,
     unseen: Vec<u32>,
 }
 
@@ -35,11 +37,12 @@ impl Running {
     ) -> Result<Self, StartError> {
         let watch = |source| StartError::Streams { source };
         let pidfd = target.pidfd().try_clone_to_owned().map_err(watch)?;
-        let (session, remains) = launcher.begin(target, plan, stdio, held).await?;
+        let (session, remains, over) = launcher.begin(target, plan, stdio, held).await?;
         let mut running = Self {
             session: watched(session).map_err(watch)?,
             target: watched(pidfd).map_err(watch)?,
             remains,
+            _over: over,
             unseen: Vec::new(),
         };
         let Ok(started) = timeout(START, running.first()).await else {
