@@ -60,12 +60,6 @@ impl Child {
         let _ = pidfd_send_signal(&self.pidfd, Signal::TERM);
     }
 
-    /// Kills it. One that waits in the kernel for somebody else ends when that does.
-    pub fn kill(&self) {
-        // One that is gone is as good as killed.
-        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
-    }
-
     /// Kills all that a helper has started and that is still below it: for a session without a control
     /// group. The helper itself ends when it has reaped them.
     pub fn kill_session(&self) {
