@@ -25,10 +25,11 @@ use crate::confine::confine;
 use crate::ipc::Connection;
 use crate::kind::Kind;
 use crate::message::{During, Failure, FromSession, Step, ToHelper};
-use crate::namespaces::Elsewhere;
+use crate::namespaces::Surroundings;
 use crate::plan::Plan;
-use crate::rings::{self, Broker};
+use crate::rings::{self, Broker, Opened};
 use crate::root::{self, Assembled, Processes};
+use crate::seccomp;
 use crate::spawn::{CONTROL, SESSION_NAME};
 use crate::supervisor;
 use crate::sys::{self, Alone, Forked};
@@ -82,20 +83,40 @@ pub fn helper_main() -> ExitCode {
     }
 }
 
+/// What a helper has done before it is needed.
+#[derive(Debug)]
+struct Ahead {
+    surroundings: Surroundings,
+    rings: Opened,
+}
+
+impl Ahead {
+    /// To be done while nothing has been joined, and in the session's control group.
+    fn of(alone: &Alone) -> Result<Self, Failure> {
+        seccomp::prepare();
+        let surroundings = Surroundings::now().during(Step::Apart)?;
+        Ok(Self { surroundings, rings: rings::open(alone)? })
+    }
+}
+
 /// Waits to be needed and does the irreversible half. The supervisor never returns from here.
 fn enter(agent: &Connection) -> Result<Option<Begun>, Failure> {
     let alone = sanitise()?;
-    let Some((mut order, rings)) = read_order(agent)? else { return Ok(None) };
-    // While nothing has been joined.
+    let Some(Ordered { mut order, rings, ahead }) = wait(agent, &alone)? else { return Ok(None) };
+    // A session with the node's own files is kept apart from nothing.
     let confinement = order.plan.confinement.as_ref();
-    let rings = confinement.map(|limits| rings::open(limits, rings, &alone)).transpose()?;
-    let (desk, broker) = rings.flatten().unzip();
-    let elsewhere = Elsewhere::before(&order.plan).during(Step::Apart)?;
+    let ahead = confinement.and_then(|_| ahead.or_else(|| Some(Ahead::of(&alone)))).transpose()?;
+    let (surroundings, opened) = ahead.map(|ahead| (ahead.surroundings, ahead.rings)).unzip();
+    let elsewhere = surroundings.map(|surroundings| surroundings.elsewhere(&order.plan));
+    let appoint = |(limits, opened): (_, Opened)| opened.appoint(limits, rings);
+    let (desk, broker) = confinement.zip(opened).map(appoint).transpose()?.unzip();
+    let desk = desk.flatten();
     let terminals = order.terminals.take();
-    let mut root = join(&order, terminals, &alone)?;
+    let mut root = join(&order, terminals, &alone)?.zip(elsewhere);
     if !order.plan.needs_own_pids() {
         // From the fork on, others can see us.
-        let confine = |root| confine(&order.plan, root, Processes::Joined, &elsewhere, &alone);
+        let confine =
+            |(root, elsewhere)| confine(&order.plan, root, Processes::Joined, &elsewhere, &alone);
         let unseen = root.take().map(confine).transpose()?.unwrap_or_default();
         if !unseen.is_empty() {
             let _ = agent.send(&FromSession::Unseen(unseen)); // an agent that is gone needs no word
@@ -103,11 +124,14 @@ fn enter(agent: &Connection) -> Result<Option<Begun>, Failure> {
     }
     let signals = watch_signals().during(Step::WatchSignals)?;
     match sys::fork(&alone).during(Step::ForkSupervisor)? {
-        Forked::Child => {
-            let root = root.map(|root| (root, elsewhere));
-            supervisor::run(&order, root, desk, agent, &alone)
+        Forked::Child => supervisor::run(&order, root, desk, agent, &alone),
+        Forked::Parent { child } => {
+            let (needed, needless) = if desk.is_some() { (broker, None) } else { (None, broker) };
+            if let Some(broker) = needless {
+                broker.leave();
+            }
+            Ok(Some(Begun { supervisor: child, broker: needed, signals }))
         }
-        Forked::Parent { child } => Ok(Some(Begun { supervisor: child, broker, signals })),
     }
 }
 
@@ -119,10 +143,31 @@ fn sanitise() -> Result<Alone, Failure> {
     Alone::prove().during(Step::Sanitise)
 }
 
-/// What to do, and what memory packet rings may have.
-fn read_order(agent: &Connection) -> Result<Option<(Order, Memory)>, Failure> {
-    let taken = agent.take_some().during(Step::ReadOrder)?;
-    let Some((ToHelper::Begin, handed)) = taken else { return Ok(None) };
+/// What a helper waits for.
+struct Ordered {
+    order: Order,
+    /// What memory packet rings may have.
+    rings: Memory,
+    /// Where it was told that there would be time for it.
+    ahead: Option<Result<Ahead, Failure>>,
+}
+
+/// Returns `None` where nothing is to be done.
+fn wait(agent: &Connection, alone: &Alone) -> Result<Option<Ordered>, Failure> {
+    let mut ahead = None;
+    loop {
+        match agent.take_some().during(Step::ReadOrder)? {
+            None => return Ok(None),
+            Some((ToHelper::Ready, _)) => ahead = Some(Ahead::of(alone)),
+            Some((ToHelper::Begin, handed)) => {
+                let (order, rings) = read_order(handed)?;
+                return Ok(Some(Ordered { order, rings, ahead }));
+            }
+        }
+    }
+}
+
+fn read_order(handed: Vec<OwnedFd>) -> Result<(Order, Memory), Failure> {
     let mut handed = handed.into_iter();
     let (Some(target), Some(order), terminals) = (handed.next(), handed.next(), handed.next())
     else {
@@ -132,7 +177,7 @@ fn read_order(agent: &Connection) -> Result<Option<(Order, Memory)>, Failure> {
     File::from(order).read_to_end(&mut bytes).during(Step::ReadOrder)?;
     let order = postcard::from_bytes(&bytes).map_err(io::Error::other);
     let (plan, rings) = order.during(Step::ReadOrder)?;
-    Ok(Some((Order { plan, target, terminals }, rings)))
+    Ok((Order { plan, target, terminals }, rings))
 }
 
 /// Leaves the node's mount namespace and joins the target's others. What the node has of a confined

@@ -159,6 +159,12 @@ impl From<OwnedFd> for Connection {
     }
 }
 
+impl From<Connection> for OwnedFd {
+    fn from(Connection(fd): Connection) -> Self {
+        fd
+    }
+}
+
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()

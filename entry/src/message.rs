@@ -25,6 +25,8 @@ pub(crate) enum FromSession {
 /// is nothing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ToHelper {
+    /// You are in your control group: do what can be done before there is an order.
+    Ready,
     /// Carry out the order that comes with this.
     Begin,
 }

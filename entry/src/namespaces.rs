@@ -60,27 +60,50 @@ const OF_THE_NODE: [&str; 3] = ["ipc", "net", "pid"];
 /// user namespace is never left and none is joined: what a session holds is counted in this one.
 const APART: [&str; 7] = ["cgroup", "ipc", "mnt", "net", "pid", "time", "uts"];
 
-/// Where a session must not be: what is true before it has joined anything.
+/// The namespaces that the agent, and so a helper before it has joined anything, and the node are in.
+#[derive(Debug)]
+pub(crate) struct Surroundings(Vec<Known>);
+
+#[derive(Debug)]
+struct Known {
+    kind: &'static str,
+    agents: u64,
+    nodes: Option<u64>,
+}
+
+/// Where a session must not be.
 #[derive(Debug)]
 pub(crate) struct Elsewhere(Vec<(&'static str, Vec<u64>)>);
 
-impl Elsewhere {
-    /// To be called in the helper, while it still is where its agent is. What `plan` stays in is left
-    /// out; what is the node's and not the agent's is in, unless host targets may be entered.
-    pub(crate) fn before(plan: &Plan) -> io::Result<Self> {
+impl Surroundings {
+    /// To be called in the helper, while it still is where its agent is.
+    pub(crate) fn now() -> io::Result<Self> {
         let ours = namespaces_of(CWD, "/proc/self")?;
-        let node = if plan.may_be_on_node() { Vec::new() } else { of_node() };
-        let stays = |kind: &str| plan.stays().iter().any(|stays| stays.as_str() == kind);
-        let mut elsewhere = Vec::with_capacity(APART.len());
-        for kind in APART.into_iter().filter(|kind| !stays(kind)) {
+        let node = of_node();
+        let mut known = Vec::with_capacity(APART.len());
+        for kind in APART {
             // A kernel without this kind has nothing to keep apart.
             let Some(agents) = namespace(&ours, kind)? else { continue };
-            let nodes = nodes(&node, kind).filter(|_| OF_THE_NODE.contains(&kind));
-            elsewhere.push((kind, [agents].into_iter().chain(nodes).collect()));
+            let nodes = OF_THE_NODE.contains(&kind).then(|| nodes(&node, kind)).flatten();
+            known.push(Known { kind, agents, nodes });
         }
-        Ok(Self(elsewhere))
+        Ok(Self(known))
     }
 
+    /// Where `plan` must not be. What it stays in is left out; what is the node's and not the agent's is
+    /// in, unless host targets may be entered.
+    pub(crate) fn elsewhere(&self, plan: &Plan) -> Elsewhere {
+        let stays = |kind: &str| plan.stays().iter().any(|stays| stays.as_str() == kind);
+        let apart = self.0.iter().filter(|known| !stays(known.kind));
+        let numbers = |known: &Known| {
+            let nodes = known.nodes.filter(|_| !plan.may_be_on_node());
+            (known.kind, [known.agents].into_iter().chain(nodes).collect())
+        };
+        Elsewhere(apart.map(numbers).collect())
+    }
+}
+
+impl Elsewhere {
     /// Sees that this process, or its next child where only that changes, is in none of them. `own` is
     /// the directory of its own namespaces, from [`own`].
     pub(crate) fn prove(&self, own: &OwnedFd) -> Result<(), Failure> {

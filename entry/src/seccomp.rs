@@ -6,6 +6,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::LazyLock;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -144,8 +145,9 @@ pub(crate) fn apply_asking() -> io::Result<Option<OwnedFd>> {
 
 /// Puts the filter in force, or fails where it could ask nobody.
 pub(crate) fn listener() -> io::Result<OwnedFd> {
-    sys::filter_with_listener(&program())
+    sys::filter_with_listener(&PROGRAM)
 }
+
 /// `prctl(2)`: `PR_CAP_AMBIENT`, and of what it does `PR_CAP_AMBIENT_LOWER`, behind which there is only
 /// `PR_CAP_AMBIENT_CLEAR_ALL`.
 const AMBIENT: u32 = 47;
@@ -153,8 +155,15 @@ const LOWER: u32 = 3;
 
 /// Puts the filter in force for this process and what it executes. Needs `no_new_privs`.
 pub(crate) fn apply() -> io::Result<()> {
-    seccompiler::apply_filter(&program()).map_err(io::Error::other)
+    seccompiler::apply_filter(&PROGRAM).map_err(io::Error::other)
 }
+
+/// Makes the filter, so that it is there when it is needed; what is forked afterwards has it too.
+pub(crate) fn prepare() {
+    LazyLock::force(&PROGRAM);
+}
+
+static PROGRAM: LazyLock<Vec<sock_filter>> = LazyLock::new(program);
 
 /// The filter as a program of the kernel's classic BPF. A jump skips as many instructions as its
 /// number says: the first where its condition holds, the second where not.

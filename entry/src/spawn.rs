@@ -55,7 +55,12 @@ pub struct Waiting(Connection, Memory);
 
 /// A helper and its relay that wait for their order. They exit when this is dropped.
 #[derive(Debug)]
-pub struct WaitingRelay(Connection, Memory);
+pub struct WaitingRelay {
+    connection: Connection,
+    rings: Memory,
+    /// The relay's end, past it, until the helper is told.
+    helpers: Option<Connection>,
+}
 
 /// What stands for the tool's streams at the agent's side of a relay.
 #[derive(Debug)]
@@ -96,11 +101,15 @@ pub fn start_relayed(
     let (sessions, theirs) = pair()?;
     let helper = spawn(image, HELPER_ARG_C, &[theirs.as_fd()])?;
     let relay = spawn(image, RELAY_ARG_C, &[agents.as_fd(), sessions.as_fd()]);
-    // A helper whose connection ends has nothing to do.
-    drop((theirs, sessions));
+    drop(theirs);
     match relay {
-        Ok(relay) => Ok((WaitingRelay(ours, rings), [helper, relay])),
+        Ok(relay) => {
+            let waiting = WaitingRelay { connection: ours, rings, helpers: Some(sessions) };
+            Ok((waiting, [helper, relay]))
+        }
         Err(error) => {
+            // A helper whose connection ends has nothing to do.
+            drop(sessions);
             let _ = helper.wait();
             Err(error)
         }
@@ -112,6 +121,11 @@ fn pair() -> Result<(Connection, Connection), SpawnError> {
 }
 
 impl Waiting {
+    /// Tells the helper, which is where it belongs now, to do what can be done before there is an order.
+    pub fn ready(&mut self) {
+        tell_ready(&self.0);
+    }
+
     /// Has the helper carry out `plan` on `target`; `terminals` are what a confined tool's terminal is one of.
     ///
     /// Nothing has been joined when this returns: see [`Session`] for what follows.
@@ -133,7 +147,19 @@ impl Waiting {
     }
 }
 
+/// One that is gone by now is missed by who has an order for it.
+fn tell_ready(helper: &Connection) {
+    let _ = helper.send(&ToHelper::Ready);
+}
+
 impl WaitingRelay {
+    /// The same as [`Waiting::ready`].
+    pub fn ready(&mut self) {
+        if let Some(helper) = self.helpers.take() {
+            tell_ready(&helper);
+        }
+    }
+
     /// Has the helper carry out `plan` on `target`, with what the relay makes of `stdio` as the tool's streams.
     ///
     /// Nothing has been joined when this returns: see [`Session`] for what follows.
@@ -143,7 +169,7 @@ impl WaitingRelay {
         plan: &Plan,
         stdio: &RelayedStdio,
     ) -> Result<Session, SpawnError> {
-        let Self(connection, rings) = self;
+        let Self { connection, rings, helpers: _ } = self;
         let order = write_order(plan, rings).map_err(|source| SpawnError::Order { source })?;
         let RelayedStdio { streams, ends: Stdio { stdin, stdout, stderr } } = stdio;
         let handed = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd(), target.pidfd(), order.as_fd()];

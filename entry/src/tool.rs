@@ -123,13 +123,14 @@ fn become_tool(
     }
     sys::default_sigpipe(alone).during(Step::Exec)?;
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).during(Step::Exec)?;
-    gate.wait().during(Step::Confine)?;
     if confinement.is_some() {
         let listener = prepare().during(Step::Confine)?;
         if let (Some(rings), Some(listener)) = (rings, listener) {
             rings.hand_over(&listener).during(Step::Confine)?;
         }
     }
+    // The supervisor gives up what it holds meanwhile.
+    gate.wait().during(Step::Confine)?;
     set_parent_process_death_signal(Some(Signal::KILL)).during(Step::NewSession)?;
     // One that died before that line has sent nothing, and its session is over.
     if getppid() != supervisor {

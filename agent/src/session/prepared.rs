@@ -31,7 +31,12 @@ impl Prepared<Waiting> {
     ) -> Result<Self, StartError> {
         // The program loads while the groups are made.
         let (waiting, helper) = entry::start(image, rings(cgroups))?;
-        Self::within(cgroups, waiting, helper, None)
+        let mut prepared = Self::within(cgroups, waiting, helper, None)?;
+        // Without a group it is for the node's own tools, for which nothing can be done ahead.
+        if cgroups.is_some() {
+            prepared.waiting.ready();
+        }
+        Ok(prepared)
     }
 }
 
@@ -42,7 +47,9 @@ impl Prepared<WaitingRelay> {
         cgroups: Option<&Cgroups>,
     ) -> Result<Self, StartError> {
         let (waiting, [helper, relay]) = entry::start_relayed(image, rings(cgroups))?;
-        Self::within(cgroups, waiting, helper, Some(relay))
+        let mut prepared = Self::within(cgroups, waiting, helper, Some(relay))?;
+        prepared.waiting.ready();
+        Ok(prepared)
     }
 }
 

@@ -14,9 +14,8 @@ use rustix::process::{
 use rustix::thread::set_name;
 
 use super::ledger::{LONGEST, Ledger, Request, SHORTEST};
-use super::{BROKER_NAME, Desk};
+use super::{BROKER_NAME, Desk, ToBroker};
 use crate::capability::{Capabilities, Capability};
-use crate::cgroup::Memory;
 use crate::privilege::{Identity, become_session};
 use crate::sys::{self, Asked};
 
@@ -24,17 +23,24 @@ use crate::sys::{self, Asked};
 const THREAD: PidfdFlags = PidfdFlags::from_bits_retain(libc::O_EXCL.cast_unsigned());
 
 /// Answers the tool whose filter's listener comes through `desk`.
-pub(super) fn run(desk: &Desk, who: &Identity, budget: Memory, helper: Pid) {
+pub(super) fn run(desk: &Desk, helper: Pid) {
     // What it fails in ends it, and then a tool's rings are refused: there is nobody to tell.
-    let _ = ready(who, helper).and_then(|()| match desk.take()? {
+    let _ = wait_and_serve(desk, helper);
+}
+
+fn wait_and_serve(desk: &Desk, helper: Pid) -> io::Result<()> {
+    set_name(BROKER_NAME)?;
+    let Some((ToBroker::Serve(who, budget), _)) = desk.take()? else { return Ok(()) };
+    ready(&who, helper)?;
+    let Some((ToBroker::Listener, listener)) = desk.take()? else { return Ok(()) };
+    match listener.first() {
         Some(listener) => serve(listener.as_fd(), &mut Ledger::new(budget)),
         None => Ok(()),
-    });
+    }
 }
 
 /// As who the tool is, for its sockets to be its own, with the power over it and no other.
 fn ready(who: &Identity, helper: Pid) -> io::Result<()> {
-    set_name(BROKER_NAME)?;
     become_session(who, Capabilities::NONE.with(Capability::SysPtrace))?;
     // A session without a control group ends with its helper. After the change of user, which clears it.
     set_parent_process_death_signal(Some(Signal::KILL))?;

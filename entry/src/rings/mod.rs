@@ -10,33 +10,40 @@ mod broker;
 mod ledger;
 
 use std::ffi::CStr;
-use std::io::{self, IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, getpid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
-};
-
 use rustix::process::{PidfdFlags, pidfd_open};
+use serde::{Deserialize, Serialize};
 
 use crate::capability::Capability;
 use crate::cgroup::Memory;
+use crate::ipc::Connection;
 use crate::message::{During, Failure, Step};
 use crate::plan::Confinement;
+use crate::privilege::Identity;
 use crate::spawn::CONTROL;
 use crate::sys::{self, Alone, Forked};
 
 /// What `ps` shows of a broker.
 const BROKER_NAME: &CStr = c"nsdebug-rings";
 
-/// Where the tool-to-be hands over the listener of its filter. Its end is the broker's, until then.
+/// What a broker is told, in this order. Without the first it has nothing to do.
+#[derive(Debug, Serialize, Deserialize)]
+enum ToBroker {
+    /// Whose sockets it works on, and what their rings may have together.
+    Serve(Identity, Memory),
+    /// The listener that comes with this is the tool's.
+    Listener,
+}
+
+/// Where the helper, and then the tool-to-be, tell the broker what it needs. Nobody waits there but that.
 #[derive(Debug)]
-pub(crate) struct Desk(OwnedFd);
+pub(crate) struct Desk(Connection);
 
 /// The broker's process, a child of the helper's.
 #[derive(Debug)]
@@ -47,6 +54,12 @@ pub(crate) struct Broker(Pid);
 const END: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 impl Broker {
+    /// Reaps one that has no desk. It has never had anything of a tool's that could hold it up.
+    pub(crate) fn leave(self) {
+        let Self(pid) = self;
+        while let Err(nix::Error::EINTR) = waitpid(pid, None) {}
+    }
+
     /// Ends it, so that the session's control group is empty when the helper ends. Only what waits for
     /// nothing else any more may call this.
     pub(crate) fn end(self) {
@@ -61,61 +74,48 @@ impl Broker {
     }
 }
 
-/// Starts a broker for a session that may capture. To be called before anything has been joined: the
-/// children of a process that has joined a pid namespace are in there.
-pub(crate) fn open(
-    limits: &Confinement,
-    budget: Memory,
-    alone: &Alone,
-) -> Result<Option<(Desk, Broker)>, Failure> {
-    if !limits.profile.capabilities().contains(Capability::NetRaw) {
-        return Ok(None);
-    }
-    let pair = rustix::net::socketpair(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    );
-    let (tools, brokers) = pair.during(Step::StartBroker)?;
+/// A broker that has not been told yet what to serve.
+#[derive(Debug)]
+pub(crate) struct Opened(Desk, Broker);
+
+/// Starts a broker. To be called before anything has been joined: the children of a process that has joined
+/// a pid namespace are in there. One that is never told what to serve ends when this is dropped.
+pub(crate) fn open(alone: &Alone) -> Result<Opened, Failure> {
+    let (ours, brokers) = Connection::pair().during(Step::StartBroker)?;
     let helper = getpid();
     match sys::fork(alone).during(Step::StartBroker)? {
-        Forked::Parent { child } => Ok(Some((Desk(tools), Broker(child)))),
-        Forked::Child => sys::keep_only(CONTROL, brokers, |brokers| {
-            broker::run(&Desk(brokers), &limits.who, budget, helper);
+        Forked::Parent { child } => Ok(Opened(Desk(ours), Broker(child))),
+        Forked::Child => sys::keep_only(CONTROL, brokers.into(), |brokers| {
+            broker::run(&Desk(brokers.into()), helper);
         }),
+    }
+}
+
+impl Opened {
+    /// Tells the broker what to serve, where a session may capture. Another's broker has no desk and ends.
+    pub(crate) fn appoint(
+        self,
+        limits: &Confinement,
+        budget: Memory,
+    ) -> Result<(Option<Desk>, Broker), Failure> {
+        let Self(desk, broker) = self;
+        if !limits.profile.capabilities().contains(Capability::NetRaw) {
+            return Ok((None, broker));
+        }
+        let serve = ToBroker::Serve(limits.who.clone(), budget);
+        desk.0.send(&serve).during(Step::StartBroker)?;
+        Ok((Some(desk), broker))
     }
 }
 
 impl Desk {
     /// Gives the broker what it is asked through.
     pub(crate) fn hand_over(self, listener: &OwnedFd) -> io::Result<()> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        let listener = [listener.as_fd()];
-        control.push(SendAncillaryMessage::ScmRights(&listener));
-        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-        rustix::net::sendmsg(&self.0, &[IoSlice::new(b"l")], &mut control, flags)?;
-        Ok(())
+        self.0.hand(&ToBroker::Listener, &[listener.as_fd()])
     }
 
     /// Waits for it; none comes where there is no tool, or a kernel without listeners.
-    fn take(&self) -> io::Result<Option<OwnedFd>> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let mut byte = [0];
-        loop {
-            let mut into = [IoSliceMut::new(&mut byte)];
-            let flags = RecvFlags::CMSG_CLOEXEC;
-            match rustix::net::recvmsg(&self.0, &mut into, &mut control, flags) {
-                Err(rustix::io::Errno::INTR) => {}
-                Err(errno) => return Err(errno.into()),
-                Ok(_) => break,
-            }
-        }
-        Ok(control.drain().find_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-            _ => None,
-        }))
+    fn take(&self) -> io::Result<Option<(ToBroker, Vec<OwnedFd>)>> {
+        self.0.take_some()
     }
 }
