@@ -2,6 +2,7 @@
 
 use crate::capability::{Capabilities, Capability};
 use crate::kind::{Kind, Kinds};
+use crate::signs::{HostSigns, Reached};
 
 /// What was observed of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +26,8 @@ pub struct Facts {
     pub capabilities: Capabilities,
     /// What it shares with the node that containers usually have of their own.
     pub shared_with_node: Vec<Shared>,
-    /// By which of its mounts it reaches the node's kernel or files.
-    pub exposed: Option<String>,
+    /// What of the node's kernel and files it has mounted.
+    pub reached: Vec<Reached>,
     /// Where its Secrets and tokens are mounted.
     pub secrets: Vec<String>,
 }
@@ -93,10 +94,10 @@ impl Facts {
 impl Facts {
     /// Why entering this target is worth as much as entering the node, or nothing.
     ///
-    /// Observed, not declared: whoever wrote its specification may have said otherwise. `powers` are the
-    /// capabilities by which a process comes to rule its node.
+    /// Observed, not declared: whoever wrote its specification may have said otherwise. `signs` is the
+    /// list of what makes it so.
     #[must_use]
-    pub fn host_target(&self, powers: Capabilities) -> Option<String> {
+    pub fn host_target(&self, signs: &HostSigns) -> Option<String> {
         let shared: Vec<_> = self.shared_with_node.iter().map(|kind| kind.as_str()).collect();
         if !shared.is_empty() {
             return Some(format!("it shares the node's {} namespace", shared.join(" and ")));
@@ -105,15 +106,16 @@ impl Facts {
         // that is root of the node under another name: a process may have made such a namespace itself.
         if self.own().contains(Kind::User) {
             let is_root = self.users.reaches(0) || self.group_map.reaches(0);
-            return self.exposed.clone().filter(|_| is_root);
+            return signs.find(self.reached.iter().filter(|_| is_root));
         }
         // First the one that gives all others.
+        let powers = signs.powers;
         let first = [Capability::SysAdmin].into_iter().filter(|power| powers.contains(*power));
         let mut powers = first.chain(powers.iter());
         let held = powers.find(|power| self.capabilities.contains(*power));
         let holds =
             |held: Capability| format!("it holds, or can come to hold, CAP_{}", held.as_str());
-        held.map(holds).or_else(|| self.exposed.clone())
+        held.map(holds).or_else(|| signs.find(&self.reached))
     }
 }
 

@@ -33,6 +33,7 @@ mod rings;
 mod root;
 mod seccomp;
 mod session;
+mod signs;
 mod spawn;
 mod supervisor;
 mod survey;
@@ -56,6 +57,7 @@ pub use plan::{Limits, Plan, PlanError, Request, Tool};
 pub use profile::{BadRunAs, NoSuchProfile, Profile, RunAs};
 pub use relay::relay_main;
 pub use session::{Event, RelayLine, Session, SessionError};
+pub use signs::{HostSigns, OfNode, Reached};
 pub use spawn::{
     HELPER_ARG, RELAY_ARG, RelayedStdio, SpawnError, Stdio, Waiting, WaitingRelay, start,
     start_relayed,

@@ -1,50 +1,12 @@
-//! What a target's mounts make it: a container whose mounts reach the node's kernel or files is worth as much as the node.
+//! What of the node's kernel and files a target has mounted.
 //!
-//! Pure: from `mountinfo` of the target and of the node to a reason. What the node's paths are, the device and
-//! the root of a mount tell, which nobody in the target chooses.
+//! Pure: from `mountinfo` of the target and of the node. What the node's paths are, the device and the root of a
+//! mount tell, which nobody in the target chooses.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Folders of the node that decide what it runs. Whoever writes to one, or to something in it, becomes root there.
-const RUNS_THE_NODE: [&str; 15] = [
-    "/bin",
-    "/boot",
-    "/etc",
-    "/lib",
-    "/lib64",
-    "/root",
-    "/run",
-    "/sbin",
-    "/usr",
-    "/var/lib/containerd",
-    "/var/lib/docker",
-    "/var/lib/etcd",
-    "/var/lib/kubelet",
-    "/var/lib/rancher",
-    "/var/spool/cron",
-];
-
-/// Where runtimes and the kubelet keep what belongs to containers: volumes, root file systems, `/etc/hosts`.
-const OF_CONTAINERS: [&str; 7] = [
-    "/run/containerd",
-    "/run/containers",
-    "/var/lib/containerd",
-    "/var/lib/containers",
-    "/var/lib/docker/containers",
-    "/var/lib/docker/volumes",
-    "/var/lib/kubelet/pods",
-];
-
-/// Whoever may connect to one has its runtime start what they like: reading suffices to get there.
-const SOCKETS: [&str; 6] = [
-    "/run/containerd/containerd.sock",
-    "/run/crio/crio.sock",
-    "/run/cri-dockerd.sock",
-    "/run/docker.sock",
-    "/run/k3s/containerd/containerd.sock",
-    "/run/podman/podman.sock",
-];
+use crate::signs::{OfNode, Reached};
 
 /// One line of proc(5)'s `mountinfo`.
 #[derive(Clone, Copy, Debug)]
@@ -71,24 +33,42 @@ impl<'m> Mount<'m> {
     }
 }
 
-/// By which of its mounts the target with the first `mountinfo` reaches the node with the second, or nothing.
-pub(crate) fn exposed(targets: &str, nodes: &str) -> Option<String> {
+/// What the target with the first `mountinfo` has of the node with the second.
+pub(crate) fn reached(targets: &str, nodes: &str) -> Vec<Reached> {
     // What is mounted last over a place is what is there.
     let mounts: BTreeMap<_, _> =
         targets.lines().filter_map(Mount::parse).map(|mount| (mount.place, mount)).collect();
     let nodes: Vec<_> = nodes.lines().filter_map(Mount::parse).collect();
-    mounts.values().find_map(|mount| {
-        let why = match mount.kind {
-            "proc" if mount.writable => proc(mount, &mounts)?,
-            "sysfs" if mount.writable => "the kernel's own settings, writable".to_owned(),
-            "cgroup" | "cgroup2" if mount.writable && mount.root == "/" => {
-                "all control groups, writable".to_owned()
+    let of_mount = |mount: &Mount<'_>| {
+        let place = unescaped(mount.place);
+        let reached = |what| Reached { what, place: place.clone() };
+        match mount.kind {
+            "proc" | "sysfs" | "cgroup" | "cgroup2" => {
+                kernel(mount, &mounts).into_iter().map(OfNode::Kernel).map(reached).collect()
             }
-            "proc" | "sysfs" | "cgroup" | "cgroup2" => return None,
-            _ => paths(mount, &nodes).find_map(|path| file(&path, mount.writable))?,
-        };
-        Some(format!("it has {why}, at {}", mount.place.escape_debug()))
-    })
+            kind => {
+                let settings = (mount.writable && SETTINGS.contains(&kind))
+                    .then_some(OfNode::Kernel("settings of the kernel, writable"));
+                let read_only = !mount.writable;
+                let files = paths(mount, &nodes).map(|path| OfNode::File { path, read_only });
+                settings.into_iter().chain(files).map(reached).collect::<Vec<_>>()
+            }
+        }
+    };
+    mounts.values().flat_map(of_mount).collect()
+}
+
+/// File systems by which the kernel takes orders, beside those that each container has.
+const SETTINGS: [&str; 5] = ["configfs", "debugfs", "efivarfs", "securityfs", "tracefs"];
+
+/// Whether a mount of what each container has gives more orders than a container's.
+fn kernel(mount: &Mount<'_>, mounts: &BTreeMap<&str, Mount<'_>>) -> Option<&'static str> {
+    match mount.kind {
+        _ if !mount.writable => None,
+        "proc" => proc(mount, mounts).then_some("what gives orders to the kernel, writable"),
+        "sysfs" => Some("the kernel's own settings, writable"),
+        _ => (mount.root == "/").then_some("all control groups, writable"),
+    }
 }
 
 /// Where the kubelet mounts what only the pod is to know; the last is the place of the token that the pod has in its
@@ -123,12 +103,12 @@ fn unescaped(path: &str) -> String {
 }
 
 /// A `/proc` of a container is writable, and what gives orders is covered.
-fn proc(mount: &Mount<'_>, mounts: &BTreeMap<&str, Mount<'_>>) -> Option<String> {
+fn proc(mount: &Mount<'_>, mounts: &BTreeMap<&str, Mount<'_>>) -> bool {
     // Who covers this covers the rest, as far as this kernel has it.
     let settings = format!("{}/sys", mount.place.trim_end_matches('/'));
     let over = mounts.get(settings.as_str());
     let is_covered = over.is_some_and(|over| over.kind != "proc" || !over.writable);
-    let orders = match mount.root.trim_start_matches('/') {
+    match mount.root.trim_start_matches('/') {
         "" => !is_covered,
         // The network's are those of a namespace.
         part => {
@@ -136,34 +116,19 @@ fn proc(mount: &Mount<'_>, mounts: &BTreeMap<&str, Mount<'_>>) -> Option<String>
                 || part == "sys"
                 || part.starts_with("sys/") && !part.starts_with("sys/net")
         }
-    };
-    orders.then(|| "what gives orders to the kernel, writable".to_owned())
+    }
 }
 
 /// Where on the node is what is mounted.
 fn paths(mount: &Mount<'_>, nodes: &[Mount<'_>]) -> impl Iterator<Item = String> {
     let on_node = |node: &Mount<'_>| {
         let below = Path::new(mount.root).strip_prefix(node.root).ok()?;
-        (node.device == mount.device).then(|| Path::new(node.place).join(below))
+        let place = Path::new(node.place);
+        let path = if below.as_os_str().is_empty() { place.to_owned() } else { place.join(below) };
+        (node.device == mount.device).then_some(path)
     };
     let paths: Vec<_> = nodes.iter().filter_map(on_node).collect();
-    paths.into_iter().map(|path| {
-        let path = path.to_string_lossy().into_owned();
-        let path = path.strip_prefix("/var/run").map_or(path.clone(), |rest| format!("/run{rest}"));
-        if path.len() > 1 { path.trim_end_matches('/').to_owned() } else { path }
-    })
-}
-
-fn file(path: &str, writable: bool) -> Option<String> {
-    let inside = |path: &str, folder: &str| Path::new(path).starts_with(folder);
-    if let Some(socket) = SOCKETS.into_iter().find(|socket| inside(socket, path)) {
-        return Some(format!("a way to the runtime's socket {socket} of the node"));
-    }
-    let of_containers = OF_CONTAINERS.iter().any(|folder| path != *folder && inside(path, folder));
-    let runs = |folder: &&str| inside(path, folder) || inside(folder, path);
-    let runs_node = RUNS_THE_NODE.iter().any(runs);
-    (writable && runs_node && !of_containers)
-        .then(|| format!("{} of the node, writable", path.escape_debug()))
+    paths.into_iter().map(|path| unescaped(&path.to_string_lossy()))
 }
 
 #[cfg(test)]
@@ -190,15 +155,29 @@ mod tests {
 908 900 0:24 /containerd/io.containerd.grpc.v1.cri/sandboxes/s/shm /dev/shm rw - tmpfs tmpfs rw
 909 900 254:0 /srv/data /srv rw - ext4 /dev/root rw";
 
-    fn with(line: &str) -> Option<String> {
-        exposed(&format!("{POD}\n{line}"), NODE)
+    /// What `line` adds to it.
+    fn with(line: &str) -> Vec<Reached> {
+        let usual = reached(POD, NODE);
+        let all = reached(&format!("{POD}\n{line}"), NODE);
+        all.into_iter().filter(|one| !usual.contains(one)).collect()
     }
 
     #[test]
-    fn what_every_pod_has_is_nothing() {
-        assert_eq!(exposed(POD, NODE), None);
-        assert_eq!(exposed("", NODE), None);
-        assert_eq!(exposed("a b c", ""), None);
+    fn a_pod_gives_no_orders_and_its_files_are_told_by_their_paths() {
+        let all = reached(POD, NODE);
+        let files = all.iter().map(|reached| match &reached.what {
+            OfNode::File { path, read_only: false } => path.as_str(),
+            other => panic!("{other:?}"),
+        });
+        let expected = [
+            "/run/containerd/io.containerd.runtime.v2.task/k8s.io/a/rootfs",
+            "/var/lib/kubelet/pods/u/volumes/kubernetes.io~empty-dir/x",
+            "/run/containerd/io.containerd.grpc.v1.cri/sandboxes/s/shm",
+            "/var/lib/kubelet/pods/u/etc-hosts",
+            "/srv/data",
+        ];
+        assert_eq!(files.collect::<Vec<_>>(), expected);
+        assert!(reached("", NODE).is_empty() && reached("a b c", "").is_empty());
     }
 
     #[test]
@@ -224,35 +203,37 @@ mod tests {
             ("950 901 0:91 /sys/kernel /kernel rw - proc proc rw", "/kernel"),
             ("950 900 0:92 / /open/sys rw - sysfs sysfs rw", "/open/sys"),
             ("950 900 0:26 / /groups rw - cgroup cgroup rw,memory", "/groups"),
+            ("950 900 0:7 / /debug rw - debugfs debugfs rw", "/debug"),
         ] {
-            let why = with(line).unwrap_or_else(|| panic!("{line}"));
-            assert!(why.ends_with(&format!(", at {place}")), "{why}");
+            let orders = with(line).into_iter().find(|one| matches!(one.what, OfNode::Kernel(_)));
+            assert_eq!(orders.expect(line).place, place);
         }
         for line in [
             "950 901 0:91 /sys/net /proc/sys/net rw - proc proc rw",
             "950 900 0:95 / /open/proc ro - proc proc rw",
             "950 900 0:92 / /open/sys rw - sysfs sysfs ro",
         ] {
-            assert_eq!(with(line), None, "{line}");
+            assert!(with(line).is_empty(), "{line}");
         }
     }
 
     #[test]
-    fn files_that_run_the_node_are_told_by_where_they_are_there() {
+    fn files_are_told_by_where_they_are_on_the_node() {
         for (root, device, found) in [
-            ("/", "254:0", "runtime's socket"),
-            ("/etc/cron.d", "254:0", "/etc/cron.d of the node"),
-            ("/var/lib", "254:0", "/var/lib of the node"),
-            ("/var/lib/kubelet/pods", "254:0", "/var/lib/kubelet/pods of the node"),
+            ("/", "254:0", "/"),
+            ("/etc/cron.d", "254:0", "/etc/cron.d"),
             ("/containerd/containerd.sock", "0:24", "/run/containerd/containerd.sock"),
-            ("/containerd", "0:24", "runtime's socket"),
-            ("/systemd", "0:24", "/run/systemd of the node"),
+            ("/a\\040b", "0:24", "/run/a b"),
         ] {
-            let why = with(&format!("950 900 {device} {root} /host rw - ext4 /dev/root rw"));
-            assert!(why.as_ref().is_some_and(|why| why.contains(found)), "{root}: {why:?}");
+            for (how, read_only) in [("rw", false), ("ro", true)] {
+                let line = format!("950 900 {device} {root} /host {how} - ext4 /dev/root rw");
+                let what = OfNode::File { path: found.to_owned(), read_only };
+                assert_eq!(with(&line), [Reached { what, place: "/host".to_owned() }], "{root}");
+            }
         }
-        // Who may only read changes nothing, and needs no more than that to connect.
-        assert_eq!(with("950 900 254:0 /etc /host ro - ext4 /dev/root rw"), None);
-        assert!(with("950 900 0:24 /docker.sock /host ro - tmpfs tmpfs rw").is_some());
+        assert!(
+            with("950 900 7:7 /etc /host rw - ext4 /dev/other rw").is_empty(),
+            "not the node's"
+        );
     }
 }

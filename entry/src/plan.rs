@@ -11,6 +11,7 @@ use crate::facts::{Facts, Shared};
 use crate::kind::{Kind, Kinds};
 use crate::privilege::Identity;
 use crate::profile::{Profile, RunAs, UNPRIVILEGED};
+use crate::signs::HostSigns;
 
 /// What a caller wants of a session.
 #[derive(Clone, Debug)]
@@ -36,8 +37,8 @@ pub struct Limits {
     pub write: bool,
     /// Enter targets that are worth as much as the node.
     pub host_targets: bool,
-    /// The capabilities that make a target one of those.
-    pub powers: Capabilities,
+    /// What makes a target one of those.
+    pub signs: HostSigns,
     /// The target is the node itself, and its processes are what there is to see.
     pub node: bool,
 }
@@ -216,11 +217,11 @@ impl Plan {
 }
 
 fn confinement(limits: Limits, facts: &Facts) -> Result<Confinement, PlanError> {
-    let Limits { tree, profile, run_as, write, host_targets, powers, node } = limits;
+    let Limits { tree, profile, run_as, write, host_targets, signs, node } = limits;
     if write && !profile.may_write() {
         return Err(PlanError::MayNotWrite { profile });
     }
-    match facts.host_target(powers) {
+    match facts.host_target(&signs) {
         Some(why) if !host_targets => {
             let (pid, name) = (facts.pid, facts.name.clone());
             return Err(PlanError::HostTarget { pid, name, why });
@@ -378,6 +379,7 @@ impl Confinement {
 mod tests {
     use super::*;
     use crate::facts::IdMap;
+    use crate::signs::{OfNode, Reached};
 
     fn facts(own: &[Kind]) -> Facts {
         let namespaces = Kind::ALL.map(|kind| (kind, 1, u64::from(own.contains(&kind)) + 1));
@@ -393,7 +395,7 @@ mod tests {
             permitted: Capabilities::NONE,
             capabilities: Capabilities::NONE,
             shared_with_node: Vec::new(),
-            exposed: None,
+            reached: Vec::new(),
             secrets: vec!["/run/secrets/kubernetes.io".to_owned()],
         }
     }
@@ -465,7 +467,11 @@ mod tests {
             run_as: None,
             write: false,
             host_targets: false,
-            powers: [Capability::SysPtrace, Capability::Bpf].into_iter().collect(),
+            signs: HostSigns {
+                powers: [Capability::SysPtrace, Capability::Bpf].into_iter().collect(),
+                folders: vec!["/etc".to_owned()],
+                ..HostSigns::default()
+            },
             node: false,
         };
         Request { limits: Some(limits), ..request(None) }
@@ -650,8 +656,9 @@ mod tests {
 
     #[test]
     fn who_reaches_the_node_by_a_mount_is_a_host_target_outside_of_a_user_namespace() {
-        let exposed = Some("it has /etc of the node, writable, at /host".to_owned());
-        let facts = |own: &[Kind]| Facts { exposed: exposed.clone(), ..facts(own) };
+        let what = OfNode::File { path: "/etc".to_owned(), read_only: false };
+        let reached = Reached { what, place: "/host".to_owned() };
+        let facts = |own: &[Kind]| Facts { reached: vec![reached.clone()], ..facts(own) };
         let refused = Plan::new(confined(Profile::General), &facts(&[Kind::Pid]));
         assert!(refused.expect_err("a host target").to_string().contains("/etc of the node"));
         // A namespace in which the node's root is somebody is one that a process can make for itself.

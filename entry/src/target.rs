@@ -162,7 +162,7 @@ impl Target {
             permitted: survey::permitted(&status),
             capabilities: survey::capabilities(&status),
             shared_with_node,
-            exposed: mounts::exposed(&mounts, &mounts_of_node),
+            reached: mounts::reached(&mounts, &mounts_of_node),
             secrets: mounts::secrets(&mounts, &mounts_of_node),
         };
         if self.has_exited() { Err(TargetError::Exited { pid: self.pid }) } else { Ok(facts) }

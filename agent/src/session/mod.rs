@@ -29,7 +29,7 @@ mod watched;
 pub use care::{BadSpan, Care, Lifetime, Limit, Span};
 pub use error::StartError;
 pub use launcher::{Held, Launcher};
-pub use policy::{Choice, Policy, PolicyError, hint, host_powers, unseen};
+pub use policy::{Choice, Policy, PolicyError, hint, host_signs, unseen};
 pub use pump::{Finished, pump};
 pub use running::Running;
 pub use socket::Socket;

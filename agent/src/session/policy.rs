@@ -5,7 +5,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use entry::{Capabilities, Capability, Exit, Limits, Profile, RunAs};
+use entry::{Capabilities, Capability, Exit, HostSigns, Limits, Profile, RunAs};
+use wire::host;
 
 use crate::config::Tools;
 
@@ -55,9 +56,17 @@ pub enum PolicyError {
     NotItsChoice { profile: Profile },
 }
 
-/// What makes a target worth its node: the list that the gateway has too. Each name is a capability's.
-pub fn host_powers() -> Capabilities {
-    wire::host::CAPABILITIES.into_iter().filter_map(Capability::named).collect()
+/// What makes a target worth its node: the list that the gateway has too.
+pub fn host_signs() -> HostSigns {
+    let list = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
+    HostSigns {
+        powers: host::CAPABILITIES.into_iter().filter_map(Capability::named).collect(),
+        with_open_devices: Capability::named(host::WITH_OPEN_DEVICES).into_iter().collect(),
+        sockets: list(&host::RUNTIME_SOCKETS),
+        folders: list(&host::FOLDERS),
+        of_containers: list(&host::OF_CONTAINERS),
+        harmless_to_read: list(&host::HARMLESS_TO_READ),
+    }
 }
 
 /// What people get who do not choose.
@@ -130,7 +139,7 @@ impl Policy {
             return Err(PolicyError::NotItsChoice { profile });
         }
         let (tree, host_targets) = (tree.clone(), *host_targets);
-        Ok(Some(Limits { tree, profile, run_as, write, host_targets, powers: host_powers(), node }))
+        Ok(Some(Limits { tree, profile, run_as, write, host_targets, signs: host_signs(), node }))
     }
 
     /// What tools are told of the world. The caller's own environment stays outside.
@@ -149,6 +158,8 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use entry::{OfNode, Reached, Target};
+    use serde_json::json;
 
     fn toolbox(most: Profile) -> Policy {
         Policy::Toolbox {
@@ -187,10 +198,49 @@ mod tests {
 
     #[test]
     fn every_power_of_the_list_is_a_capability() {
-        let named = host_powers().iter().count();
-        assert_eq!(named, wire::host::CAPABILITIES.len());
+        let signs = host_signs();
+        assert_eq!(signs.powers.iter().count(), host::CAPABILITIES.len());
+        assert_eq!(signs.with_open_devices.iter().count(), 1);
         for power in [Capability::SysAdmin, Capability::SysPtrace, Capability::Bpf] {
-            assert!(host_powers().contains(power), "{power:?}");
+            assert!(signs.powers.contains(power), "{power:?}");
+        }
+    }
+
+    /// Whether who has `path` of the node mounted is a host target, to the gateway by a pod's spec and to the
+    /// agent by what it observes.
+    fn judged(path: &str, read_only: bool) -> (bool, bool) {
+        let spec = json!({
+            "containers": [{"name": "app", "volumeMounts": [{"name": "v", "readOnly": read_only}]}],
+            "volumes": [{"name": "v", "hostPath": {"path": path}}],
+        });
+        let declared = host::reason(&spec, "app").is_some();
+        let mut facts = Target::open(std::process::id()).expect("this").facts().expect("facts");
+        let what = OfNode::File { path: path.to_owned(), read_only };
+        facts.shared_with_node.clear();
+        (facts.capabilities, facts.namespaces) = (Capabilities::NONE, Vec::new());
+        facts.reached = vec![Reached { what, place: "/host".to_owned() }];
+        (declared, facts.host_target(&host_signs()).is_some())
+    }
+
+    #[test]
+    fn gateway_and_agent_judge_what_is_mounted_by_one_list() {
+        let sockets = host::RUNTIME_SOCKETS.map(str::to_owned);
+        let elsewhere = sockets.clone().map(|socket| {
+            format!("/srv/{}", socket.rsplit('/').next().expect("the name of a file"))
+        });
+        let folders = host::FOLDERS.map(str::to_owned);
+        for path in sockets.iter().chain(&elsewhere).chain(&folders).chain([&"/".to_owned()]) {
+            assert_eq!(judged(path, false), (true, true), "{path}");
+            let is_harmless = host::HARMLESS_TO_READ.contains(&path.as_str());
+            assert_eq!(judged(path, true), (!is_harmless, !is_harmless), "{path}, to read");
+        }
+        for path in host::HARMLESS_TO_READ {
+            assert_eq!(judged(path, true), (false, false), "{path}");
+        }
+        // A spec names none of it, but each container has such mounts.
+        for pattern in host::OF_CONTAINERS {
+            let path = format!("{}/x", pattern.replace('*', "x"));
+            assert!(!judged(&path, false).1 && !judged(&path, true).1, "{path}");
         }
     }
 

@@ -1,57 +1,19 @@
-//! Why a container is worth as much as its node: the one list, for the gateway and for `doctor` as a pod's
-//! spec tells it, and for the agent by name, who decides again from what it observes.
+//! Why a container is worth as much as its node: for the gateway and for `doctor` as a pod's spec tells it.
+//! The agent decides again from what it observes, by the same list.
 //!
 //! Who may enter such a container may come to rule the node: by what its processes hold, by what of the
 //! node it has mounted, or because its processes can take a tool over. What no spec tells is not seen here:
 //! what a volume claim or a driver mounts may be a directory of the node as well.
 
+mod list;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What a container cannot have without being able to rule its node, without `CAP_`: it is one of these to
-/// change the kernel, to read or write its memory and devices, to read any file, or to trace a process.
-pub const CAPABILITIES: [&str; 9] = [
-    "SYS_ADMIN",
-    "SYS_PTRACE",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "DAC_READ_SEARCH",
-    "BPF",
-    "PERFMON",
-    "SYSLOG",
-    "SYS_BOOT",
-];
-
-/// One that counts only where devices are open, without `CAP_`. Each usual container has it, and a control
-/// group that opens no disk; in a spec only a privileged container's devices are open, which counts itself.
-pub const WITH_OPEN_DEVICES: &str = "MKNOD";
-
-/// File names of the sockets through which a container runtime is asked for anything.
-pub const RUNTIME_SOCKETS: [&str; 7] = [
-    "containerd.sock",
-    "containerd.sock.ttrpc",
-    "crio.sock",
-    "cri-dockerd.sock",
-    "docker.sock",
-    "dockershim.sock",
-    "podman.sock",
-];
-
-/// Of a node's directories those that give nothing away to who only reads them: what is the same on every
-/// machine, and its logs.
-pub const HARMLESS_TO_READ: [&str; 10] = [
-    "/etc/ca-certificates",
-    "/etc/localtime",
-    "/etc/pki",
-    "/etc/ssl/certs",
-    "/etc/timezone",
-    "/lib/modules",
-    "/usr/lib/modules",
-    "/usr/share",
-    "/usr/src",
-    "/var/log",
-];
+pub use list::{
+    CAPABILITIES, FOLDERS, HARMLESS_TO_READ, OF_CONTAINERS, RUNTIME_SOCKETS, WITH_OPEN_DEVICES,
+};
 
 /// What makes a target worth as much as its node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,7 +65,8 @@ impl fmt::Display for Reason {
 pub fn mounted(path: &str, read_only: bool) -> Option<Reason> {
     let trimmed = path.trim_end_matches('/');
     let last = trimmed.rsplit('/').next().unwrap_or_default();
-    if RUNTIME_SOCKETS.contains(&last) {
+    let is_called = |socket: &str| socket.rsplit('/').next() == Some(last);
+    if RUNTIME_SOCKETS.into_iter().any(is_called) {
         return Some(Reason::RuntimeSocket(path.to_owned()));
     }
     let is_below = |above: &str| {
@@ -325,9 +288,14 @@ mod tests {
             assert!(said(&format!("{path}/../../etc"), read_only.clone()).is_some(), "{path}");
         }
         for socket in RUNTIME_SOCKETS {
-            let path = format!("/var/log/{socket}");
-            let expected = Some(format!("has the container runtime's socket {path}"));
-            assert_eq!(said(&path, read_only.clone()), expected);
+            let name = socket.rsplit('/').next().expect("a name");
+            for path in [socket.to_owned(), format!("/var/log/{name}")] {
+                let expected = Some(format!("has the container runtime's socket {path}"));
+                assert_eq!(said(&path, read_only.clone()), expected);
+            }
+        }
+        for folder in FOLDERS {
+            assert!(said(folder, writable.clone()).is_some(), "{folder}");
         }
         let unused = of_app(&json!({}), &json!([{"name": "v", "hostPath": {"path": "/"}}]));
         assert_eq!(unused, None, "a volume that is not mounted");
