@@ -1,6 +1,9 @@
 //! What is known about a target before a plan is made: plain data.
 
+use std::collections::BTreeSet;
+
 use crate::capability::{Capabilities, Capability};
+use crate::declared::Declared;
 use crate::kind::{Kind, Kinds};
 use crate::signs::{HostSigns, Reached};
 
@@ -28,6 +31,10 @@ pub struct Facts {
     pub shared_with_node: Vec<Shared>,
     /// What of the node's kernel and files it has mounted.
     pub reached: Vec<Reached>,
+    /// The numbers of its mounts, as far as it shows them.
+    pub mounts: BTreeSet<u32>,
+    /// What its runtime says of its container.
+    pub declared: Option<Declared>,
     /// Where its Secrets and tokens are mounted.
     pub secrets: Vec<String>,
 }
@@ -102,20 +109,36 @@ impl Facts {
         if !shared.is_empty() {
             return Some(format!("it shares the node's {} namespace", shared.join(" and ")));
         }
-        // What a process holds in a user namespace of its own is no power outside. Nor is who it is there, unless
-        // that is root of the node under another name: a process may have made such a namespace itself.
-        if self.own().contains(Kind::User) {
-            let is_root = self.users.reaches(0) || self.group_map.reaches(0);
-            return signs.find(self.reached.iter().filter(|_| is_root));
-        }
+        // What a process holds in a user namespace of its own is no power outside.
+        let own =
+            if self.own().contains(Kind::User) { Capabilities::NONE } else { self.capabilities };
+        // It may have made that itself, where others of its container are not in it.
+        let declared = self.declared.as_ref().filter(|declared| !declared.own_users);
+        let held = declared.map_or(own, |declared| own.union(declared.capabilities));
+        let opens_devices = declared.is_some_and(|declared| declared.opens_devices);
+        let devices = if opens_devices { signs.with_open_devices } else { Capabilities::NONE };
+        let powers = signs.powers.union(devices).intersection(held);
         // First the one that gives all others.
-        let powers = signs.powers;
         let first = [Capability::SysAdmin].into_iter().filter(|power| powers.contains(*power));
-        let mut powers = first.chain(powers.iter());
-        let held = powers.find(|power| self.capabilities.contains(*power));
-        let holds =
-            |held: Capability| format!("it holds, or can come to hold, CAP_{}", held.as_str());
-        held.map(holds).or_else(|| signs.find(&self.reached))
+        let holds = |held: Capability| {
+            let open = if devices.contains(held) { ", and its devices are open" } else { "" };
+            format!("it holds, or can come to hold, CAP_{}{open}", held.as_str())
+        };
+        first.chain(powers.iter()).next().map(holds).or_else(|| self.reaches_node(signs))
+    }
+
+    fn reaches_node(&self, signs: &HostSigns) -> Option<String> {
+        let declared = self.declared.as_ref();
+        let has_own_users = declared.is_some_and(|declared| declared.own_users);
+        let declared = declared.into_iter().flat_map(|declared| &declared.reached);
+        let observed = self.reached.iter().filter(|_| self.may_be_root());
+        let declared = declared.filter(|_| !has_own_users || self.may_be_root());
+        signs.find(observed.chain(declared))
+    }
+
+    /// Whether its root is the node's, also under another name: a process may have made a user namespace itself.
+    pub(crate) fn may_be_root(&self) -> bool {
+        !self.own().contains(Kind::User) || self.users.reaches(0) || self.group_map.reaches(0)
     }
 }
 

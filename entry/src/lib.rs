@@ -13,6 +13,7 @@ mod capability;
 mod cgroup;
 mod child;
 mod confine;
+mod declared;
 mod descendants;
 mod facts;
 mod helper;
@@ -40,6 +41,7 @@ mod survey;
 mod sys;
 mod target;
 mod tool;
+mod watch;
 
 pub use capability::{Capabilities, Capability};
 pub use cgroup::{
@@ -47,6 +49,7 @@ pub use cgroup::{
     SessionCgroup, make_cgroups_writable,
 };
 pub use child::Child;
+pub use declared::Declared;
 pub use facts::{Facts, IdMap, Shared};
 pub use helper::helper_main;
 pub use image::{HelperImage, ImageError};

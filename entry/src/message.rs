@@ -101,6 +101,8 @@ pub enum Step {
     MakePrivate,
     /// Going into the target's mount namespace for a clone of its tree, and back.
     CloneTarget,
+    /// What the target has mounted makes it a host target, which its process did not show; no errno. Why is the path.
+    Exposed,
     OpenToolbox,
     MountToolbox,
     Join,
@@ -170,6 +172,7 @@ impl fmt::Display for Step {
             Self::UnshareMounts => "leaving the node's mount namespace",
             Self::MakePrivate => "making the mounts private",
             Self::CloneTarget => "cloning the target's files",
+            Self::Exposed => "looking at the target's mounts",
             Self::OpenToolbox => "opening the toolbox",
             Self::MountToolbox => "mounting into the toolbox",
             Self::Join => "joining the target's namespaces",

@@ -3,7 +3,7 @@
 //! Pure: from `mountinfo` of the target and of the node. What the node's paths are, the device and the root of a
 //! mount tell, which nobody in the target chooses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::signs::{OfNode, Reached};
@@ -31,6 +31,12 @@ impl<'m> Mount<'m> {
         let writable = is_rw(options) && is_rw(shared_options);
         Some(Self { device, root, place, writable, kind })
     }
+}
+
+/// The kernel's numbers of all mounts in a `mountinfo`.
+pub(crate) fn numbers(mounts: &str) -> BTreeSet<u32> {
+    let number = |line: &str| line.split_once(' ')?.0.parse().ok();
+    mounts.lines().filter_map(number).collect()
 }
 
 /// What the target with the first `mountinfo` has of the node with the second.

@@ -12,6 +12,7 @@ use crate::kind::{Kind, Kinds};
 use crate::privilege::Identity;
 use crate::profile::{Profile, RunAs, UNPRIVILEGED};
 use crate::signs::HostSigns;
+use crate::watch::Watch;
 
 /// What a caller wants of a session.
 #[derive(Clone, Debug)]
@@ -89,6 +90,8 @@ pub(crate) struct Confinement {
     pub(crate) may_gain: Capabilities,
     /// Places below `/target` that are covered.
     pub(crate) hidden: Vec<String>,
+    /// What to do about mounts that the target's process did not show.
+    pub(crate) watch: Watch,
 }
 
 /// Joining the user namespace comes last, in the tool: after it, `/proc` could not be mounted.
@@ -253,7 +256,9 @@ fn confinement(limits: Limits, facts: &Facts) -> Result<Confinement, PlanError> 
     // Who is nobody looks, and does not become the pod: others are its user, or may trace it.
     let nobody = profile == Profile::Baseline && who.uid == UNPRIVILEGED;
     let hidden = if nobody { facts.secrets.clone() } else { Vec::new() };
-    Ok(Confinement { tree, profile, who, write, host_targets, node, may_gain, hidden })
+    let signs = (!host_targets && facts.may_be_root()).then_some(signs);
+    let watch = Watch { seen: facts.mounts.clone(), signs, covers: nobody };
+    Ok(Confinement { tree, profile, who, write, host_targets, node, may_gain, hidden, watch })
 }
 
 /// To read every file: what makes a pod of several users be seen whole. `open_by_handle_at(2)`, by which it would
@@ -377,6 +382,8 @@ impl Confinement {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::facts::IdMap;
     use crate::signs::{OfNode, Reached};
@@ -396,6 +403,8 @@ mod tests {
             capabilities: Capabilities::NONE,
             shared_with_node: Vec::new(),
             reached: Vec::new(),
+            mounts: BTreeSet::new(),
+            declared: None,
             secrets: vec!["/run/secrets/kubernetes.io".to_owned()],
         }
     }

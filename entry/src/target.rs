@@ -162,6 +162,8 @@ impl Target {
             permitted: survey::permitted(&status),
             capabilities: survey::capabilities(&status),
             shared_with_node,
+            mounts: mounts::numbers(&mounts),
+            declared: None,
             reached: mounts::reached(&mounts, &mounts_of_node),
             secrets: mounts::secrets(&mounts, &mounts_of_node),
         };

@@ -18,7 +18,10 @@ const USAGE: &str = "usage: target-app serve [port=N] [children=N] [zombies=N] [
        target-app sleep SECONDS
        target-app exit CODE
        target-app pour MEBIBYTES
-       target-app pause";
+       target-app pause
+       target-app below FOLDER COMMAND…
+       target-app apart COMMAND…
+       target-app elsewhere COMMAND…";
 
 const SIGCHLD: i32 = 17;
 const SIGTERM: i32 = 15;
@@ -40,6 +43,8 @@ unsafe extern "C" {
     safe fn set_group(id: u32) -> i32;
     #[link_name = "setuid"]
     safe fn set_user(id: u32) -> i32;
+    #[link_name = "unshare"]
+    safe fn leave_shared(kinds: i32) -> i32;
 }
 
 extern "C" fn leave(_signal: i32) {
@@ -51,7 +56,11 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     // Pid 1 of a namespace ignores every signal it has no handler for.
     on_signal(SIGTERM, leave as extern "C" fn(i32) as usize);
-    match words.as_slice() {
+    obey(&words)
+}
+
+fn obey(words: &[&str]) -> ExitCode {
+    match words {
         ["serve", options @ ..] => serve(options),
         ["get", address] => get(address, "/"),
         ["get", address, path] => get(address, path),
@@ -65,11 +74,39 @@ fn main() -> ExitCode {
         ["pour", mebibytes] => pour(mebibytes),
         ["pause"] => pause(),
         ["as", ids, rest @ ..] => become_user(ids, rest),
+        ["below", root, rest @ ..] => change_root(root, rest),
+        ["apart", rest @ ..] => leave_users(rest),
+        ["elsewhere", rest @ ..] => root_elsewhere(rest),
         _ => {
             eprintln!("{USAGE}");
             ExitCode::from(2)
         }
     }
+}
+
+/// As servers do it that want nothing but one folder.
+fn change_root(root: &str, rest: &[&str]) -> ExitCode {
+    std::os::unix::fs::chroot(root).expect("root can change its root");
+    std::env::set_current_dir("/").expect("a root");
+    obey(rest)
+}
+
+/// In a user namespace of its own, where it is nobody; whoever else is in the container is not.
+fn leave_users(rest: &[&str]) -> ExitCode {
+    const NEW_USERS_AND_MOUNTS: i32 = 0x1000_0000 | 0x2_0000;
+    assert_eq!(leave_shared(NEW_USERS_AND_MOUNTS), 0, "everybody may make a user namespace");
+    println!("apart");
+    obey(rest)
+}
+
+/// With the root of another mount namespace: of its own not one mount is below that.
+fn root_elsewhere(rest: &[&str]) -> ExitCode {
+    let mut child = Command::new("/proc/self/exe");
+    child.args(["apart", "sleep", "86400"]).stdout(std::process::Stdio::piped());
+    let mut child = child.spawn().expect("this program can start itself");
+    let mut said = BufReader::new(child.stdout.take().expect("a pipe"));
+    said.read_line(&mut String::new()).expect("it is apart");
+    change_root(&format!("/proc/{}/root", child.id()), rest)
 }
 
 /// As an image's user does it: this program again, from its beginning, as `UID:GID:GROUP,…`.

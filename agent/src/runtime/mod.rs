@@ -6,13 +6,14 @@
 
 mod choose;
 mod containerd;
+mod declared;
 mod error;
 mod filter;
 mod record;
 
 use std::future::Future;
 
-use entry::Moment;
+use entry::{Declared, Moment};
 use wire::{ContainerPrefix, Label, ObjectName};
 
 use crate::config::Tools;
@@ -47,6 +48,8 @@ pub struct Located {
     pub asked: Moment,
     /// `linux.cgroupsPath` of the OCI spec.
     pub cgroup: Option<String>,
+    /// What else of the OCI spec may make it worth its node; none where that cannot be read.
+    pub declared: Option<Declared>,
     /// The shim that runs it, such as `io.containerd.runc.v2`.
     pub runtime: String,
     /// The program that the shim was told to use, where that is not `runc`.

@@ -9,11 +9,11 @@ use std::fmt;
 use containerd_client::services::v1::Container;
 use containerd_client::services::v1::container::Runtime;
 use containerd_client::types::v1::{Process, Status};
-use entry::Moment;
+use entry::{Declared, Moment};
 use prost::Message;
-use serde::Deserialize;
 
 use super::Located;
+use super::declared::Spec;
 use super::filter::{KIND, POD_NAME, POD_NAMESPACE};
 
 const POD_UID: &str = "io.kubernetes.pod.uid";
@@ -48,6 +48,7 @@ pub(super) struct Record {
     runtime: String,
     program: Option<String>,
     cgroup: Option<String>,
+    declared: Option<Declared>,
 }
 
 /// What containerd says of a container's process.
@@ -66,18 +67,6 @@ pub enum TaskState {
     Unknown,
 }
 
-/// The only part of an OCI spec that matters here.
-#[derive(Deserialize)]
-struct Spec {
-    linux: Option<Linux>,
-}
-
-#[derive(Deserialize)]
-struct Linux {
-    #[serde(rename = "cgroupsPath")]
-    cgroups_path: Option<String>,
-}
-
 impl Record {
     pub(super) fn read(namespace: &str, container: Container) -> Self {
         let Container { id, labels, runtime, spec, created_at, .. } = container;
@@ -89,18 +78,31 @@ impl Record {
             created: created_at.map(|at| (at.seconds, at.nanos)).unwrap_or_default(),
             program: runtime.as_ref().and_then(program),
             runtime: runtime.map(|runtime| runtime.name).unwrap_or_default(),
-            cgroup: spec.and_then(|spec| spec.linux?.cgroups_path),
+            cgroup: spec.as_ref().and_then(Spec::cgroups_path),
+            declared: spec.as_ref().map(Spec::declared),
         }
     }
 
     pub(super) fn running_as(self, pid: u32) -> Located {
-        let Self { id, namespace, role, created: _, runtime, program, cgroup } = self;
+        let Self { id, namespace, role, created: _, runtime, program, cgroup, declared } = self;
         let pod = match role {
             Role::Member(pod) | Role::Sandbox(pod) => Some(pod),
             Role::Alone => None,
         };
         let asked = Moment::default(); // whoever knows better says so
-        Located { id, namespace, pid, asked, cgroup, runtime, program, pod, stands_in_for: None }
+        let stands_in_for = None;
+        Located {
+            id,
+            namespace,
+            pid,
+            asked,
+            cgroup,
+            declared,
+            runtime,
+            program,
+            pod,
+            stands_in_for,
+        }
     }
 
     /// The sandbox of a pod in the place of `container`, of which `what` says why.
@@ -209,6 +211,7 @@ pub(super) fn record(id: &str, role: Role, created: i64) -> Record {
         runtime: "io.containerd.runc.v2".to_owned(),
         program: None,
         cgroup: None,
+        declared: None,
     }
 }
 

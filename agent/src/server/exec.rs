@@ -215,7 +215,7 @@ impl<R: ContainerRuntime> Sessions<R> {
         record: &mut Record,
     ) -> Result<(Running, Ends, Held, bool), StartError> {
         let target = place.hold(&*self.agent.runtime).await?;
-        let facts = target.facts()?;
+        let facts = place.facts(&target)?;
         let host_target = facts.host_target(&session::host_signs());
         let is_host_target = host_target.is_some();
         record.observed(host_target);
@@ -246,6 +246,7 @@ impl From<StartError> for Refusal {
                     StartError::Permission { .. }
                     | StartError::Traceable
                     | StartError::NoCanary
+                    | StartError::Exposed { .. }
                     | StartError::NotApart { .. }
                     | StartError::Policy(
                         PolicyError::AboveMaximum { .. } | PolicyError::NodeNetwork,

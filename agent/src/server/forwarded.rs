@@ -105,6 +105,7 @@ mod tests {
             pid: 7,
             asked: entry::Moment::default(),
             cgroup: None,
+            declared: None,
             runtime: "io.containerd.runc.v2".to_owned(),
             program: None,
             pod,

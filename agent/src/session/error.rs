@@ -65,6 +65,10 @@ pub enum StartError {
     )]
     NoCanary,
     #[error(
+        "a process of the target does not see all that its container has mounted; that is a host target, and those are not allowed here: {why}"
+    )]
+    Exposed { why: String },
+    #[error(
         "the session would have had the agent's or the node's {kind} namespace, and no session has that; a target that has just joined it is a host target"
     )]
     NotApart { kind: String },
@@ -112,6 +116,11 @@ impl StartError {
             (Step::OpenToolbox, _) => Self::NoToolbox { path, source: failure.error() },
             (Step::Traceable, _) => Self::Traceable,
             (Step::NoCanary, _) => Self::NoCanary,
+            (Step::Exposed, _) => {
+                // Escaped where it was made.
+                let why = failure.path.as_deref().map(OsStr::to_string_lossy);
+                Self::Exposed { why: why.unwrap_or_default().into_owned() }
+            }
             (Step::StartBroker | Step::ForkSupervisor | Step::ForkTool, Errno::AGAIN) => {
                 Self::NoProcesses
             }
@@ -195,6 +204,8 @@ mod tests {
     fn a_step_that_has_no_error_number_is_named_all_the_same() {
         let error = of_number(Step::Traceable, 0, None, "ps");
         assert!(matches!(error, StartError::Traceable));
+        let error = of_number(Step::Exposed, 0, Some("it has the node's /etc"), "ps");
+        assert!(error.to_string().ends_with("not allowed here: it has the node's /etc"), "{error}");
         let error = of_number(Step::Apart, 0, Some("net"), "ps");
         assert!(error.to_string().contains("the agent's or the node's net namespace"), "{error}");
     }

@@ -35,7 +35,7 @@ pub use running::Running;
 pub use socket::Socket;
 pub use stdio::{Ends, Wanted};
 
-use entry::{Kind, Kinds, Plan, Request, Target};
+use entry::{Facts, Kind, Kinds, Plan, Request, Target};
 
 use crate::runtime::{ContainerRuntime, Located};
 
@@ -68,6 +68,11 @@ pub fn within(located: &Located, request: Request) -> Request {
     let shared = |kind: &Kind| request.kinds.is_none_or(|asked| asked.contains(*kind));
     let kinds: Kinds = OF_THE_POD.into_iter().filter(shared).collect();
     Request { kinds: Some(kinds), ..request }
+}
+
+/// What there is to know of the process that `target` holds and of its container.
+pub fn facts(target: &Target, located: &Located) -> Result<Facts, StartError> {
+    Ok(Facts { declared: located.declared.clone(), ..target.facts()? })
 }
 
 /// What would be done to `target` for `request`.
@@ -105,6 +110,7 @@ mod tests {
             pid: std::process::id(),
             asked: Moment::default(),
             cgroup: None,
+            declared: None,
             runtime: runtime.to_owned(),
             program: program.map(str::to_owned),
             pod: None,

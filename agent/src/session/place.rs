@@ -1,10 +1,10 @@
 //! Where a session is: in a container, as its runtime describes it, or on the node itself.
 
-use entry::{Profile, Request, Target, Tool};
+use entry::{Facts, Profile, Request, Target, Tool};
 use tracing::info_span;
 
 use super::registry::{About, SessionId};
-use super::{StartError, hold, within};
+use super::{StartError, facts, hold, within};
 use crate::config::Tools;
 use crate::listen::Peer;
 use crate::runtime::{ContainerRuntime, LocateError, Located, Query};
@@ -39,6 +39,14 @@ impl Place {
         match self {
             Self::Container(located) => hold(runtime, located).await,
             Self::Node => Ok(Target::of_node()?),
+        }
+    }
+
+    /// What there is to know of the process that `target` holds.
+    pub fn facts(&self, target: &Target) -> Result<Facts, StartError> {
+        match self {
+            Self::Container(located) => facts(target, located),
+            Self::Node => Ok(target.facts()?),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Putting a session's root together: first what the node has, after joining the rest.
 
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -64,9 +65,16 @@ pub(crate) fn assemble(
     target: BorrowedFd<'_>,
     terminals: Option<OwnedFd>,
 ) -> Result<Assembled, Failure> {
-    let Confinement { tree, who, write, .. } = confinement;
+    let Confinement { tree, who, write, watch, .. } = confinement;
     let tree = tree.to_string_lossy();
     let visit = target::visit(target, *write).during(Step::CloneTarget)?;
+    let nodes = || fs::read_to_string("/proc/1/mountinfo").unwrap_or_default();
+    let hidden = watch.judge(&visit.mounts, nodes).map_err(|why| Failure {
+        step: Step::Exposed,
+        errno: 0,
+        path: Some(why.into()),
+    })?;
+    let hidden = confinement.hidden.iter().cloned().chain(hidden).collect();
     let root = Detached::clone_of(CWD, &tree, Depth::One)
         .and_then(|root| root.restricted(INERT | READ_ONLY, Depth::One))
         .and_then(|root| root.attach(CWD, &tree))
@@ -84,7 +92,7 @@ pub(crate) fn assemble(
     device::mount(root.as_fd(), terminals.map(Detached::from))
         .during(Step::MountToolbox)
         .map_err(|failure| failure.about("dev"))?;
-    Ok(Assembled { root, visit: Some(visit), hidden: confinement.hidden.clone() })
+    Ok(Assembled { root, visit: Some(visit), hidden })
 }
 
 impl Assembled {
@@ -96,7 +104,7 @@ impl Assembled {
             .and_then(|sys| sys.attach(root, "sys"))
             .during(Step::MountToolbox)
             .map_err(about("sys"))?;
-        let Some(Visit { files, proc }) = self.visit.take() else { return Ok(None) };
+        let Some(Visit { files, proc, .. }) = self.visit.take() else { return Ok(None) };
         self.names(&files).during(Step::MountToolbox).map_err(about("etc"))?;
         let files = files.attach(root, "target");
         let files = files.during(Step::MountToolbox).map_err(about("target"))?;

@@ -24,6 +24,8 @@ const LONGEST: u64 = 64 << 10;
 pub(super) struct Visit {
     /// Its root, with all mounts inside it.
     pub(super) files: Detached,
+    /// The whole `mountinfo` of it.
+    pub(super) mounts: String,
     /// What is at `/proc` there, if anything: to be looked at before it is believed.
     pub(super) proc: Option<Detached>,
 }
@@ -34,7 +36,11 @@ pub(super) struct Visit {
 /// comes back. Nothing in the target sees it: a clone is in nobody's tree.
 pub(super) fn visit(target: BorrowedFd<'_>, write: bool) -> io::Result<Visit> {
     let home = openat(CWD, "/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let own_proc = openat(CWD, "/proc", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     move_into_thread_name_spaces(target, ThreadNameSpaceType::MOUNT)?;
+    // Whose mounts it shows, and from which root, is settled when it is opened.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let mounts = openat(own_proc, "self/mountinfo", flags, Mode::empty());
     let tree = Detached::clone_of(CWD, "/", Depth::All);
     let proc = Detached::clone_of(CWD, "/proc", Depth::One);
     // Whatever the clone was: this process must not stay there.
@@ -42,7 +48,10 @@ pub(super) fn visit(target: BorrowedFd<'_>, write: bool) -> io::Result<Visit> {
     let attributes = if write { DATA } else { DATA | READ_ONLY };
     let files = tree?.restricted(attributes, Depth::All)?;
     let proc = proc.and_then(|proc| proc.restricted(DATA | READ_ONLY, Depth::One)).ok();
-    Ok(Visit { files, proc })
+    let mut all = Vec::new();
+    File::from(mounts?).read_to_end(&mut all)?;
+    let mounts = String::from_utf8_lossy(&all).into_owned();
+    Ok(Visit { files, mounts, proc })
 }
 
 /// Whether `mount` is the whole `/proc` of the pid namespace with this inode number.

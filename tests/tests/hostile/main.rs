@@ -6,6 +6,7 @@
 mod attackers;
 mod identity;
 mod inside;
+mod mounted;
 mod namespaces;
 mod nodewide;
 mod races;

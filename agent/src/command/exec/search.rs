@@ -70,7 +70,8 @@ async fn asked<T>(
         if let Some(note) = located.note(tools) {
             warn(&note);
         }
-        let plan = session::plan(&target, session::within(&located, request))?;
+        let facts = session::facts(&target, &located)?;
+        let plan = Plan::new(session::within(&located, request), &facts)?;
         Ok((target, plan))
     };
     (done, planned.await)

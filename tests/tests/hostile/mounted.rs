@@ -1,0 +1,155 @@
+//! What a container has of its node counts, whatever its process shows of it: that one may change its root, or make
+//! itself a user namespace, and the rest of the container keeps what it has.
+
+use std::path::Path;
+
+use harness::{Container, Finished, app_binary, may_skip, run};
+use serde_json::{Value, json};
+
+use crate::stage::{Stage, bind};
+
+/// What a target is told to do that shows none of its mounts but the one of `/probe`.
+const BELOW: &[&str] = &["below", "/probe", "serve"];
+/// The same of one that shows none at all.
+const ELSEWHERE: &[&str] = &["elsewhere", "serve"];
+
+/// A session by the number of the process, where nobody asks containerd.
+fn by_pid(stage: &Stage, site: &Container<'_>, options: &[&str], words: &[&str]) -> Finished {
+    let mut command = stage.exec_by(&["--pid", &site.pid().to_string()]);
+    run(command.args(options).arg("--").args(words))
+}
+
+#[test]
+fn a_target_that_changes_its_root_hides_nothing_that_makes_it_a_host_target() {
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    let socket = stage.containerd.socket();
+    let etc = Path::new("/etc");
+    for (name, of_node, how, said, hides) in [
+        ("writes", etc, "rw", "/etc of the node", BELOW),
+        ("reads", etc, "ro", "/etc of the node", BELOW),
+        ("asks", &socket, "ro", "runtime's socket", BELOW),
+        ("orders", Path::new("/sys"), "rw", "/sys of the node", BELOW),
+        ("elsewhere", etc, "rw", "/etc of the node", ELSEWHERE),
+    ] {
+        let mount = bind(of_node, "/hidden", how);
+        let spec = stage.spec(name).option(&["--mount", &mount]).arguments(hides);
+        let site = stage.containerd.run(&spec);
+        let shown = std::fs::read_to_string(format!("/proc/{}/mountinfo", site.pid()));
+        assert!(!shown.expect("mounts").contains("/hidden"), "{name} does not hide it");
+        for profile in ["baseline", "general"] {
+            let refused = stage.session(&site, profile, &["true"]).expect_code(125);
+            let word = refused.err();
+            assert!(word.contains("host target") && word.contains(said), "{name}: {refused}");
+            assert!(word.contains("/hidden"), "{name}: {refused}");
+            let refused = by_pid(&stage, &site, &["--profile", profile], &["true"]);
+            let word = refused.expect_code(125).err();
+            let seen = if name == "orders" { "the kernel's own settings" } else { said };
+            assert!(word.contains("host target") && word.contains(seen), "{name}: {word}");
+            assert!(word.contains("/hidden"), "{name}: {word}");
+        }
+        let allowed = ["--profile", "baseline", "--allow-host-targets"];
+        by_pid(&stage, &site, &allowed, &["true"]).expect_success();
+    }
+}
+
+#[test]
+fn one_that_hides_nothing_of_the_node_is_entered_and_its_token_is_covered() {
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    let account = stage.path().join("account");
+    std::fs::create_dir(&account).expect("a folder in an own folder");
+    std::fs::write(account.join("token"), "secret").expect("a file in an own folder");
+    let place = "/run/secrets/kubernetes.io/serviceaccount";
+    let mount = bind(&account, place, "ro");
+    let spec = stage.spec("below").option(&["--mount", &mount]).arguments(BELOW);
+    let site = stage.containerd.run(&spec);
+    let token = format!("/target{place}/token");
+    for profile in ["baseline", "general"] {
+        let words = ["probe", "read", &token];
+        let seen = stage.session(&site, profile, &words).out();
+        let also = by_pid(&stage, &site, &["--profile", profile], &words).out();
+        let expected = if profile == "baseline" { "ENOENT" } else { "done" };
+        for said in [seen, also] {
+            assert_eq!(said, format!("{token} {expected}\n"), "{profile}");
+        }
+    }
+}
+
+#[test]
+fn a_target_that_makes_itself_a_user_namespace_gives_up_nothing_of_its_container() {
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    let apart = ["apart", "serve"];
+    let mount = bind(Path::new("/etc"), "/hidden", "rw");
+    let writes = stage.spec("writes").option(&["--mount", &mount]).arguments(&apart);
+    let traces = stage.spec("traces").option(&["--cap-add", "CAP_SYS_PTRACE"]).arguments(&apart);
+    for (spec, said) in [(writes, "/etc of the node"), (traces, "CAP_SYS_PTRACE")] {
+        let site = stage.containerd.run(&spec);
+        assert_ne!(site.namespace_of("user"), namespace_of_this("user"), "it left");
+        let refused = stage.session(&site, "baseline", &["true"]).expect_code(125);
+        let word = refused.err();
+        assert!(word.contains("host target") && word.contains(said), "{refused}");
+    }
+    let plain = stage.containerd.run(&stage.spec("plain").arguments(&apart));
+    stage.session(&plain, "baseline", &["true"]).expect_success();
+}
+
+fn namespace_of_this(kind: &str) -> String {
+    let link = std::fs::read_link(format!("/proc/self/ns/{kind}")).expect("a namespace");
+    link.to_string_lossy().into_owned()
+}
+
+/// A container like `model` that may open what `devices` say, which no option of `ctr` gives.
+fn with_devices(stage: &Stage, model: &Container<'_>, devices: &Value) -> String {
+    let told =
+        stage.containerd.ctr(model.namespace(), &["containers", "info", "--spec", model.id()]);
+    let mut spec: Value = serde_json::from_str(&told.expect_success().out()).expect("a spec");
+    let id = format!("devices-{}", devices.as_array().map_or(0, Vec::len));
+    let root = stage.path().join(&id);
+    std::fs::create_dir(&root).expect("a folder in an own folder");
+    std::fs::copy(app_binary(), root.join("target-app")).expect("a copy");
+    spec["root"] = json!({"path": root});
+    spec["process"]["args"] = json!(["/target-app", "sleep", "600"]);
+    spec["linux"]["resources"]["devices"] = devices.clone();
+    spec["linux"]["cgroupsPath"] = json!(format!("{}/{id}", stage.containerd.cgroup()));
+    let file = stage.path().join(format!("{id}.json"));
+    std::fs::write(&file, spec.to_string()).expect("a file in an own folder");
+    let (file, runc) =
+        (file.display().to_string(), stage.path().join("runc").display().to_string());
+    let run = ["run", "--detach", "--null-io", "--runc-root", &runc, "--config", &file, &id];
+    stage.containerd.ctr(model.namespace(), &run).expect_success();
+    id
+}
+
+#[test]
+fn a_container_that_may_make_devices_and_open_them_is_a_host_target() {
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    let model = stage.containerd.run(&stage.spec("model").arguments(&["sleep", "600"]));
+    let none = json!({"allow": false, "access": "rwm"});
+    let closed = with_devices(&stage, &model, &json!([none]));
+    let disks = json!({"allow": true, "type": "b", "access": "rwm"});
+    let open = with_devices(&stage, &model, &json!([none, disks]));
+    let session = |id: &str, options: &[&str]| {
+        let mut command = stage.exec_by(&["--container", id, "--profile", "baseline"]);
+        run(command.args(options).args(["--", "true"]))
+    };
+    session(&closed, &[]).expect_success();
+    let refused = session(&open, &[]).expect_code(125);
+    let word = refused.err();
+    assert!(word.contains("CAP_MKNOD, and its devices are open"), "{refused}");
+    session(&open, &["--allow-host-targets"]).expect_success();
+    for id in [closed, open] {
+        stage.containerd.ctr(model.namespace(), &["task", "delete", "--force", &id]);
+        stage.containerd.ctr(model.namespace(), &["containers", "delete", &id]);
+    }
+}
