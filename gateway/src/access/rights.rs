@@ -8,7 +8,7 @@ use std::fmt;
 use k8s_openapi::api::authorization::v1::ResourceAttributes;
 use wire::ApiTarget;
 use wire::api::{GROUP, VERSION};
-use wire::host::Reason;
+use wire::host::{self, Reason};
 
 /// What a session runs under that does not say: the agent gives it no more.
 pub(crate) const DEFAULT_PROFILE: &str = "general";
@@ -60,14 +60,9 @@ pub(crate) fn for_session(target: &ApiTarget, profile: &str, policy: &Policy) ->
     rights
 }
 
-/// Why a session of `profile` is worth as much as the node whatever its target is: `NET_ADMIN` reaches other
-/// network namespaces by `link-netnsid`, the node's among them, and `sysadmin` holds everything.
+/// Why a session of `profile` is worth as much as the node whatever its target is.
 pub(crate) fn worth_the_node(profile: &str, policy: &Policy) -> Option<Reason> {
-    match profile {
-        "sysadmin" => Some(Reason::Profile("sysadmin")),
-        "netadmin" if !policy.netadmin_without_host_target => Some(Reason::Profile("netadmin")),
-        _ => None,
-    }
+    host::by_profile(profile, policy.netadmin_without_host_target)
 }
 
 /// The right to enter what is worth as much as its node.

@@ -149,6 +149,43 @@ fn a_session_of_another_profile_could_still_work() {
 }
 
 #[test]
+fn a_profile_that_reaches_the_node_takes_the_right_to_it() {
+    let missing = |profile: &str, why: &str| {
+        format!(
+            "{profile}: cannot use hosttargets.nsdebug.dev \"n1\" (the container is to be entered with the profile {profile}, which {why}"
+        )
+    };
+    let netadmin = missing(
+        "netadmin",
+        "reaches the node's network; unless the gateway is told --netadmin-reaches-node-network)",
+    );
+    let sysadmin = missing("sysadmin", "holds all)");
+    let server = healthy();
+    let (code, text) = said(&server, &["doctor", "pod/api", "--profile", "netadmin"]);
+    assert!(code == 0 && text.contains("ok          profile           netadmin (the container"));
+    server.deny(&["use nsdebug.dev/hosttargets n1"]);
+    for (profile, lines) in [
+        ("general", [("without", &netadmin), ("without", &sysadmin)]),
+        ("netadmin", [("no", &netadmin), ("without", &sysadmin)]),
+        ("sysadmin", [("without", &netadmin), ("no", &sysadmin)]),
+    ] {
+        let (code, text) = said(&server, &["doctor", "pod/api", "--profile", profile]);
+        for (verdict, line) in lines {
+            let line = format!("{verdict:<10}  profile           {line}\n");
+            assert!(text.contains(&line), "{line} in\n{text}");
+        }
+        assert_eq!(code, i32::from(profile != "general"), "{text}");
+    }
+    // The right to a node includes what is worth as much.
+    let (_, text) = said(&server, &["doctor", "node/n1", "--profile", "netadmin"]);
+    assert!(text.contains("ok          profile           netadmin\n"), "{text}");
+    // Whose node it would be is not known.
+    let (_, text) = said(&server, &["doctor", "--profile", "netadmin"]);
+    let line = "ok          profile           netadmin: takes use hosttargets.nsdebug.dev too, of the pod's node";
+    assert!(text.contains(line), "{text}");
+}
+
+#[test]
 fn a_server_that_is_not_there_is_the_only_line() {
     let server = healthy();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -28,7 +28,7 @@ pub enum Reason {
     Unmasked,
     RuntimeSocket(String),
     Path(String),
-    /// `NET_ADMIN` in a pod's network namespace reaches the node's, by `link-netnsid`.
+    /// What [`by_profile`] says of it.
     Profile(&'static str),
     /// A spec that cannot be read might hold anything.
     Unreadable,
@@ -49,13 +49,24 @@ impl fmt::Display for Reason {
             }
             Self::Path(path) => write!(f, "has the node's {} mounted", path.escape_debug()),
             Self::Profile(name) => {
-                write!(
-                    f,
-                    "is to be entered with the profile {name}, which reaches the node's network"
-                )
+                let what =
+                    if *name == "netadmin" { "reaches the node's network" } else { "holds all" };
+                write!(f, "is to be entered with the profile {name}, which {what}")
             }
             Self::Unreadable => f.write_str("has a spec that cannot be read"),
         }
+    }
+}
+
+/// Why a session of `profile` is worth as much as the node whatever its target is: `NET_ADMIN` reaches other
+/// network namespaces by `link-netnsid`, the node's among them, and `sysadmin` holds everything. An operator
+/// may have given that of `netadmin` away.
+#[must_use]
+pub fn by_profile(profile: &str, netadmin_is_given_away: bool) -> Option<Reason> {
+    match profile {
+        "sysadmin" => Some(Reason::Profile("sysadmin")),
+        "netadmin" if !netadmin_is_given_away => Some(Reason::Profile("netadmin")),
+        _ => None,
     }
 }
 
@@ -331,6 +342,21 @@ mod tests {
         };
         assert!(beside("app").is_some() && beside("debugger").is_some());
         assert_eq!(beside("sidecar"), None);
+    }
+
+    #[test]
+    fn a_profile_that_reaches_the_node_counts_unless_that_is_given_away() {
+        for profile in ["restricted", "baseline", "general"] {
+            assert_eq!(by_profile(profile, false), None, "{profile}");
+        }
+        let said = |profile, given| by_profile(profile, given).map(|reason| reason.to_string());
+        let netadmin = said("netadmin", false).expect("it reaches the node");
+        assert!(netadmin.ends_with("the profile netadmin, which reaches the node's network"));
+        assert_eq!(said("netadmin", true), None);
+        for given in [false, true] {
+            let sysadmin = said("sysadmin", given).expect("it is root of the node");
+            assert!(sysadmin.ends_with("the profile sysadmin, which holds all"), "{sysadmin}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use wire::ApiTarget;
 use wire::api::GROUP;
+use wire::host;
 
 use super::report::Verdict;
 use super::{Found, Look, pod_name};
@@ -11,6 +12,41 @@ use crate::kubernetes::error::ClusterError;
 const REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
 const PROFILES: [&str; 5] = ["restricted", "baseline", "general", "netadmin", "sysadmin"];
 const KUBE_SYSTEM: &str = "kube-system";
+
+/// What a session is to enter.
+enum Entered<'a> {
+    /// Who may do that needs no right to what is worth as much.
+    Node,
+    Pod {
+        node: Option<&'a str>,
+    },
+}
+
+impl Entered<'_> {
+    /// What a person should know of `profile` besides: which right it takes, where it does and why.
+    fn beside(&self, profile: &str) -> String {
+        let (Self::Pod { node }, Some(why)) = (self, by_profile(profile)) else {
+            return String::new();
+        };
+        let unless = if host::by_profile(profile, true).is_none() {
+            "; unless the gateway is told --netadmin-reaches-node-network"
+        } else {
+            ""
+        };
+        match node {
+            Some(_) => format!(" (the container {why}{unless})"),
+            None => format!(
+                ": takes {} too, of the pod's node{unless}",
+                using("hosttargets", "", "").said()
+            ),
+        }
+    }
+}
+
+/// What the gateway would say of it, as it is unless it is told otherwise.
+fn by_profile(profile: &str) -> Option<host::Reason> {
+    host::by_profile(profile, false)
+}
 
 /// One thing that one may do; without a name, to all of them.
 struct Right<'a> {
@@ -83,7 +119,13 @@ impl Look<'_> {
                 self.need(&using("systemnamespaces", "", namespace), "").await;
             }
         }
-        self.at_profiles(namespace, profile).await;
+        let node = found.filter(|_| !is_node).and_then(|found| found.node.as_deref());
+        self.at_profiles(
+            namespace,
+            profile,
+            if is_node { Entered::Node } else { Entered::Pod { node } },
+        )
+        .await;
         if let Some((why, node)) =
             found.and_then(|found| found.container_host.as_ref().zip(found.node.as_deref()))
         {
@@ -93,30 +135,44 @@ impl Look<'_> {
     }
 
     /// The one that is wanted, or any at all.
-    async fn at_profiles(&mut self, namespace: &str, wanted: Option<&str>) {
+    async fn at_profiles(&mut self, namespace: &str, wanted: Option<&str>, entered: Entered<'_>) {
         let mut any = false;
         for profile in PROFILES {
-            let right = using("profiles", namespace, profile);
-            match self.may(&right).await {
-                Ok(true) => {
-                    any = true;
-                    self.report.add(Verdict::Ok, "profile", profile);
-                }
-                Ok(false) => {
-                    let verdict =
-                        if wanted == Some(profile) { Verdict::No } else { Verdict::Without };
-                    self.report.add(
-                        verdict,
-                        "profile",
-                        format!("{profile}: cannot {}", right.said()),
-                    );
-                }
+            let missing = match self.missing(namespace, profile, &entered).await {
+                Ok(missing) => missing,
                 Err(error) => return self.report.failed("profile", &error),
-            }
+            };
+            let Some(missing) = missing else {
+                any = true;
+                let beside = entered.beside(profile);
+                self.report.add(Verdict::Ok, "profile", format!("{profile}{beside}"));
+                continue;
+            };
+            let verdict = if wanted == Some(profile) { Verdict::No } else { Verdict::Without };
+            self.report.add(verdict, "profile", format!("{profile}: cannot {missing}"));
         }
         if !any {
             self.report.add(Verdict::No, "profile", "a session needs one, and there is none");
         }
+    }
+
+    /// What one lacks for a session of `profile`, in words.
+    async fn missing(
+        &self,
+        namespace: &str,
+        profile: &str,
+        entered: &Entered<'_>,
+    ) -> Result<Option<String>, ClusterError> {
+        let right = using("profiles", namespace, profile);
+        if !self.may(&right).await? {
+            return Ok(Some(right.said()));
+        }
+        let (Entered::Pod { node: Some(node) }, Some(_)) = (entered, by_profile(profile)) else {
+            return Ok(None);
+        };
+        let right = using("hosttargets", "", node);
+        let may = self.may(&right).await?;
+        Ok((!may).then(|| format!("{}{}", right.said(), entered.beside(profile))))
     }
 
     async fn need(&mut self, right: &Right<'_>, because: &str) {
