@@ -356,7 +356,7 @@ impl Confinement {
     }
 
     fn explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { profile, who: Identity { uid, gid, groups }, may_gain, hidden, .. } = self;
+        let Self { profile, who: Identity { uid, gid, groups }, node, may_gain, hidden, .. } = self;
         writeln!(f, "            mount /proc read-only, leave the node's root")?;
         writeln!(f, "            choose a canary capability that nobody there can hold")?;
         let groups: Vec<_> = groups.iter().map(u32::to_string).collect();
@@ -371,6 +371,14 @@ impl Confinement {
         writeln!(f, "            capabilities: the canary, and {}", profile.capabilities())?;
         for (capability, why) in profile.reasons() {
             writeln!(f, "              {}: {why}", capability.as_str())?;
+        }
+        if *node && profile.capabilities().contains(Capability::SysPtrace) {
+            writeln!(f, "              the container is the node here: that is root of it")?;
+        } else if *profile == Profile::Sysadmin {
+            writeln!(
+                f,
+                "              that is full control of the container, and root of the node"
+            )?;
         }
         if !may_gain.is_empty() {
             let why = "where a process there may read every file, so may the tool";
@@ -492,6 +500,29 @@ mod tests {
         let confinement = plan.confinement.expect("confined");
         let targets = Identity { uid: 1000, gid: 1001, groups: vec![2000] };
         assert_eq!(confinement.who, targets);
+    }
+
+    #[test]
+    fn the_explanation_says_what_it_means_to_trace() {
+        let explained = |profile, node| {
+            let mut request = confined(profile);
+            let limits = request.limits.as_mut().expect("limits");
+            (limits.node, limits.host_targets) = (node, node);
+            Plan::new(request, &facts(&[Kind::Pid])).expect("a plan").to_string()
+        };
+        let control = "SYS_PTRACE: strace, gdb, lsof, ss -p: full control of the container, that is of its \
+                       processes and volumes, and of its identity in the cluster\n";
+        for profile in [Profile::General, Profile::Netadmin] {
+            let text = explained(profile, false);
+            assert!(text.contains(control) && !text.contains("root of"), "{text}");
+            assert!(explained(profile, true).contains("that is root of it\n"));
+        }
+        for profile in [Profile::Restricted, Profile::Baseline] {
+            let text = explained(profile, false);
+            assert!(!text.contains("full control"), "{text}");
+        }
+        let text = explained(Profile::Sysadmin, false);
+        assert!(text.contains("full control of the container, and root of the node\n"), "{text}");
     }
 
     /// Who a tool would be, or why not.

@@ -103,7 +103,10 @@ impl Profile {
 
 const GENERAL: [(Capability, &str); 3] = [
     (Capability::NetRaw, "tcpdump, ping: reads and forges packets of the target's network"),
-    (Capability::SysPtrace, "strace, gdb, lsof, ss -p: reads and changes the target's processes"),
+    (
+        Capability::SysPtrace,
+        "strace, gdb, lsof, ss -p: full control of the container, that is of its processes and volumes, and of its identity in the cluster",
+    ),
     (Capability::Kill, "kill, and strace's detach: signals to processes of other users"),
 ];
 
