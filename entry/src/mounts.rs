@@ -128,10 +128,13 @@ fn proc(mount: &Mount<'_>, mounts: &BTreeMap<&str, Mount<'_>>) -> bool {
 /// Where on the node is what is mounted.
 fn paths(mount: &Mount<'_>, nodes: &[Mount<'_>]) -> impl Iterator<Item = String> {
     let on_node = |node: &Mount<'_>| {
+        // First what most are told apart by, and cheaply: this is done for each pair.
+        if node.device != mount.device {
+            return None;
+        }
         let below = Path::new(mount.root).strip_prefix(node.root).ok()?;
         let place = Path::new(node.place);
-        let path = if below.as_os_str().is_empty() { place.to_owned() } else { place.join(below) };
-        (node.device == mount.device).then_some(path)
+        Some(if below.as_os_str().is_empty() { place.to_owned() } else { place.join(below) })
     };
     let paths: Vec<_> = nodes.iter().filter_map(on_node).collect();
     paths.into_iter().map(|path| unescaped(&path.to_string_lossy()))
