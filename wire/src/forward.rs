@@ -54,8 +54,8 @@ const ENCODED: &AsciiSet = &CONTROLS.add(b'%').add(b' ');
 pub struct Forwarded {
     pub user: String,
     /// The gateway's own name of this one session, which no client chooses: [`SESSION_DIGITS`] of lower
-    /// case hexadecimal.
-    pub session_id: String,
+    /// case hexadecimal. A gateway that is older than its agents gives none.
+    pub session_id: Option<String>,
     /// What the client, or kube-apiserver for it, calls the request: their word.
     pub audit_id: String,
     /// The pod that was meant, where it is one: another of the same name may have taken its place.
@@ -130,12 +130,9 @@ impl Forwarded {
         let Self { user, session_id, audit_id, pod_uid, container_id, host_target, max_profile } =
             self;
         let encoded = |text: &str| utf8_percent_encode(text, ENCODED).to_string();
-        let mut fields = vec![
-            (USER, encoded(user)),
-            (SESSION_ID, encoded(session_id)),
-            (AUDIT_ID, encoded(audit_id)),
-            (MAX_PROFILE, encoded(max_profile)),
-        ];
+        let mut fields = vec![(USER, encoded(user))];
+        fields.extend(session_id.as_ref().map(|id| (SESSION_ID, encoded(id))));
+        fields.extend([(AUDIT_ID, encoded(audit_id)), (MAX_PROFILE, encoded(max_profile))]);
         fields.extend(pod_uid.as_ref().map(|uid| (POD_UID, encoded(uid))));
         fields.extend(container_id.as_ref().map(|id| (CONTAINER_ID, id.to_string())));
         if *host_target {
@@ -163,9 +160,10 @@ impl Forwarded {
             Some(ALLOWED) => true,
             Some(_) => return Err(unreadable(HOST_TARGET)),
         };
-        let session_id = required(SESSION_ID)?;
+        let session_id = optional(SESSION_ID)?;
         let is_digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        if session_id.len() != SESSION_DIGITS || !session_id.bytes().all(is_digit) {
+        let is_id = |id: &String| id.len() == SESSION_DIGITS && id.bytes().all(is_digit);
+        if !session_id.as_ref().is_none_or(is_id) {
             return Err(unreadable(SESSION_ID));
         }
         Ok(Self {
@@ -187,13 +185,18 @@ mod tests {
     fn forwarded() -> Forwarded {
         Forwarded {
             user: "jürgen\n100% @example".to_owned(),
-            session_id: "0123456789abcdef0123456789abcdef".to_owned(),
+            session_id: Some("0123456789abcdef0123456789abcdef".to_owned()),
             audit_id: "a-1".to_owned(),
             pod_uid: Some("uid-1".to_owned()),
             container_id: Some("0123abcd".parse().expect("an ID")),
             host_target: true,
             max_profile: "general".to_owned(),
         }
+    }
+
+    /// What cannot be left out, and the ID.
+    fn said() -> Forwarded {
+        Forwarded { pod_uid: None, container_id: None, host_target: false, ..forwarded() }
     }
 
     fn read(fields: &[(&'static str, String)]) -> Result<Forwarded, BadForward> {
@@ -204,8 +207,7 @@ mod tests {
 
     #[test]
     fn what_is_forwarded_survives_the_way() {
-        let bare =
-            Forwarded { pod_uid: None, container_id: None, host_target: false, ..forwarded() };
+        let bare = Forwarded { session_id: None, ..said() };
         for forwarded in [forwarded(), bare] {
             let fields = forwarded.fields();
             let plain = |(_, value): &(_, String)| value.bytes().all(|b| b.is_ascii_graphic());
@@ -224,9 +226,7 @@ mod tests {
 
     #[test]
     fn nothing_is_assumed_of_what_is_not_said() {
-        let bare =
-            Forwarded { pod_uid: None, container_id: None, host_target: false, ..forwarded() };
-        let all = bare.fields();
+        let all = Forwarded { session_id: None, ..said() }.fields();
         for left_out in 0..all.len() {
             let mut fields = all.clone();
             let (field, _) = fields.remove(left_out);
@@ -238,11 +238,18 @@ mod tests {
     }
 
     #[test]
+    fn a_gateway_from_before_there_were_ids_is_understood() {
+        let mut fields = said().fields();
+        fields.retain(|(field, _)| *field != SESSION_ID);
+        assert_eq!(read(&fields), Ok(Forwarded { session_id: None, ..said() }));
+    }
+
+    #[test]
     fn an_id_that_could_be_somebody_s_words_is_none() {
         for bad in
             ["", "0123", "0123456789ABCDEF0123456789abcdef", "0123456789abcdef0123456789abcdeg"]
         {
-            let named = Forwarded { session_id: bad.to_owned(), ..forwarded() };
+            let named = Forwarded { session_id: Some(bad.to_owned()), ..forwarded() };
             let error = BadForward::Unreadable { field: SESSION_ID };
             assert_eq!(read(&named.fields()), Err(error), "{bad}");
         }

@@ -46,7 +46,7 @@ fn what_a_gateway_vouches_for() {
     assert_eq!(forward::AUDIENCE, "nsdebug-gateway");
     let forwarded = Forwarded {
         user: "jos\u{e9} 1%".to_owned(),
-        session_id: "0123456789abcdef0123456789abcdef".to_owned(),
+        session_id: Some("0123456789abcdef0123456789abcdef".to_owned()),
         audit_id: "a-1".to_owned(),
         pod_uid: Some("u-1".to_owned()),
         container_id: Some("0123abcd".parse().expect("an ID")),

@@ -312,7 +312,7 @@ mod tests {
     fn forwarded() -> Forwarded {
         Forwarded {
             user: "alice".to_owned(),
-            session_id: "0123456789abcdef0123456789abcdef".to_owned(),
+            session_id: Some("0123456789abcdef0123456789abcdef".to_owned()),
             audit_id: "1".to_owned(),
             pod_uid: Some("u1".to_owned()),
             container_id: None,
@@ -343,6 +343,17 @@ mod tests {
         let mut twice = request(POD, &forwarded());
         twice.headers_mut().append("nsdebug-user", "mallory".parse().expect("a value"));
         assert!(vouched_for(&twice, gateway).is_err());
+    }
+
+    #[test]
+    fn a_gateway_that_is_older_than_the_agent_asks_without_an_id_of_its_own() {
+        let gateway = SocketAddr::from(([192, 0, 2, 1], 9443));
+        let mut request = request(POD, &forwarded());
+        request.headers_mut().remove("nsdebug-session-id").expect("an ID");
+        let Ok(Peer::Gateway { forwarded, .. }) = vouched_for(&request, gateway) else {
+            panic!("it is refused");
+        };
+        assert_eq!((forwarded.session_id.as_deref(), forwarded.user.as_str()), (None, "alice"));
     }
 
     #[test]

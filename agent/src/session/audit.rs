@@ -137,7 +137,7 @@ impl Record {
     pub fn open(log: &AuditLog, session: SessionId, peer: &Peer) -> Self {
         let (peer_key, gateway_session) = match peer {
             Peer::Certificate { holder, .. } => (Some(holder.key().to_string()), None),
-            Peer::Gateway { forwarded, .. } => (None, Some(forwarded.session_id.clone())),
+            Peer::Gateway { forwarded, .. } => (None, forwarded.session_id.clone()),
             Peer::Root { .. } => (None, None),
         };
         let subject = Subject {

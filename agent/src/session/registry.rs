@@ -327,7 +327,7 @@ mod tests {
     fn a_gateway_ends_what_it_has_vouched_for_and_nothing_else() {
         let vouched = |user: &str, audit_id: &str| Forwarded {
             user: user.to_owned(),
-            session_id: "0123456789abcdef0123456789abcdef".to_owned(),
+            session_id: Some("0123456789abcdef0123456789abcdef".to_owned()),
             audit_id: audit_id.to_owned(),
             pod_uid: Some("u1".to_owned()),
             container_id: None,

@@ -22,7 +22,7 @@ pub(super) fn forwarded(
 ) -> Forwarded {
     Forwarded {
         user: caller.name().to_owned(),
-        session_id: session_id.to_owned(),
+        session_id: Some(session_id.to_owned()),
         audit_id: audit_id.to_owned(),
         pod_uid: target.pod_uid.clone(),
         container_id: target.container_id.clone(),

@@ -87,7 +87,7 @@ async fn the_agent_is_told_what_was_found_out_and_both_ends_are_written_down() {
     for line in &lines {
         assert_eq!(line["claimed_audit_id"], "audit-1");
         let id = line["session_id"].as_str().expect("an ID");
-        assert!(told.contains(&format!("session_id: \"{id}\"")), "{id} in {told}");
+        assert!(told.contains(&format!("session_id: Some(\"{id}\")")), "{id} in {told}");
         assert_eq!((&line["write"], &line["host_target"]), (&json!(false), &json!(null)));
         assert_eq!(line["user"], "alice");
         assert_eq!(line["client"], "192.0.2.7");
