@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, pidfd_open,
+    pidfd_send_signal, waitid, waitpid,
 };
 
 use crate::descendants;
@@ -19,11 +20,18 @@ pub struct Child {
 }
 
 impl Child {
-    /// Of a number that is a child's of this process, and that nobody has waited for.
+    /// Of a number that is a child's of this process, and that nobody has waited for. Where no descriptor can
+    /// be had for it, it is ended and reaped: nobody could do that later.
     pub(crate) fn of(pid: i32) -> io::Result<Self> {
         let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::NotFound)?;
-        let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
-        Ok(Self { pid, pidfd })
+        match pidfd_open(pid, PidfdFlags::NONBLOCK) {
+            Ok(pidfd) => Ok(Self { pid, pidfd }),
+            Err(errno) => {
+                let _ = kill_process(pid, Signal::KILL);
+                let _ = rustix::io::retry_on_intr(|| waitpid(Some(pid), WaitOptions::empty()));
+                Err(errno.into())
+            }
+        }
     }
 
     pub(crate) fn pid(&self) -> Pid {

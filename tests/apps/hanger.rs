@@ -17,6 +17,7 @@ use kernel::{
 };
 
 const USAGE: &str = "usage: hanger splice | sendfile | reopen | stdin | drain | typed | message | forge | exit
+       hanger early | early-failed | greedy
        hanger accomplice
        hanger hand";
 
@@ -30,6 +31,8 @@ const SETFL: usize = 4;
 const SETPIPE_SZ: usize = 1031;
 const SOL_SOCKET: i32 = 1;
 const SCM_RIGHTS: i32 = 1;
+/// Postcard of `Failed(Failure { step: ReadOrder, errno: 5, path: None })`.
+const FAILED: [u8; 4] = [2, 0, 10, 0];
 /// The supervisor's connection.
 const CONNECTION: usize = 3;
 /// Where the accomplice waits, in the target's network namespace.
@@ -53,6 +56,9 @@ fn main() {
         "message" => message(),
         "forge" => forge(STOP),
         "exit" => forge(KILLED),
+        "early" => early(None),
+        "early-failed" => early(Some(FAILED)),
+        "greedy" => greedy(),
         "accomplice" => accomplice(),
         "hand" => hand(),
         _ => eprintln!("{USAGE}"),
@@ -211,6 +217,23 @@ fn forge(signal: usize) -> ! {
     rest()
 }
 
+/// Stops the supervisor before it has said that this runs, holds stdout, and has the agent told `word`.
+fn early(word: Option<[u8; 4]>) -> ! {
+    let parent = call(GETPPID, &[]).expect("a parent");
+    call(KILL, &[parent, STOP]).expect("an own supervisor");
+    let Some(word) = word else {
+        fill(STDOUT);
+        hold(STDOUT, SPLICE)
+    };
+    let connection = connection();
+    fill(STDOUT);
+    thread::spawn(|| hold(STDOUT, SPLICE));
+    thread::sleep(Duration::from_millis(300));
+    let sent = [connection as usize, word.as_ptr() as usize, word.len(), 0x4000, 0, 0];
+    call(SENDTO, &sent).expect("sent");
+    rest()
+}
+
 fn address() -> SocketAddr {
     SocketAddr::from_abstract_name(NAME).expect("a name")
 }
@@ -241,9 +264,22 @@ fn receive(socket: &UnixStream) -> usize {
 
 /// Gives its stdout to the accomplice, and waits.
 fn hand() -> ! {
+    give_away();
+    rest()
+}
+
+/// Gives its stdout to the accomplice, and takes more memory than there is for it.
+fn greedy() -> ! {
+    give_away();
+    let mut taken = Vec::new();
+    loop {
+        taken.push(vec![1u8; 1 << 20]);
+    }
+}
+
+fn give_away() {
     fill(STDOUT);
     let mut stream = UnixStream::connect_addr(&address()).expect("an accomplice");
     send(stream.as_raw_fd(), b"!", 1);
     stream.read_exact(&mut [0]).expect("it has it");
-    rest()
 }

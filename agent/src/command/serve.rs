@@ -28,6 +28,11 @@ use crate::slots::Slots;
 /// What sessions get, once told to end, to kill what they started and say why.
 const END_LIMIT: Duration = Duration::from_secs(5);
 
+/// Threads for work that takes the kernel its time and is no session's, such as asking for a gateway's addresses.
+/// Beside them there is one for each session that ends and one for each that begins, so that none waits for
+/// another's end.
+const OTHER_WORK: usize = 16;
+
 #[must_use]
 pub fn run(args: ServeArgs) -> ExitCode {
     let config = match Config::try_from(args) {
@@ -36,6 +41,7 @@ pub fn run(args: ServeArgs) -> ExitCode {
     };
     // One thread: sessions are tools, which have processes of their own.
     let served = runtime::Builder::new_current_thread()
+        .max_blocking_threads(2 * usize::from(config.max_sessions.get()) + OTHER_WORK)
         .enable_all()
         .build()
         .context("cannot start the event loop")

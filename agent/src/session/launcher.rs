@@ -5,6 +5,7 @@
 //! a quiet moment. So one helper sits in its control group already, and is replaced when it is used.
 
 use std::convert::Infallible;
+use std::io;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -94,8 +95,8 @@ impl Launcher {
         let spare = self.take_spare();
         if let Some(spare) = spare {
             match self.begin_with(spare, target, plan, &stdio, held).await {
-                // Somebody has killed it meanwhile, or it could not be made then.
-                Err(StartError::Spawn(SpawnError::Gone { .. }) | StartError::Cgroup(_)) => {}
+                // Somebody has killed it meanwhile, or it could not be made then: now there may be room.
+                Err(StartError::Spawn(_) | StartError::Cgroup(_)) => {}
                 other => return other,
             }
         }
@@ -112,12 +113,17 @@ impl Launcher {
     ) -> Result<(Session, Remains, Over), StartError> {
         let lost = |_| StartError::Lost;
         let Prepared { waiting, rest } = preparing.await.map_err(lost)??;
+        let is_gone = rest.is_gone();
         let (over, ended) = oneshot::channel();
         self.restock_after(ended);
         let over = Over(Arc::new(over));
         // Whatever comes of it: from here on somebody waits for the helper.
         let remains =
             Remains::of(rest, Arc::clone(&held.registered), (over.clone(), Arc::clone(&held.slot)));
+        if is_gone {
+            let source = io::ErrorKind::BrokenPipe.into();
+            return Err(SpawnError::Gone { source }.into());
+        }
         Ok((waiting.begin(target, plan, stdio)?, remains, over))
     }
 

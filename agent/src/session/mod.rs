@@ -16,6 +16,7 @@ pub mod place;
 mod policy;
 mod prepared;
 mod pump;
+mod reaping;
 pub mod registry;
 mod relay;
 mod remains;

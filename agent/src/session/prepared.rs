@@ -100,6 +100,13 @@ impl Rest {
         Ok(())
     }
 
+    /// Whether helper or relay has ended before there was anything to do: one that is killed while it waits is seen
+    /// by nobody, as each end of the other's connection is open still.
+    pub(super) fn is_gone(&self) -> bool {
+        let has_ended = |child: &Child| child.try_wait().unwrap_or(true);
+        has_ended(&self.helper) || self.relay.as_ref().is_some_and(has_ended)
+    }
+
     /// Waits for the helper, kills whoever is left, and removes the control group.
     pub(super) fn close(self) -> Result<Closed, entry::CgroupError> {
         let Self { helper, relay, cgroup } = self;

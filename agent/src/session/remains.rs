@@ -5,18 +5,19 @@
 //! Its relay may stay longer, held up by a process that the tool has handed its output to; that is
 //! counted, and nobody waits for it.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
 use daemon::chain;
 use entry::{Child, Closed, SessionCgroup};
-use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::warn;
 
 use super::prepared::Rest;
+use super::reaping::Reaping;
 use super::watched::watched;
 
 /// Between a supervisor's last word and its helper's exit lies only the end of both processes.
@@ -63,8 +64,8 @@ impl Remains {
                 closing.send_replace(Some(closed));
             };
             let relay = async {
-                if let Some(Ok(relay)) = relay.map(watched) {
-                    reaped(&relay).await;
+                if let Some(relay) = relay {
+                    Reaping::of(relay).done().await;
                 }
             };
             tokio::join!(session, relay);
@@ -104,18 +105,18 @@ impl Drop for Remains {
 }
 
 async fn close(helper: Child, cgroup: Option<SessionCgroup>, told: &Told) -> Closed {
-    if let Ok(helper) = watched(helper) {
-        end(&helper, cgroup.as_ref(), told).await;
-    }
+    let helper = Reaping::of(helper);
+    let cgroup = match end(&helper, cgroup.as_ref(), told).await {
+        Ended::ByItself => cgroup,
+        Ended::NotYet => kill(&helper, cgroup).await,
+    };
     let Some(mut cgroup) = cgroup else { return Closed::default() };
     let mut is_told = false;
     loop {
         // The kernel takes its time to tell whether the last process has gone.
-        let closing = spawn_blocking(move || {
-            let closed = cgroup.close();
-            (cgroup, closed)
-        });
-        let Ok((back, closed)) = closing.await else { return Closed::default() };
+        let Some((back, closed)) = aside(cgroup, SessionCgroup::close).await else {
+            return Closed::default();
+        };
         match closed {
             Ok(closed) => return closed,
             Err(error) if !is_told => {
@@ -129,9 +130,16 @@ async fn close(helper: Child, cgroup: Option<SessionCgroup>, told: &Told) -> Clo
     }
 }
 
-/// Reaps the helper, and ends or kills the session before where that must be.
-async fn end(helper: &AsyncFd<Child>, cgroup: Option<&SessionCgroup>, told: &Told) {
-    let mut reaping = std::pin::pin!(reaped(helper));
+/// How far the end of a helper has come.
+enum Ended {
+    ByItself,
+    /// It has to be killed.
+    NotYet,
+}
+
+/// Reaps the helper, and asks the session to end before where that must be.
+async fn end(helper: &Reaping, cgroup: Option<&SessionCgroup>, told: &Told) -> Ended {
+    let mut reaping = std::pin::pin!(helper.done());
     let mut must_end = std::pin::pin!(must_end(&told.kill, cgroup));
     let mut abandoned = None;
     loop {
@@ -142,30 +150,56 @@ async fn end(helper: &AsyncFd<Child>, cgroup: Option<&SessionCgroup>, told: &Tol
             }
         };
         tokio::select! {
-            () = &mut reaping => return,
-            () = told.end.notified() => helper.get_ref().end_session(),
+            () = &mut reaping => return Ended::ByItself,
+            () = told.end.notified() => helper.child().end_session(),
             () = told.abandon.notified() => {
-                helper.get_ref().end_session();
+                helper.child().end_session();
                 abandoned.get_or_insert_with(Instant::now);
             }
-            () = &mut must_end => break,
-            () = late => break,
+            () = &mut must_end => return Ended::NotYet,
+            () = late => return Ended::NotYet,
         }
     }
+}
+
+/// Kills the session until its helper is reaped.
+async fn kill(helper: &Reaping, mut cgroup: Option<SessionCgroup>) -> Option<SessionCgroup> {
     let mut is_told = false;
     loop {
-        match cgroup.map(SessionCgroup::kill) {
-            Some(Err(error)) if !is_told => {
+        if let Some(group) = cgroup {
+            let (back, killed) = aside(group, |group| group.kill()).await?;
+            if let Err(error) = killed
+                && !mem::replace(&mut is_told, true)
+            {
                 warn!(error = chain(&error), "a session cannot be killed");
-                is_told = true;
             }
-            Some(_) => {}
-            None => helper.get_ref().kill_session(),
+            cgroup = Some(back);
+        } else {
+            // Reads who is below whom, for which the kernel takes no lock that a process sleeps with.
+            helper.child().kill_session();
         }
-        if timeout(KILL_AGAIN, &mut reaping).await.is_ok() {
-            return;
+        if timeout(KILL_AGAIN, helper.done()).await.is_ok() {
+            return cgroup;
         }
     }
+}
+
+/// Does what the kernel may take its time for, on a thread that no other session waits for.
+///
+/// No tool can hold it up: all changes of control groups have one lock, and who has that waits for processors
+/// and for calls that have begun to fork or to exit, never for what a process does of its own. But such a
+/// change takes 20 ms, and there may be many. There is a thread for each session that ends, see `serve`.
+///
+/// None where the runtime ends.
+async fn aside<T: Send + 'static>(
+    mut cgroup: SessionCgroup,
+    work: impl FnOnce(&mut SessionCgroup) -> T + Send + 'static,
+) -> Option<(SessionCgroup, T)> {
+    let working = spawn_blocking(move || {
+        let done = work(&mut cgroup);
+        (cgroup, done)
+    });
+    working.await.ok()
 }
 
 /// Completes when somebody says so, or when the session wants more memory than it may have: what is
@@ -191,13 +225,4 @@ async fn runs_out(cgroup: Option<&SessionCgroup>) {
         ready.clear_ready();
     }
     std::future::pending::<()>().await;
-}
-
-async fn reaped(child: &AsyncFd<Child>) {
-    while let Ok(mut ready) = child.readable().await {
-        if child.get_ref().try_wait().unwrap_or(true) {
-            return;
-        }
-        ready.clear_ready();
-    }
 }
