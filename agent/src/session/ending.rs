@@ -36,13 +36,22 @@ pub(super) enum Why {
     TooLong(Limit),
     /// It said that it had ended, and had not.
     Forged,
-    /// A process outside of it holds its output and lets nobody read it.
-    Held,
+    /// A process outside of it holds its output and lets nobody read it; why it ended, where that is known.
+    Held(Option<Box<Why>>),
     /// Asked to end, it did not. Nothing more can be done from here.
     Stuck,
 }
 
 impl Why {
+    /// The same end, where output was not passed on to its own.
+    pub(super) fn with_output_held(self) -> Self {
+        match self {
+            Self::Tool => Self::Held(None),
+            Self::Held(_) => self,
+            why => Self::Held(Some(Box::new(why))),
+        }
+    }
+
     /// For people; nothing where the exit says all.
     pub(super) fn reason(&self) -> Option<String> {
         Some(match self {
@@ -58,9 +67,14 @@ impl Why {
                 "the session said that it had ended while its processes ran on: they were killed"
                     .to_owned()
             }
-            Self::Held => "the output may be incomplete: a process outside of the session has it \
-                           and lets nobody read it"
+            Self::Held(None) => "the output may be incomplete: a process outside of the session \
+                                 has it and lets nobody read it"
                 .to_owned(),
+            // A websocket's last word is short.
+            Self::Held(Some(why)) => {
+                let why = why.reason().unwrap_or_default();
+                format!("{why}; the output may be incomplete")
+            }
             Self::Stuck => "the session could not be ended".to_owned(),
         })
     }
@@ -82,7 +96,10 @@ pub(super) async fn ending(running: &mut Running) -> (Exit, Why) {
             closed = remains.over() => match timeout(WORD, events.next()).await {
                 Ok(Ok(Event::Ended(exit))) => return ended(running, exit, deadline.is_some()).await,
                 Ok(_) => return lost(running, deadline.is_some()).await,
-                Err(_) => return (KILLED, closed.out_of_memory.map_or(Why::Held, Why::OutOfMemory)),
+                Err(_) => {
+                    let why = cause(running, Some(closed), deadline.is_some()).await;
+                    return (KILLED, why.unwrap_or(Why::Tool).with_output_held());
+                }
             },
             () = target.wait(), if deadline.is_none() => {}
             () = until(deadline) => return killed(running, Why::TargetExit).await,
@@ -116,12 +133,18 @@ async fn ended(running: &mut Running, exit: Exit, target_is_gone: bool) -> (Exit
 /// The supervisor is gone without a word: whoever did that, nothing of the session outlives it.
 async fn lost(running: &mut Running, target_is_gone: bool) -> (Exit, Why) {
     running.kill();
-    let why = match running.gone().await {
-        Some(Closed { out_of_memory: Some(limit) }) => Why::OutOfMemory(limit),
-        _ if target_is_gone || running.target_has_exited().await => Why::TargetExit,
-        _ => Why::KilledInside,
-    };
-    (KILLED, why)
+    let closed = running.gone().await;
+    let why = cause(running, closed, target_is_gone).await;
+    (KILLED, why.unwrap_or(Why::KilledInside))
+}
+
+/// What ended a session that has said nothing of its end, where that can be seen from outside.
+async fn cause(running: &Running, closed: Option<Closed>, target_is_gone: bool) -> Option<Why> {
+    match closed {
+        Some(Closed { out_of_memory: Some(limit) }) => Some(Why::OutOfMemory(limit)),
+        _ if target_is_gone || running.target_has_exited().await => Some(Why::TargetExit),
+        _ => None,
+    }
 }
 
 /// Asked to end, it did not. A session without a control group cannot be made to.
@@ -135,5 +158,25 @@ async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_whose_output_is_incomplete_keeps_its_reason() {
+        let held = |why: Why| why.with_output_held().reason().expect("a reason");
+        assert!(held(Why::Tool).starts_with("the output may be incomplete: a process outside"));
+        let exhausted = Why::OutOfMemory(Exhausted::Above);
+        for why in [exhausted, Why::TargetExit, Why::KilledInside] {
+            let reason = why.reason().expect("a reason");
+            assert_eq!(held(why.clone()), format!("{reason}; the output may be incomplete"));
+            assert_eq!(
+                held(why.with_output_held()),
+                held(Why::TargetExit).replace("the target exited", &reason)
+            );
+        }
     }
 }

@@ -76,8 +76,8 @@ pub async fn pump(
     }
     let _ = running.gone().await;
     verdict = match verdict {
-        Verdict::Ended(_, why @ (Why::Forged | Why::Held | Why::Stuck), _) => Verdict::Cut(why),
-        Verdict::Ended(.., Whole::No) => Verdict::Cut(Why::Held),
+        Verdict::Ended(_, why @ (Why::Forged | Why::Held(_) | Why::Stuck), _) => Verdict::Cut(why),
+        Verdict::Ended(_, why, Whole::No) => Verdict::Cut(why.with_output_held()),
         other => other,
     };
     let finished = Finished::new(&verdict, traffic);
@@ -151,9 +151,12 @@ impl Why {
             Self::AgentStops => Outcome::Stopped,
             Self::EndedBy(_) => Outcome::Ended,
             Self::Idle(_) | Self::TooLong(_) => Outcome::Expired,
-            Self::KilledInside | Self::OutOfMemory(_) | Self::Forged | Self::Held | Self::Stuck => {
-                Outcome::Failed
-            }
+            Self::Held(Some(why)) => why.outcome(),
+            Self::KilledInside
+            | Self::OutOfMemory(_)
+            | Self::Forged
+            | Self::Held(None)
+            | Self::Stuck => Outcome::Failed,
         }
     }
 }

@@ -1,9 +1,13 @@
 //! Sessions that run: only their own relay waits for them.
 
-use harness::{Client, Listener, Process, Running, Serve, until, until_some};
+use std::process::Command;
+
+use harness::{
+    Client, Listener, Process, Requirement, Running, Serve, Version, skip, until, until_some,
+};
 use rustix::process::Signal;
 
-use crate::site::{LIMIT, hangers, heard, held_up, listen, on_site, wait_for_locks};
+use crate::site::{LIMIT, Site, hangers, heard, held_up, listen, on_site, wait_for_locks};
 
 #[test]
 fn twenty_sessions_that_do_their_worst_hold_up_nobody_else() {
@@ -194,6 +198,52 @@ fn output_that_a_process_of_the_target_keeps_is_said_to_be_incomplete() {
         until("the relay to be gone", LIMIT, || held_up(&site.agent).is_empty());
         accomplice.finish_within(LIMIT);
     });
+}
+
+/// The end of a session whose relay a process holds up that is on the node, in the target's network.
+fn reason_while_held(mode: &str, options: &[[&str; 2]], end: impl Fn(&Site<'_>)) -> String {
+    let mut reason = String::new();
+    on_site(options, |site| {
+        let mut inside = Command::new("nsenter");
+        inside.arg(format!("--net=/proc/{}/ns/net", site.web.pid()));
+        inside.arg(site.containerd.path().join("probe/hanger")).arg("accomplice");
+        let accomplice = Running::start(&mut inside);
+        accomplice.wait_for_stdout("listening");
+        let client = site.hang("restricted", mode);
+        wait_for_locks(1);
+        let listening = listen(client);
+        until("the relay to be held up", LIMIT, || held_up(&site.agent).len() == 1);
+        end(&site);
+        let (code, said) = heard(listening).close.expect("a close");
+        assert_eq!(code, 1011, "{said}");
+        until("the end to be written down", LIMIT, || site.agent.log().contains(&said));
+        assert_eq!(held_up(&site.agent).len(), 1);
+        accomplice.signal(Signal::KILL);
+        until("the relay to be gone", LIMIT, || held_up(&site.agent).is_empty());
+        accomplice.finish_within(LIMIT);
+        until("nothing to be left", LIMIT, || site.agent.has_no_session());
+        reason = said;
+    });
+    reason
+}
+
+#[test]
+fn a_session_that_runs_out_of_memory_says_so_though_its_output_is_held() {
+    if skip([Requirement::containerd(Version::chosen())]) {
+        return;
+    }
+    let reason = reason_while_held("greedy", &[["--session-memory", "48Mi"]], |_| {});
+    assert!(reason.contains("ran out of memory (limit 48"), "{reason}");
+    assert!(reason.ends_with("; the output may be incomplete"), "{reason}");
+}
+
+#[test]
+fn a_session_whose_target_exits_says_so_though_its_output_is_held() {
+    if skip([Requirement::containerd(Version::chosen())]) {
+        return;
+    }
+    let reason = reason_while_held("hand", &[], |site| site.web.stop());
+    assert_eq!(reason, "the target exited; the output may be incomplete");
 }
 
 #[test]
