@@ -1,11 +1,12 @@
 //! The node program of nsdebug: finds containers, and serves or runs sessions inside them.
 //!
 //! `runtime` knows containerd, `session` what a session is, `server` HTTP, `listen` sockets,
-//! `command` the command line; entering itself is the crate `entry`. There is no credential here
+//! `command` the command line, `kernel` what some kernels let a tool do; entering itself is the crate `entry`. There is no credential here
 //! and no Kubernetes API: who may ask is decided by the sockets.
 
 pub mod command;
 pub mod config;
+pub mod kernel;
 pub mod limits;
 pub mod listen;
 pub mod metrics;

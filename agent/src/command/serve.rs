@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::config::{CareConfig, Config, ServeArgs, TlsConfig};
+use crate::kernel::CollectsAtClose;
 use crate::limits::SessionLimits;
 use crate::listen::{Certificates, RELOAD_EVERY, Serving, TlsListener, UnixListener, strangers};
 use crate::metrics::Metrics;
@@ -91,6 +92,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     }
     if let Some(gateways) = gateways {
         listeners.spawn(gateways.serve(serving.clone()));
+    }
+    if let Some(unbounded) = CollectsAtClose::here() {
+        warn!("{unbounded}");
     }
     info!(version = env!("CARGO_PKG_VERSION"), containerd = %containerd.display(), "started");
 

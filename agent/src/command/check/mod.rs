@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use entry::{Capabilities, Profile, probe};
 
 use crate::config::{CONTAINERD_SOCKET, TOOLBOX, Tools};
+use crate::kernel::CollectsAtClose;
 use crate::runtime::{ContainerRuntime, Containerd};
 
 /// What sessions would use.
@@ -131,6 +132,11 @@ fn kernel() -> Vec<Finding> {
             Finding::warn("/proc/…/children", format!("{why}; {means}"))
         }
     });
+    let what = "unix sockets";
+    findings.push(CollectsAtClose::here().map_or_else(
+        || Finding::ok(what, ""),
+        |unbounded| Finding::warn(what, unbounded.to_string()),
+    ));
     findings
 }
 
