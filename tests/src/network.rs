@@ -9,7 +9,7 @@ use std::process::Command;
 use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::container::PORT;
-use crate::running::run;
+use crate::running::{Finished, run};
 
 const CONTAINER_ADDRESS: &str = "10.86.0.2";
 const NEIGHBOUR_ADDRESS: &str = "10.86.0.1";
@@ -100,6 +100,11 @@ impl Neighbour {
     /// The address that requests come from.
     pub fn address(&self) -> &'static str {
         NEIGHBOUR_ADDRESS
+    }
+
+    /// `ip` with these words, in it.
+    pub fn ip(&self, words: &str) -> Finished {
+        within(&self.namespace, || run(Command::new("ip").args(words.split(' '))))
     }
 
     /// Ask the container for `path` over the wire: the body of the answer.

@@ -8,6 +8,7 @@ mod identity;
 mod inside;
 mod mounted;
 mod namespaces;
+mod netids;
 mod nodewide;
 mod races;
 mod replays;
