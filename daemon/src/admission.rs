@@ -5,6 +5,7 @@
 //! Who has proved who they are gives its [`Place`] back: what they may hold is the program's to say.
 
 mod places;
+mod turns;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,8 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use places::{Decision, Places};
+use places::{Decision, Network, Places};
 pub use places::{Limits, PATIENCE};
+use turns::{Own, Turns};
 
 /// Places for strangers of one port, or of several that share them; clones share it too.
 #[derive(Clone, Debug)]
@@ -24,6 +26,7 @@ struct Shared {
     places: Mutex<Places>,
     /// Told of each place that was given back.
     freed: watch::Sender<()>,
+    turns: Turns,
 }
 
 /// A stranger's place. It is free again when this is dropped: with the connection, or when its other end
@@ -33,6 +36,7 @@ struct Shared {
 pub struct Place {
     id: u64,
     withdrawn: watch::Receiver<bool>,
+    own: Own,
     shared: Arc<Shared>,
 }
 
@@ -40,7 +44,7 @@ impl Admission {
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         let places = Mutex::new(Places::new(limits));
-        Self(Arc::new(Shared { places, freed: watch::Sender::new(()) }))
+        Self(Arc::new(Shared { places, freed: watch::Sender::new(()), turns: Turns::new() }))
     }
 
     /// A place for a connection from `source`; none where its own network holds all that one may, and
@@ -56,7 +60,8 @@ impl Admission {
             let decision = shared.lock().decide(source, Instant::now().into_std());
             let until = match decision {
                 Decision::Admitted { id, withdrawn } => {
-                    return Some(Place { id, withdrawn, shared: Arc::clone(shared) });
+                    let own = shared.turns.of(Network::of(source));
+                    return Some(Place { id, withdrawn, own, shared: Arc::clone(shared) });
                 }
                 Decision::Refused => return None,
                 Decision::Wait { until } => until,
@@ -74,6 +79,12 @@ impl Admission {
 }
 
 impl Place {
+    /// Does `work` that costs processor time: a handshake, or a check of what was shown. Of one network one is
+    /// computed at a time, and all together have half of the time of one processor.
+    pub async fn compute<T>(&self, work: impl Future<Output = T>) -> T {
+        self.shared.turns.take(&self.own, work).await
+    }
+
     /// Completes when the connection is to be closed at once for the sake of a newcomer.
     pub async fn withdrawn(&self) {
         // The sender goes only with the place itself, which is borrowed here.

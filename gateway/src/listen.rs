@@ -122,12 +122,13 @@ impl Ports {
             self.metrics.turned_away(Turned::Unready);
             return;
         };
-        let greeting = self.handshake(stream, front_proxy.verifier());
+        let greeting = self.handshake(stream, front_proxy.verifier(), &place);
         let Some(Some(stream)) = strangers::bounded(&place, &self.metrics, greeting).await else {
             return;
         };
         let (ahead, tls) = stream.get_ref();
-        let proxy = match front_proxy.verify(tls.peer_certificates().unwrap_or_default()) {
+        let shown = tls.peer_certificates().unwrap_or_default();
+        let proxy = match place.compute(async { front_proxy.verify(shown) }).await {
             Ok(proxy) => proxy,
             Err(error) => {
                 info!(%error, "not the front proxy");
@@ -173,7 +174,7 @@ impl Ports {
 
     async fn agent_connection(self, stream: TcpStream, place: Place, reception: Reception) {
         let talk = async {
-            let Some(stream) = self.handshake(stream, Arc::new(NoClientAuth)).await else {
+            let Some(stream) = self.handshake(stream, Arc::new(NoClientAuth), &place).await else {
                 return Ok(());
             };
             let known = stream.get_ref().0.known();
@@ -190,9 +191,10 @@ impl Ports {
         &self,
         stream: TcpStream,
         clients: Arc<dyn ClientCertVerifier>,
+        place: &Place,
     ) -> Option<Encrypted> {
         let done = match config(self.shown.clone(), clients) {
-            Ok(config) => handshake(TlsAcceptor::from(Arc::new(config)), stream).await,
+            Ok(config) => handshake(TlsAcceptor::from(Arc::new(config)), stream, place).await,
             Err(error) => Err(io::Error::other(error)),
         };
         if let Err(error) = &done {
@@ -218,7 +220,11 @@ fn config(
     Ok(config)
 }
 
-async fn handshake(acceptor: TlsAcceptor, stream: TcpStream) -> io::Result<Encrypted> {
+async fn handshake(
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    place: &Place,
+) -> io::Result<Encrypted> {
     /// A peer that is gone without a word is noticed within a minute.
     const QUIET: Duration = Duration::from_secs(30);
     const BETWEEN: Duration = Duration::from_secs(10);
@@ -226,7 +232,7 @@ async fn handshake(acceptor: TlsAcceptor, stream: TcpStream) -> io::Result<Encry
     SockRef::from(&stream).set_tcp_keepalive(&probing)?;
     // Keystrokes must not wait for each other's acknowledgement.
     stream.set_nodelay(true)?;
-    let accepting = acceptor.accept(Ahead::of(stream, strangers::RATION));
+    let accepting = place.compute(acceptor.accept(Ahead::of(stream, strangers::RATION)));
     let accepted = tokio::time::timeout(HANDSHAKE_LIMIT, accepting).await;
     let mut stream = accepted.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     stream.get_mut().1.set_buffer_limit(Some(limits::TLS_BUFFER));

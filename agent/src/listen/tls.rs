@@ -112,7 +112,7 @@ async fn meet(
     serving: Serving,
 ) {
     let shaken = tokio::select! {
-        shaken = handshake(acceptor, stream) => shaken,
+        shaken = handshake(acceptor, stream, &place) => shaken,
         () = place.withdrawn() => {
             serving.metrics.turned_away(Turned::Full);
             return;
@@ -145,10 +145,15 @@ async fn meet(
     }
 }
 
-async fn handshake(acceptor: TlsAcceptor, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+async fn handshake(
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    place: &Place,
+) -> io::Result<TlsStream<TcpStream>> {
     // Keystrokes must not wait for each other's acknowledgement.
     stream.set_nodelay(true)?;
-    let accepted = tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await;
+    let accepted =
+        tokio::time::timeout(HANDSHAKE_LIMIT, place.compute(acceptor.accept(stream))).await;
     let mut stream = accepted.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     stream.get_mut().1.set_buffer_limit(Some(limits::TLS_BUFFER));
     Ok(stream)

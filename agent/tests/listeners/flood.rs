@@ -5,7 +5,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 use rustls::pki_types::pem::PemObject;
@@ -19,6 +21,9 @@ const MOST: u64 = 32 << 20;
 
 /// More than there are places, for one network and for all.
 const FLOOD: usize = 300;
+
+/// More than one network is given places.
+const ATTACKERS: usize = 40;
 
 /// Lines of its log that are kept until somebody looks: what it says at its start is fewer.
 const LINES: usize = 64;
@@ -198,5 +203,97 @@ async fn a_flood_of_strangers_holds_little_and_keeps_nobody_out() {
             assert!(held < MOST, "{meanwhile}: they hold {held} bytes");
             drop(flood);
         }
+    }
+}
+
+/// A client whose chain is checked a hundred times before it is refused: each certificate may be of our authority,
+/// as far as names go.
+fn with_costly_chain(program: &Program) -> Arc<ClientConfig> {
+    let namesake = Authority::new("ours");
+    let (certificate, key) = namesake.issue("mallory", Validity::Now);
+    let chain = certificate + &namesake.certificate.repeat(100);
+    Arc::new(client_config(&program.authority, Some((chain, key))))
+}
+
+/// A whole handshake, to its refusal.
+fn refused(mut stream: TcpStream, client: &Arc<ClientConfig>) -> Result<(), Box<dyn Error>> {
+    let server = ServerName::try_from("127.0.0.1")?;
+    let mut client = ClientConnection::new(Arc::clone(client), server)?;
+    loop {
+        while client.wants_write() {
+            client.write_tls(&mut stream)?;
+        }
+        if client.read_tls(&mut stream)? == 0 {
+            return Err("turned away".into());
+        }
+        if client.process_new_packets().is_err() {
+            return Ok(()); // the alert
+        }
+    }
+}
+
+/// Attackers who shake hands without a pause, and how many handshakes they have had refused.
+struct Shaking {
+    refused: Receiver<()>,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Shaking {
+    fn start(from: Ipv4Addr, to: SocketAddr, client: &Arc<ClientConfig>) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (sender, receiver) = sync_channel(FLOOD);
+        let shakes = |_| {
+            let (stop, client, sender) = (Arc::clone(&stop), Arc::clone(client), sender.clone());
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let stream = connect_from(from, to).expect("the kernel takes it");
+                    if refused(stream, &client).is_ok() {
+                        let _ = sender.try_send(());
+                    }
+                }
+            })
+        };
+        let threads = (0..ATTACKERS).map(shakes).collect();
+        Self { refused: receiver, stop, threads }
+    }
+
+    /// Of those that have been refused since they were last looked at.
+    fn count(&self) -> usize {
+        self.refused.try_iter().count()
+    }
+
+    fn forget(&self) {
+        let _ = self.count();
+    }
+
+    fn wait_for(&self, count: usize) {
+        for _ in 0..count {
+            self.refused.recv_timeout(LIMIT).expect("its handshakes have their turns too");
+        }
+    }
+}
+
+impl Drop for Shaking {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_costly_handshakes_leaves_others_their_turn() {
+    let (program, address) = Program::start();
+    let client = with_costly_chain(&program);
+    assert_served(&program, address, "nobody else").await;
+    let shaking = Shaking::start(Ipv4Addr::new(127, 0, 0, 2), address, &client);
+    for _ in 0..5 {
+        shaking.wait_for(20);
+        shaking.forget();
+        assert_served(&program, address, "handshakes of another address").await;
+        let before = shaking.count();
+        assert!(before < ATTACKERS / 4, "{before} handshakes of another network came before");
     }
 }

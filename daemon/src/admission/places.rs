@@ -23,15 +23,14 @@ pub struct Limits {
 
 /// What one party can take any number of addresses from: of IPv6 it is given a /64, of IPv4 an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Network {
+pub(super) enum Network {
     V4(Ipv4Addr),
     V6(u64),
 }
 
 impl Network {
-    /// `address` in its canonical form.
-    fn of(address: IpAddr) -> Self {
-        match address {
+    pub(super) fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
             IpAddr::V4(address) => Self::V4(address),
             IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),
         }
