@@ -271,7 +271,12 @@ impl Agent {
 
     /// Whether no tool runs. A relay may still have what one wrote.
     pub fn has_no_tool(&self) -> bool {
-        self.children().into_iter().all(|child| children_of(child).is_empty())
+        // A helper that waits has its broker already.
+        let is_broker = |pid: &u32| {
+            std::fs::read_to_string(format!("/proc/{pid}/comm"))
+                .is_ok_and(|name| name == "nsdebug-rings\n")
+        };
+        self.children().into_iter().all(|child| children_of(child).iter().all(is_broker))
     }
 
     /// Wait for it to end by itself: its exit code, and the whole of its log.
