@@ -85,7 +85,7 @@ impl Capability {
 }
 
 /// A set, as a mask of bits.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Capabilities(u64);
 
 impl Capabilities {

@@ -4,9 +4,11 @@
 //! All of it is done before a process of ours is where the target's processes can see it. What may
 //! trace there would otherwise take over a process with every privilege of the node.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::time::Duration;
 
-use crate::capability::{Capabilities, Capability};
+use crate::capability::Capabilities;
 use crate::cgroup::Neighbours;
 use crate::kind::{Kind, Kinds};
 use crate::message::{During, Failure, Step};
@@ -19,6 +21,11 @@ use crate::sys::{self, Alone};
 
 /// How many users a session names whose processes it cannot look into: a person reads no more.
 const MOST_UNSEEN: usize = 8;
+
+/// How often, and after how long, it is looked again for who holds too much: what a runtime starts in the target, for
+/// `kubectl exec` or a probe, has all power there for some milliseconds, and is no reason to refuse a session.
+const LOOKS: usize = 4;
+const ON_ITS_WAY: Duration = Duration::from_millis(25);
 
 /// This process is then what the tool will be, in what the tool will see. Returns whose processes the tool
 /// cannot look into, though its profile is for that.
@@ -36,8 +43,17 @@ pub(crate) fn confine(
     let sessions = Neighbours::own();
     root::enter(root, processes)?;
     let own = own_capabilities().during(Step::Survey)?;
-    let survey = Survey::take(&users, &sessions).during(Step::Survey)?;
-    let held = choose_capabilities(limits, own, &survey)?;
+    let mut again = LOOKS;
+    let (survey, held) = loop {
+        let survey = Survey::take(&users, &sessions).during(Step::Survey)?;
+        match choose_capabilities(limits, own, &survey) {
+            Ok(held) => break (survey, held),
+            Err(failure) if again == 0 => return Err(failure),
+            Err(_) => {}
+        }
+        again -= 1;
+        std::thread::sleep(ON_ITS_WAY);
+    };
     let unseen = unseen(limits, held, &survey);
     if plan.makes().contains(Kind::Cgroup) {
         // Only now: groups are told by their paths from the root of this one.
@@ -54,13 +70,11 @@ fn choose_capabilities(
     own: Capabilities,
     survey: &Survey,
 ) -> Result<Capabilities, Failure> {
-    let Confinement { profile, host_targets, may_gain, .. } = limits;
+    let Confinement { profile, host_targets, gained, .. } = limits;
     if survey.can_trace() && !host_targets {
         return Err(Failure { step: Step::Traceable, errno: 0, path: None });
     }
-    // Over files it has what they have who are there, and never more.
-    let gained = if survey.reads_all() { *may_gain } else { Capabilities::NONE };
-    let held = profile.capabilities().union(gained).intersection(own);
+    let held = profile.capabilities().union(*gained).intersection(own);
     match survey.canary(own) {
         Some(canary) => Ok(held.with(canary)),
         // Somebody there holds everything. Who may enter that has been told what it means.
@@ -69,13 +83,12 @@ fn choose_capabilities(
     }
 }
 
-/// Users whose processes show their open files to nobody but them and who may read every file.
+/// Users of processes that a tool cannot look into, though its profile is for that.
 fn unseen(limits: &Confinement, held: Capabilities, survey: &Survey) -> Vec<u32> {
-    let reads_all = [Capability::DacReadSearch, Capability::DacOverride];
-    if !held.contains(Capability::SysPtrace) || reads_all.into_iter().any(|one| held.contains(one))
-    {
+    if !limits.profile.looks_into_processes() {
         return Vec::new();
     }
-    let others = survey.owners.iter().filter(|owner| **owner != limits.who.uid);
-    others.copied().take(MOST_UNSEEN).collect()
+    let closed = survey.lookings.iter().filter(|one| !one.is_open_to(limits.who.uid, held));
+    let owners: BTreeSet<_> = closed.map(|one| one.owner).collect();
+    owners.into_iter().take(MOST_UNSEEN).collect()
 }

@@ -86,8 +86,8 @@ pub(crate) struct Confinement {
     pub(crate) host_targets: bool,
     /// The target is the node itself.
     pub(crate) node: bool,
-    /// What is added to the profile where a process of the target holds as much.
-    pub(crate) may_gain: Capabilities,
+    /// What is added to the profile, for the tool to look into the target's processes.
+    pub(crate) gained: Capabilities,
     /// Places below `/target` that are covered.
     pub(crate) hidden: Vec<String>,
     /// What to do about mounts that the target's process did not show.
@@ -249,21 +249,50 @@ fn confinement(limits: Limits, facts: &Facts) -> Result<Confinement, PlanError> 
             Identity { uid: facts.uid, gid: facts.gid, groups: facts.groups.clone() }
         }
     };
-    // What somebody in a user namespace of its own holds there is nothing out here.
-    let of_its_own = facts.own().contains(Kind::User);
-    let traces = profile.capabilities().contains(Capability::SysPtrace);
-    let may_gain = if traces && !of_its_own { READ_ALL } else { Capabilities::NONE };
+    let gained = gained(profile, host_targets, facts);
     // Who is nobody looks, and does not become the pod: others are its user, or may trace it.
     let nobody = profile == Profile::Baseline && who.uid == UNPRIVILEGED;
     let hidden = if nobody { facts.secrets.clone() } else { Vec::new() };
     let signs = (!host_targets && facts.may_be_root()).then_some(signs);
     let watch = Watch { seen: facts.mounts.clone(), signs, covers: nobody };
-    Ok(Confinement { tree, profile, who, write, host_targets, node, may_gain, hidden, watch })
+    Ok(Confinement { tree, profile, who, write, host_targets, node, gained, hidden, watch })
 }
 
-/// To read every file: what makes a pod of several users be seen whole. `open_by_handle_at(2)`, by which it would
-/// reach past every mount, is refused by the filter.
-const READ_ALL: Capabilities = Capabilities::NONE.with(Capability::DacReadSearch);
+/// What a tool holds beside its profile, to look into its target's processes.
+///
+/// Without `SYS_PTRACE` the kernel lets a process look into another of its own user and user namespace that is
+/// permitted no more than it is. So a tool is given what its target's process has, of what containers usually
+/// have. `SYS_PTRACE` would reach whatever enters the target's pid namespace, a runtime's process too, which has
+/// all power over the node until it has become the container's: it is for who may rule the node anyway.
+fn gained(profile: Profile, host_targets: bool, facts: &Facts) -> Capabilities {
+    if !profile.looks_into_processes() {
+        return Capabilities::NONE;
+    }
+    // What a process in a user namespace of its own holds there is nothing out here.
+    let of_its_own = facts.own().contains(Kind::User);
+    let targets = if of_its_own { Capabilities::NONE } else { facts.permitted };
+    let targets = targets.intersection(USUAL.into_iter().collect());
+    if host_targets { targets.with(Capability::SysPtrace) } else { targets }
+}
+
+/// What container runtimes give who asks for nothing (containerd's and Docker's default). Of a tool they are
+/// no more than of its target: it has files of its own and the target's, no other devices, and a filter.
+const USUAL: [Capability; 14] = [
+    Capability::AuditWrite,
+    Capability::Chown,
+    Capability::DacOverride,
+    Capability::Fowner,
+    Capability::Fsetid,
+    Capability::Kill,
+    Capability::Mknod,
+    Capability::NetBindService,
+    Capability::NetRaw,
+    Capability::Setfcap,
+    Capability::Setgid,
+    Capability::Setpcap,
+    Capability::Setuid,
+    Capability::SysChroot,
+];
 
 /// Whether a tool may be this user and group: nobody, or somebody whom the target could be.
 fn is_open_to(facts: &Facts, uid: u32, gid: u32) -> bool {
@@ -356,7 +385,7 @@ impl Confinement {
     }
 
     fn explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { profile, who: Identity { uid, gid, groups }, node, may_gain, hidden, .. } = self;
+        let Self { profile, who: Identity { uid, gid, groups }, hidden, .. } = self;
         writeln!(f, "            mount /proc read-only, leave the node's root")?;
         writeln!(f, "            choose a canary capability that nobody there can hold")?;
         let groups: Vec<_> = groups.iter().map(u32::to_string).collect();
@@ -372,19 +401,31 @@ impl Confinement {
         for (capability, why) in profile.reasons() {
             writeln!(f, "              {}: {why}", capability.as_str())?;
         }
-        if *node && profile.capabilities().contains(Capability::SysPtrace) {
-            writeln!(f, "              the container is the node here: that is root of it")?;
-        } else if *profile == Profile::Sysadmin {
-            writeln!(
-                f,
-                "              that is full control of the container, and root of the node"
-            )?;
-        }
-        if !may_gain.is_empty() {
-            let why = "where a process there may read every file, so may the tool";
-            writeln!(f, "              {may_gain}: {why}")?;
-        }
+        self.explain_looking(f)?;
         writeln!(f, "            no_new_privs; only then fork into what the target can see")
+    }
+
+    /// What the tool can do to processes.
+    fn explain_looking(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { profile, node, gained, .. } = self;
+        let traces_all = gained.contains(Capability::SysPtrace);
+        let usual: Capabilities =
+            gained.iter().filter(|one| *one != Capability::SysPtrace).collect();
+        if !usual.is_empty() {
+            writeln!(f, "              {usual}: the target's own, to look into its processes")?;
+        }
+        let what = match profile {
+            _ if *node => "the container is the node here: that is root of it",
+            Profile::Sysadmin => "full control of the container, and root of the node",
+            _ if !profile.looks_into_processes() => return Ok(()),
+            _ if traces_all => {
+                "SYS_PTRACE: full control of the container, and of what enters it, which is the node"
+            }
+            _ => {
+                "strace, gdb, lsof, ss -p: full control of the container, that is of its processes of this user, their volumes, and its identity in the cluster"
+            }
+        };
+        writeln!(f, "              {what}")
     }
 }
 
@@ -510,8 +551,8 @@ mod tests {
             (limits.node, limits.host_targets) = (node, node);
             Plan::new(request, &facts(&[Kind::Pid])).expect("a plan").to_string()
         };
-        let control = "SYS_PTRACE: strace, gdb, lsof, ss -p: full control of the container, that is of its \
-                       processes and volumes, and of its identity in the cluster\n";
+        let control = "strace, gdb, lsof, ss -p: full control of the container, that is of its processes of this \
+                       user, their volumes, and its identity in the cluster\n";
         for profile in [Profile::General, Profile::Netadmin] {
             let text = explained(profile, false);
             assert!(text.contains(control) && !text.contains("root of"), "{text}");
@@ -609,14 +650,25 @@ mod tests {
     }
 
     #[test]
-    fn reading_every_file_is_never_gained_from_a_user_namespace() {
-        let gains = |own: &[Kind], profile| {
-            let plan = Plan::new(confined(profile), &facts(own)).expect("a plan");
-            plan.confinement.expect("confined").may_gain
+    fn a_tool_that_looks_into_processes_holds_what_they_usually_hold_and_traces_all_only_for_the_node_s_master()
+     {
+        let facts = |own: &[Kind]| {
+            let permitted = [Capability::DacOverride, Capability::NetAdmin, Capability::SysPtrace];
+            Facts { permitted: permitted.into_iter().collect(), ..facts(own) }
         };
-        assert_eq!(gains(&[Kind::Pid], Profile::General), READ_ALL);
-        assert_eq!(gains(&[Kind::Pid, Kind::User], Profile::General), Capabilities::NONE);
-        assert_eq!(gains(&[Kind::Pid], Profile::Baseline), Capabilities::NONE);
+        let gains = |own: &[Kind], profile, host_targets| {
+            let mut request = confined(profile);
+            request.limits.as_mut().expect("limits").host_targets = host_targets;
+            let plan = Plan::new(request, &facts(own)).expect("a plan");
+            plan.confinement.expect("confined").gained
+        };
+        let usual = Capabilities::NONE.with(Capability::DacOverride);
+        let all = Capabilities::NONE.with(Capability::SysPtrace);
+        assert_eq!(gains(&[Kind::Pid], Profile::General, false), usual);
+        assert_eq!(gains(&[Kind::Pid], Profile::General, true), usual.union(all));
+        assert_eq!(gains(&[Kind::Pid, Kind::User], Profile::General, false), Capabilities::NONE);
+        assert_eq!(gains(&[Kind::Pid, Kind::User], Profile::General, true), all);
+        assert_eq!(gains(&[Kind::Pid], Profile::Baseline, true), Capabilities::NONE);
     }
 
     #[test]

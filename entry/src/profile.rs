@@ -94,6 +94,12 @@ impl Profile {
         }
     }
 
+    /// Whether tools are to look into the target's processes, and trace them, as far as the kernel lets them.
+    #[must_use]
+    pub fn looks_into_processes(self) -> bool {
+        matches!(self, Self::General | Self::Netadmin | Self::Sysadmin)
+    }
+
     /// Whether `/target` may be written to when the caller asks for it.
     #[must_use]
     pub fn may_write(self) -> bool {
@@ -101,19 +107,14 @@ impl Profile {
     }
 }
 
-const GENERAL: [(Capability, &str); 3] = [
+const GENERAL: [(Capability, &str); 2] = [
     (Capability::NetRaw, "tcpdump, ping: reads and forges packets of the target's network"),
-    (
-        Capability::SysPtrace,
-        "strace, gdb, lsof, ss -p: full control of the container, that is of its processes and volumes, and of its identity in the cluster",
-    ),
     (Capability::Kill, "kill, and strace's detach: signals to processes of other users"),
 ];
 
-const NETADMIN: [(Capability, &str); 4] = [
+const NETADMIN: [(Capability, &str); 3] = [
     GENERAL[0],
     GENERAL[1],
-    GENERAL[2],
     (
         Capability::NetAdmin,
         "ip route, tc, nft: changes the target's network, and the node's, which it names by link-netnsid",
@@ -170,6 +171,7 @@ mod tests {
         use Capability as C;
         let never = [
             C::SysAdmin,
+            C::SysPtrace,
             C::SysModule,
             C::Mknod,
             C::DacReadSearch,

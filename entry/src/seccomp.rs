@@ -205,11 +205,28 @@ fn program() -> Vec<sock_filter> {
         give(not_permitted),
         give(ALLOW),
     ];
+    program.extend(of_devices());
     program.extend(of_sockets());
     let mut refused = REFUSED.map(number);
     refused.sort_unstable();
     program.extend(search(&refused));
     program
+}
+
+/// Nobody makes a device: what a session's control group opens is all there is to be opened, and in a file system
+/// of the target's others would find it. Pipes and sockets by name may be made.
+fn of_devices() -> Vec<sock_filter> {
+    /// `S_IFCHR`, and of `S_IFBLK` a part; no other kind of file has it.
+    const DEVICE: u32 = 0o20000;
+    let body = |mode| {
+        let refused = give(REFUSE | Errno::EPERM as u32);
+        vec![load(mode), jump(JUMP_ANY_BIT, DEVICE, 0, 1), refused, give(ALLOW)]
+    };
+    #[cfg(target_arch = "x86_64")]
+    let by_path = of_call(libc::SYS_mknod, body(ARGUMENT_1));
+    #[cfg(not(target_arch = "x86_64"))]
+    let by_path = Vec::new();
+    [by_path, of_call(libc::SYS_mknodat, body(ARGUMENT_2))].concat()
 }
 
 /// Of what a socket may be and be told, as from a kernel that has not all of it. The kernel takes the
@@ -333,6 +350,22 @@ mod tests {
     const EAFNOSUPPORT: u32 = REFUSE | 0x61;
     const EPROTONOSUPPORT: u32 = REFUSE | 0x5d;
     const ENOPROTOOPT: u32 = REFUSE | 0x5c;
+
+    #[test]
+    fn no_device_is_made_and_a_pipe_by_name_is() {
+        for (kind, expected) in [
+            (libc::S_IFCHR, EPERM),
+            (libc::S_IFBLK, EPERM),
+            (libc::S_IFIFO, ALLOW),
+            (libc::S_IFSOCK, ALLOW),
+            (libc::S_IFREG, ALLOW),
+        ] {
+            let mode = kind | 0o777;
+            assert_eq!(answer(NATIVE, libc::SYS_mknodat, [0, 0, mode]), expected, "{kind:o}");
+            #[cfg(target_arch = "x86_64")]
+            assert_eq!(answer(NATIVE, libc::SYS_mknod, [0, mode, 0]), expected, "{kind:o}");
+        }
+    }
 
     #[test]
     fn what_tools_do_is_allowed() {

@@ -24,10 +24,26 @@ pub(crate) const HARMLESS: [Capability; 4] =
 pub(crate) struct Survey {
     /// All that any process around holds or could come to hold.
     pub(crate) around: Capabilities,
-    /// All that any process around holds now.
-    pub(crate) held: Capabilities,
-    /// Whom what `/proc` shows of a process belongs to, of all processes around.
-    pub(crate) owners: BTreeSet<u32>,
+    /// Of all processes around, what it takes to look into them.
+    pub(crate) lookings: BTreeSet<Looking>,
+}
+
+/// What it takes to look into a process without `SYS_PTRACE`: to be its user, to be in its user namespace, and to
+/// hold what it is permitted (`__ptrace_may_access`, kernel/ptrace.c).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Looking {
+    /// Whom what `/proc` shows of it belongs to: root, where a process is closed to its own user too.
+    pub(crate) owner: u32,
+    /// None, where it is in another user namespace.
+    pub(crate) permitted: Option<Capabilities>,
+}
+
+impl Looking {
+    pub(crate) fn is_open_to(self, uid: u32, held: Capabilities) -> bool {
+        let holds = |permitted| held.contains_all(permitted);
+        held.contains(Capability::SysPtrace)
+            || self.owner == uid && self.permitted.is_some_and(holds)
+    }
 }
 
 impl Survey {
@@ -44,32 +60,33 @@ impl Survey {
             if own.as_deref() == Some(Path::new(&name)) || sessions.contain(pid) {
                 continue;
             }
-            // Root's, where a process is not to be looked at by its own user either.
-            let owner = fs::metadata(entry.path().join("fd")).map(|fd| fd.uid());
-            let mut lives = false;
-            // Each thread by itself: what the first one gave up another may have kept.
-            for thread in fs::read_dir(entry.path().join("task")).into_iter().flatten().flatten() {
-                lives |= !is_ending(&read_of(&thread.path(), "stat"));
-                // Of another user namespace: what it holds there counts for nothing here.
-                let theirs = fs::read_link(thread.path().join("ns/user")).ok();
-                if theirs.is_some_and(|theirs| theirs != users) {
-                    continue;
-                }
-                let status = read_of(&thread.path(), "status");
-                // Asked last: who has left a session's control group, being about to end, is known by this.
-                if !is_ending(&read_of(&thread.path(), "stat")) {
-                    survey.around = survey.around.union(capabilities(&status));
-                    survey.held = survey.held.union(permitted(&status));
-                }
-            }
-            survey.owners.extend(owner.ok().filter(|_| lives));
+            survey.add(&entry.path(), users);
         }
         Ok(survey)
     }
 
-    /// Whether somebody around may read every file.
-    pub(crate) fn reads_all(&self) -> bool {
-        self.held.contains(Capability::DacReadSearch) || self.held.contains(Capability::DacOverride)
+    fn add(&mut self, process: &Path, users: &Path) {
+        let owner = fs::metadata(process.join("fd")).map(|fd| fd.uid());
+        // Each thread by itself: what the first one gave up another may have kept.
+        for thread in fs::read_dir(process.join("task")).into_iter().flatten().flatten() {
+            let lived = !is_ending(&read_of(&thread.path(), "stat"));
+            // Of another user namespace: what it holds there counts for nothing here.
+            let theirs = fs::read_link(thread.path().join("ns/user")).ok();
+            let permitted = if theirs.is_some_and(|theirs| theirs != users) {
+                None
+            } else {
+                let status = read_of(&thread.path(), "status");
+                // Asked last: who has left a session's control group, being about to end, is known by this.
+                if is_ending(&read_of(&thread.path(), "stat")) {
+                    continue;
+                }
+                self.around = self.around.union(capabilities(&status));
+                Some(permitted(&status))
+            };
+            if let (true, Ok(owner)) = (lived, &owner) {
+                self.lookings.insert(Looking { owner: *owner, permitted });
+            }
+        }
     }
 
     /// Whether somebody around may trace whatever runs here, canary or not.
@@ -142,11 +159,16 @@ mod tests {
     }
 
     #[test]
-    fn what_an_exec_could_give_is_not_held() {
+    fn a_process_is_open_to_its_own_user_who_holds_what_it_may() {
         assert!(capabilities(DOCKER).contains(Capability::DacOverride));
         assert_eq!(permitted(DOCKER), Capabilities::NONE);
-        let root = Survey { held: permitted("CapPrm:\t00000000a80425fb\n"), ..Survey::default() };
-        assert!(root.reads_all() && !Survey::default().reads_all());
+        let root = permitted("CapPrm:\t00000000a80425fb\n");
+        let looking = Looking { owner: 0, permitted: Some(root) };
+        assert!(looking.is_open_to(0, root.with(Capability::WakeAlarm)));
+        assert!(!looking.is_open_to(0, Capabilities::NONE.with(Capability::NetRaw)));
+        assert!(!looking.is_open_to(1000, root));
+        assert!(looking.is_open_to(1000, Capabilities::NONE.with(Capability::SysPtrace)));
+        assert!(!Looking { permitted: None, ..looking }.is_open_to(0, root));
     }
 
     #[test]
@@ -183,6 +205,6 @@ mod tests {
     fn this_machine_can_be_surveyed() {
         let users = fs::read_link("/proc/self/ns/user").expect("a user namespace");
         let survey = Survey::take(&users, &Neighbours::own()).expect("a /proc");
-        assert!(!survey.owners.is_empty(), "somebody runs here");
+        assert!(!survey.lookings.is_empty(), "somebody runs here");
     }
 }

@@ -91,7 +91,7 @@ pub fn unseen(users: &[u32]) -> Option<String> {
     let (first, rest) = users.split_first()?;
     let users = rest.iter().fold(first.to_string(), |users, uid| format!("{users}, {uid}"));
     Some(format!(
-        "of processes of uid {users} neither open files nor sockets are shown: no process there may read every file, so the tool may not either"
+        "a tool cannot look into processes of uid {users} (open files, sockets, tracing): they are another user's, or hold more than the container usually would; a session with the right to host targets can"
     ))
 }
 
@@ -134,8 +134,8 @@ impl Policy {
         }
         let chooses_user =
             matches!(run_as, Some(RunAs::Ids { .. })) && run_as != Some(profile.run_as());
-        // Files are read as who one is: choosing that is for whoever may read everything anyway.
-        if chooses_user && !profile.capabilities().contains(Capability::SysPtrace) {
+        // Files are read as who one is: choosing that is for who has all that the target has anyway.
+        if chooses_user && !profile.looks_into_processes() {
             return Err(PolicyError::NotItsChoice { profile });
         }
         let (tree, host_targets) = (tree.clone(), *host_targets);
@@ -268,7 +268,7 @@ mod tests {
     fn whose_files_are_not_shown_is_said() {
         assert_eq!(unseen(&[]), None);
         let said = unseen(&[0, 33]).expect("a word");
-        assert!(said.starts_with("of processes of uid 0, 33 neither"), "{said}");
+        assert!(said.contains("cannot look into processes of uid 0, 33 "), "{said}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use entry::{Capability, Profile};
+use entry::Profile;
 use rustix::rand::{GetRandomFlags, getrandom};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -60,9 +60,7 @@ pub struct About {
 impl About {
     /// Whether one of the two could trace the other's tool, and they are not one person's.
     fn endangers(&self, other: &Self) -> bool {
-        let traces = |about: &Self| {
-            about.profile.is_none_or(|p| p.capabilities().contains(Capability::SysPtrace))
-        };
+        let traces = |about: &Self| about.profile.is_none_or(Profile::looks_into_processes);
         self.pids.is_some()
             && self.pids == other.pids
             && self.peer.caller() != other.peer.caller()

@@ -1,8 +1,8 @@
 //! Who a tool is: the user and groups of its target, with no more over files than the target's own processes have.
 
-use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use harness::{Container, Finished, IdMap, RunSpec, Running, may_skip, request, run};
 
@@ -13,13 +13,13 @@ pub(crate) const PLAIN: [&str; 3] = ["as", "1000:1000:2000,3000", "serve"];
 
 /// What a tool of each profile holds beside the canary.
 const HELD: [(&str, u64); 4] =
-    [("restricted", 0), ("baseline", 0), ("general", 0x8_2020), ("netadmin", 0x8_3020)];
-const READS_ALL: u64 = 1 << 2;
+    [("restricted", 0), ("baseline", 0), ("general", 0x2020), ("netadmin", 0x3020)];
+const TRACES_ALL: u64 = 1 << 19;
 const CANARY: u64 = 1 << 35;
 
-/// Says so for each process whose open files are not shown, but for the session's own supervisor.
+/// Says so for each process that cannot be looked into, but for the session's own supervisor.
 const LOOK: &str = "for p in /proc/[0-9]*; do
-    grep -qx nsdebug-session $p/comm || ls $p/fd > /dev/null 2>&1 || echo closed; done";
+    grep -qx nsdebug-session $p/comm || readlink $p/cwd > /dev/null 2>&1 || echo closed; done";
 
 fn plain(stage: &Stage) -> Container<'_> {
     stage.containerd.run(&stage.spec("plain").arguments(&PLAIN))
@@ -50,7 +50,7 @@ fn a_tool_is_its_target_and_reads_no_more_files() {
         assert_eq!(field(&said, "Gid"), [id; 4].join(" "), "{profile}: {said}");
         assert_eq!(field(&said, "Groups"), groups, "{profile}: {said}");
         assert_eq!(permitted(&said), held | CANARY, "{profile}: {said}");
-        assert!(!said.err().contains("shown"), "{profile} sees all there is: {said}");
+        assert!(!said.err().contains("look into"), "{profile} sees all there is: {said}");
     }
     // A file of another user of the node, in a volume: the target cannot read it.
     let secret = stage.folder().join("secret");
@@ -118,28 +118,28 @@ fn a_pod_of_several_users_is_seen_whole_or_it_is_said_whose_part_is_not() {
     let plain = plain(&stage);
     let look = ["sh", "-c", LOOK];
     let whole = stage.session(&plain, "general", &look).expect_success();
-    assert!(!whole.out().contains("closed") && !whole.err().contains("shown"), "{whole}");
-    // Of root, who could read every file: so may the tool.
-    let root = Running::start(&mut stage.inside(&plain, &["/target-app", "sleep", "600"]));
-    harness::until("root to be there", std::time::Duration::from_secs(10), || {
-        plain.processes().len() == 2
-    });
-    let said = stage.session(&plain, "general", &["cat", "/proc/self/status"]).expect_success();
-    assert_eq!(permitted(&said), 0x8_2020 | CANARY | READS_ALL, "{said}");
-    let whole = stage.session(&plain, "general", &look).expect_success();
-    assert!(!whole.out().contains("closed") && !whole.err().contains("shown"), "{whole}");
+    assert!(!whole.out().contains("closed") && !whole.err().contains("look into"), "{whole}");
+    for other in ["0:0:0", "33:33:33"] {
+        let words = ["/target-app", "as", other, "sleep", "600"];
+        let other_user = Running::start(&mut stage.inside(&plain, &words));
+        let uid = other.split(':').next().expect("a user");
+        harness::until("the other user to be told", Duration::from_secs(10), || {
+            let said = stage.session(&plain, "general", &look);
+            let told = format!("cannot look into processes of uid {uid} ");
+            said.out().contains("closed") && said.err().contains(&told)
+        });
+        // Who may rule the node anyway looks into all of them.
+        let mut all = stage.exec(&plain, &["--profile", "general", "--allow-host-targets", "--"]);
+        let all = run(all.args(look)).expect_success();
+        assert!(!all.out().contains("closed") && !all.err().contains("look into"), "{all}");
+        drop(other_user);
+        harness::until("it to be gone", Duration::from_secs(10), || plain.processes().len() == 1);
+    }
+    let mut all = stage.exec(&plain, &["--profile", "general", "--allow-host-targets", "--"]);
+    let said = run(all.args(["cat", "/proc/self/status"])).expect_success();
+    assert_eq!(permitted(&said), 0x2020 | TRACES_ALL | CANARY, "{said}");
     let baseline = stage.session(&plain, "baseline", &["cat", "/proc/self/status"]);
     assert_eq!(permitted(&baseline), CANARY, "{baseline}");
-    drop(root);
-    // Of another user, who could not.
-    let plain = stage.containerd.run(&stage.spec("others").arguments(&PLAIN));
-    let other = ["/target-app", "as", "33:33:33", "sleep", "600"];
-    let other = Running::start(&mut stage.inside(&plain, &other));
-    harness::until("the other user to be there", std::time::Duration::from_secs(10), || {
-        let said = stage.session(&plain, "general", &look);
-        said.out().contains("closed") && said.err().contains("of processes of uid 33 neither")
-    });
-    drop(other);
 }
 
 /// uid 0 of the node beside it would write to what only root of the node may, for that `/proc` is its own to mount.
@@ -173,12 +173,16 @@ fn beside_a_user_namespace_no_tool_is_root_of_the_node() {
         let refused = run(root.arg("true")).expect_code(125);
         assert!(refused.err().contains("could not be uid"), "{refused}");
     }
-    let seen: BTreeSet<_> = ["ss -tlnp", "ls -l /proc/1/fd"]
-        .map(|script| stage.session(&mapped, "general", &["sh", "-c", script]).out())
-        .into_iter()
-        .map(|out| out.contains("target-app") || out.contains("socket:"))
-        .collect();
-    assert_eq!(seen, [true].into(), "the tools see the target");
+    // What is in a user namespace of its own only who may rule the node looks into.
+    let scripts = ["ss -tlnp", "readlink /proc/1/fd/*"];
+    let sees = |said: Finished| said.out().contains("target-app") || said.out().contains("socket:");
+    for script in scripts {
+        let said = stage.session(&mapped, "general", &["sh", "-c", script]);
+        assert!(said.err().contains("cannot look into processes of uid"), "{said}");
+        assert!(!sees(said), "{script}");
+        let mut all = stage.exec(&mapped, &["--profile", "general", "--allow-host-targets", "--"]);
+        assert!(sees(run(all.args(["sh", "-c", script]))), "{script}");
+    }
 }
 
 /// With one more `/proc`, which nothing of is hidden or made read-only.

@@ -4,6 +4,7 @@
 //! program (`apps/attacker.rs`, `apps/probe.rs`), not a shell, so that a refusal is the kernel's and has its errno.
 
 mod attackers;
+mod entered;
 mod identity;
 mod inside;
 mod mounted;

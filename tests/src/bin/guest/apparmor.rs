@@ -67,7 +67,7 @@ fn ps() {
 
 fn trace() {
     let container = Container::under(USUAL);
-    let traced = trace_first(&container, "general");
+    let traced = trace_first(&container, "general", &[]);
     assert!(attached(&traced), "{traced}");
     container.stop();
 }

@@ -49,8 +49,9 @@ pub(crate) fn said(container: &Container, profile: &str, command: &[&str]) -> St
 }
 
 /// Traces the container's first process from inside a session: until it is attached, or says that it cannot.
-pub(crate) fn trace_first(container: &Container, profile: &str) -> Finished {
-    let strace = Running::start(&mut boxed(container, profile, &["strace", "-p", "1"]));
+pub(crate) fn trace_first(container: &Container, profile: &str, more: &[&str]) -> Finished {
+    let strace = &["strace", "-p", "1"];
+    let strace = Running::start(&mut boxed_with(container, profile, more, strace));
     until("strace to be attached or to end", LIMIT, || {
         strace.has_ended() || strace.stderr().contains(ATTACHED)
     });

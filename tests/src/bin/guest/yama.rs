@@ -4,36 +4,50 @@ use crate::container::Container;
 use crate::session::{attached, trace_first};
 use crate::suite::Test;
 
-pub(crate) const TESTS: [Test; 3] = [
-    ("yama_1_lets_general_trace", admins_and_parents),
-    ("yama_2_lets_general_trace", admins),
+pub(crate) const TESTS: [Test; 4] = [
+    ("without_yama_s_say_general_traces", everybody),
+    ("yama_1_lets_who_may_rule_the_node_trace", admins_and_parents),
+    ("yama_2_lets_who_may_rule_the_node_trace", admins),
     ("yama_3_is_the_tracers_own_failure", nobody),
 ];
 
+/// Gives a session `SYS_PTRACE`.
+const MASTER: [&str; 1] = ["--allow-host-targets"];
+
 const SCOPE: &str = "/proc/sys/kernel/yama/ptrace_scope";
 
+fn everybody() {
+    set(0);
+    let container = Container::start();
+    let traced = trace_first(&container, "general", &[]);
+    assert!(attached(&traced), "{traced}");
+    container.stop();
+}
+
 fn admins_and_parents() {
-    general_traces(1);
+    only_masters_trace(1);
 }
 
 fn admins() {
-    general_traces(2);
+    only_masters_trace(2);
 }
 
-fn general_traces(scope: u32) {
+fn only_masters_trace(scope: u32) {
     set(scope);
     let container = Container::start();
-    let traced = trace_first(&container, "general");
+    let traced = trace_first(&container, "general", &MASTER);
     assert!(attached(&traced), "{traced}");
-    let refused = trace_first(&container, "baseline");
-    assert!(!attached(&refused), "{refused}");
+    for profile in ["general", "baseline"] {
+        let refused = trace_first(&container, profile, &[]);
+        assert!(!attached(&refused), "{refused}");
+    }
     container.stop();
 }
 
 fn nobody() {
     set(3);
     let container = Container::start();
-    let refused = trace_first(&container, "general").expect_code(1);
+    let refused = trace_first(&container, "general", &MASTER).expect_code(1);
     assert!(refused.err().contains("Operation not permitted"), "{refused}");
     container.stop();
 }
