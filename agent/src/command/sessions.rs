@@ -104,7 +104,8 @@ pub fn kill(args: &KillArgs) -> ExitCode {
 
 fn json(sessions: &[SessionInfo]) -> String {
     // Strings and numbers always serialise.
-    let mut text = serde_json::to_string_pretty(sessions).unwrap_or_default();
+    let text = serde_json::to_string_pretty(sessions).unwrap_or_default();
+    let mut text = daemon::printable_json(&text);
     text.push('\n');
     text
 }
@@ -183,6 +184,12 @@ mod tests {
                 "00ff   0123456789ab   -         root (process 9)   2m5s   ps",
             ]
         );
+    }
+
+    #[test]
+    fn json_is_as_printable() {
+        let text = json(&[session(None, &["a\u{7f}\u{9b}2J\u{202e}b"])]);
+        assert!(text.contains(r#""a\u007f\u009b2J\u202eb""#), "{text}");
     }
 
     #[test]
