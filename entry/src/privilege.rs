@@ -4,7 +4,9 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, fchmod, fstatfs};
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
+};
 use rustix::thread::{
     CapabilitySets, Gid, Uid, clear_ambient_capability_set, configure_capability_in_ambient_set,
     remove_capability_from_bounding_set, set_keep_capabilities, set_no_new_privs, set_thread_gid,
@@ -61,9 +63,22 @@ pub(crate) fn open_up(streams: [BorrowedFd<'_>; 3]) {
     }
 }
 
+/// What a tool may have at most of each. All but the first are counted for each user of the node, whose
+/// other processes go without what a tool has.
+const LIMITS: [(Resource, u64); 4] = [
+    (Resource::Core, 0),
+    (Resource::Sigpending, 1024),
+    (Resource::Msgqueue, 0),
+    (Resource::Memlock, 8 << 20),
+];
+
 /// Readies this process of a session for executing a tool, and returns what its filter asks through.
 pub(crate) fn become_tool() -> io::Result<Option<OwnedFd>> {
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    for (resource, most) in LIMITS {
+        let Rlimit { current, maximum } = getrlimit(resource);
+        let lower = |limit: Option<u64>| Some(limit.map_or(most, |limit| limit.min(most)));
+        setrlimit(resource, Rlimit { current: lower(current), maximum: lower(maximum) })?;
+    }
     seccomp::apply_asking()
 }
 

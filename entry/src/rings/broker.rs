@@ -8,12 +8,15 @@ use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::{Pid, getppid};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use rustix::net::AddressFamily;
+use rustix::net::sockopt::socket_domain;
 use rustix::process::{
     PidfdFlags, PidfdGetfdFlags, Signal, pidfd_getfd, pidfd_open, set_parent_process_death_signal,
 };
 use rustix::thread::set_name;
 
-use super::ledger::{LONGEST, Ledger, Request, SHORTEST};
+use super::ledger::Ledger;
+use super::request::{LONGEST, Request, SHORTEST};
 use super::{BROKER_NAME, Desk, ToBroker};
 use crate::capability::{Capabilities, Capability};
 use crate::privilege::{Identity, become_session};
@@ -77,13 +80,25 @@ fn answer(listener: BorrowedFd<'_>, asked: &Asked, ledger: &mut Ledger) {
         return;
     }
     let done = taken.as_ref().map_err(|errno| *errno).and_then(|(socket, request)| {
-        ledger.set(socket.as_fd(), request)?;
+        carry_out(request, socket.as_fd(), ledger)?;
         Ok((socket, request))
     });
     let told = sys::answer(listener, asked, done.map(drop));
     // Nobody knows of a ring that was made for one who is gone, or was interrupted and asks again.
     if let (Err(_), Ok((socket, request))) = (told, done) {
-        let _ = ledger.set(socket.as_fd(), &request.undone());
+        let _ = carry_out(&request.undone(), socket.as_fd(), ledger);
+    }
+}
+
+fn carry_out(request: &Request, socket: BorrowedFd<'_>, ledger: &mut Ledger) -> Result<(), Errno> {
+    if socket_domain(socket)? != AddressFamily::PACKET {
+        return Err(Errno::NOPROTOOPT);
+    }
+    match request {
+        Request::Ring(ring) => ledger.set(socket, ring),
+        Request::Capture(capture) => {
+            sys::set_packet_option(socket, capture.option(), &capture.bytes())
+        }
     }
 }
 
@@ -104,7 +119,7 @@ fn take(asked: &Asked) -> Result<(OwnedFd, Request), Errno> {
     let mut local = [IoSliceMut::new(&mut bytes[..length])];
     let read = process_vm_readv(Pid::from_raw(asked.thread), &mut local, &remote);
     match read {
-        Ok(read) if read == length => Ok((socket, Request::new(option, &bytes[..length]))),
+        Ok(read) if read == length => Ok((socket, Request::read(option, &bytes[..length])?)),
         Ok(_) => Err(Errno::FAULT),
         Err(errno) => Err(Errno::from_raw_os_error(errno as i32)),
     }
@@ -121,5 +136,26 @@ fn thread(number: libc::pid_t) -> Result<OwnedFd, Errno> {
     match pidfd_open(number, THREAD) {
         Err(Errno::INVAL) => pidfd_open(number, PidfdFlags::empty()).map_err(|_| Errno::PERM),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_packet_socket_is_told_so() {
+        let mut ledger = Ledger::new("256Mi".parse().expect("memory"));
+        let page = [4096, 1, 2048, 2_u32].map(u32::to_ne_bytes).concat();
+        let everything = [1, 1_u32, 0, 0].map(u32::to_ne_bytes).concat();
+        let (socket, _other) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        let file = tempfile::tempfile().expect("a file");
+        for (option, bytes) in [(libc::PACKET_RX_RING, page), (1, everything)] {
+            let request = Request::read(option, &bytes).expect("a request");
+            let refused = carry_out(&request, socket.as_fd(), &mut ledger);
+            assert_eq!(refused, Err(Errno::NOPROTOOPT));
+            let refused = carry_out(&request, file.as_fd(), &mut ledger);
+            assert_eq!(refused, Err(Errno::NOTSOCK));
+        }
     }
 }

@@ -5,9 +5,11 @@
 //! the session outside of the target's pid namespace, where no tool can reach it. It makes the ring
 //! itself, from a copy of the request that it has read once. Nobody waits for it but the tool that
 //! asked: it may well be held up, by whoever else has that socket, and ends with the session's group.
+//! What a socket is to receive besides goes the same way, for it may be any number of addresses.
 
 mod broker;
 mod ledger;
+mod request;
 
 use std::ffi::CStr;
 use std::io;

@@ -19,8 +19,10 @@ const LINKS: [(&str, &str); 5] = [
     ("pts/ptmx", "ptmx"),
 ];
 
-/// Nobody but root may look at another's terminal; `tty` is group 5 wherever there is one.
-const TERMINALS: [(&str, &str); 3] = [("mode", "620"), ("gid", "5"), ("ptmxmode", "666")];
+/// Nobody but root may look at another's terminal; `tty` is group 5 wherever there is one. The node has some
+/// thousands for all who are on it.
+const TERMINALS: [(&str, &str); 4] =
+    [("mode", "620"), ("gid", "5"), ("ptmxmode", "666"), ("max", "64")];
 
 /// Bytes of shared memory, charged to the session.
 const SHARED_MEMORY: &str = "16m";

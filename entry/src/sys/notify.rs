@@ -1,6 +1,6 @@
 //! `seccomp(2)` with a listener: calls that wait until another process has answered for the kernel.
 //!
-//! And the one call that is made in place of those, `setsockopt(2)` of a packet ring.
+//! And the one call that is made in place of those, `setsockopt(2)` of a packet socket.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -87,9 +87,9 @@ pub(crate) fn answer(
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Makes, or with zeros frees, a ring of a packet socket. `option` is `PACKET_RX_RING` or
-/// `PACKET_TX_RING`.
-pub(crate) fn set_ring(
+/// Makes, or with zeros frees, a ring of a packet socket, or says what else it receives. `option` is
+/// `PACKET_RX_RING`, `PACKET_TX_RING`, `PACKET_ADD_MEMBERSHIP` or `PACKET_DROP_MEMBERSHIP`.
+pub(crate) fn set_packet_option(
     socket: BorrowedFd<'_>,
     option: libc::c_int,
     request: &[u8],

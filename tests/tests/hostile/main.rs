@@ -5,6 +5,7 @@
 
 mod attackers;
 mod entered;
+mod hoards;
 mod identity;
 mod inside;
 mod mounted;

@@ -27,7 +27,7 @@ impl Stage {
         let stage = Self { containerd: Containerd::start(Version::chosen()) };
         run(Command::new("cp").arg("-a").arg(toolbox_tree()).arg(stage.tree())).expect_success();
         std::fs::create_dir(stage.folder()).expect("a folder in an own folder");
-        for program in ["probe", "attacker", "rings", "netids"] {
+        for program in ["probe", "attacker", "rings", "netids", "hoard"] {
             for folder in [stage.tree().join("usr/bin"), stage.folder()] {
                 std::fs::copy(built(program), folder.join(program)).expect("a copy");
             }

@@ -4,6 +4,8 @@
 //! does not have them, so that programs fall back; calls of another architecture end the tool.
 //! A filter is not the protection, capabilities are: it keeps whole subsystems out of reach.
 
+mod instruction;
+
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::LazyLock;
@@ -12,38 +14,20 @@ use nix::errno::Errno;
 use nix::libc;
 use seccompiler::sock_filter;
 
+use self::instruction::{
+    ALLOW, ARCHITECTURE, ARGUMENT_0, ARGUMENT_1, ARGUMENT_2, ASK, Condition, JUMP_ANY_BIT,
+    JUMP_AT_LEAST, JUMP_EQUAL, KILL, NUMBER, REFUSE, UNKNOWN_FROM, give, jump, load, number,
+    of_call, when, word,
+};
 use crate::sys;
-
-// linux/bpf_common.h and linux/seccomp.h.
-const LOAD_WORD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
-const JUMP_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
-const JUMP_AT_LEAST: u16 = 0x35; // BPF_JMP | BPF_JGE | BPF_K
-const JUMP_ANY_BIT: u16 = 0x45; // BPF_JMP | BPF_JSET | BPF_K
-const RETURN: u16 = 0x06; // BPF_RET | BPF_K
-const ALLOW: u32 = 0x7fff_0000; // SECCOMP_RET_ALLOW
-const KILL: u32 = 0x8000_0000; // SECCOMP_RET_KILL_PROCESS
-const ASK: u32 = 0x7fc0_0000; // SECCOMP_RET_USER_NOTIF; without a listener the call answers ENOSYS
-const REFUSE: u32 = 0x0005_0000; // SECCOMP_RET_ERRNO, with the errno in the low half
-
-// struct seccomp_data: int nr; __u32 arch; __u64 instruction_pointer; __u64 args[6].
-const NUMBER: u32 = 0;
-const ARCHITECTURE: u32 = 4;
-/// The low half of an argument, on little-endian machines.
-const ARGUMENT_0: u32 = 16;
-const ARGUMENT_1: u32 = 24;
-const ARGUMENT_2: u32 = 32;
 
 #[cfg(target_arch = "x86_64")]
 const NATIVE: u32 = 0xc000_003e; // AUDIT_ARCH_X86_64
 #[cfg(target_arch = "aarch64")]
 const NATIVE: u32 = 0xc000_00b7; // AUDIT_ARCH_AARCH64
 
-/// The first number that did not exist when this list was made: Linux 6.15 ends at 467
-/// (`open_tree_attr`). x32 calls have bit 30 set and fall under it too.
-const UNKNOWN_FROM: u32 = 468;
-
 /// Calls that are refused whatever their arguments.
-const REFUSED: [libc::c_long; 44] = [
+const REFUSED: [libc::c_long; 47] = [
     // The mount family: a session's root is what keeps it from the node.
     libc::SYS_mount,
     libc::SYS_umount2,
@@ -76,6 +60,7 @@ const REFUSED: [libc::c_long; 44] = [
     libc::SYS_swapoff,
     libc::SYS_acct,
     libc::SYS_quotactl,
+    libc::SYS_quotactl_fd,
     libc::SYS_syslog,
     libc::SYS_settimeofday,
     libc::SYS_clock_settime,
@@ -85,6 +70,10 @@ const REFUSED: [libc::c_long; 44] = [
     libc::SYS_keyctl,
     libc::SYS_add_key,
     libc::SYS_request_key,
+    // A few groups for each user of the node.
+    libc::SYS_fanotify_init,
+    // As many as the node has for all.
+    libc::SYS_io_setup,
     // Large, young and full of history.
     libc::SYS_io_uring_setup,
     libc::SYS_io_uring_enter,
@@ -121,7 +110,7 @@ pub(crate) const REFUSED_FAMILIES: [libc::c_int; 3] = [
 ];
 
 /// Options of sockets that do not exist for a tool, by their level.
-const REFUSED_OPTIONS: [(libc::c_int, libc::c_int); 4] = [
+const REFUSED_OPTIONS: [(libc::c_int, libc::c_int); 12] = [
     // Queues past what the node allows each socket: who asks for these falls back to the others.
     (libc::SOL_SOCKET, libc::SO_RCVBUFFORCE),
     (libc::SOL_SOCKET, libc::SO_SNDBUFFORCE),
@@ -129,10 +118,30 @@ const REFUSED_OPTIONS: [(libc::c_int, libc::c_int); 4] = [
     (libc::SOL_PACKET, libc::PACKET_FANOUT),
     // What is sent so keeps pages of a packet ring, and with each its whole block, when the ring is gone.
     (libc::SOL_SOCKET, libc::SO_ZEROCOPY),
+    // Groups that nobody is charged for: of IPv6 thousands a socket, of IPv4 20, which take three times what
+    // the socket does.
+    (libc::IPPROTO_IP, libc::IP_ADD_MEMBERSHIP),
+    (libc::IPPROTO_IP, libc::IP_ADD_SOURCE_MEMBERSHIP),
+    (libc::IPPROTO_IP, libc::MCAST_JOIN_GROUP),
+    (libc::IPPROTO_IP, libc::MCAST_JOIN_SOURCE_GROUP),
+    (libc::IPPROTO_IPV6, libc::IPV6_ADD_MEMBERSHIP),
+    (libc::IPPROTO_IPV6, libc::IPV6_JOIN_ANYCAST),
+    (libc::IPPROTO_IPV6, libc::MCAST_JOIN_GROUP),
+    (libc::IPPROTO_IPV6, libc::MCAST_JOIN_SOURCE_GROUP),
 ];
 
-/// Options that make packet rings, which nobody is charged for: see [`crate::rings`].
-const RINGS: [libc::c_int; 2] = [libc::PACKET_RX_RING, libc::PACKET_TX_RING];
+/// Options of packet sockets for which nobody is charged: rings, and what else is to be received. See
+/// [`crate::rings`].
+const ASKED: [libc::c_int; 3] = [libc::PACKET_RX_RING, libc::PACKET_TX_RING, PACKET_ADD_MEMBERSHIP];
+
+/// Of `linux/if_packet.h`.
+pub(crate) const PACKET_ADD_MEMBERSHIP: libc::c_int = 1;
+
+/// What `fcntl(2)` does not do, as on a file system without it. A lease on a file of the tree, which all
+/// sessions have in common, has each who opens the file wait; `F_SETDELEG` is Linux 6.19's.
+const REFUSED_OF_FILES: [libc::c_int; 3] = [libc::F_SETLEASE, libc::F_NOTIFY, F_SETDELEG];
+
+const F_SETDELEG: libc::c_int = 1040;
 
 /// Puts the filter in force for this process and what it executes, and returns what it asks through.
 /// There is none where another filter has one already: then it asks nobody, and refuses.
@@ -207,6 +216,8 @@ fn program() -> Vec<sock_filter> {
     ];
     program.extend(of_devices());
     program.extend(of_sockets());
+    program.extend(of_files());
+    program.extend(of_the_target());
     let mut refused = REFUSED.map(number);
     refused.sort_unstable();
     program.extend(search(&refused));
@@ -245,17 +256,14 @@ fn of_sockets() -> Vec<sock_filter> {
     ];
     let families: Vec<_> = families.chain(between_programs).chain([give(ALLOW)]).collect();
     let option = |(level, option, answer): (libc::c_int, libc::c_int, u32)| {
-        [
-            load(ARGUMENT_1),
-            jump(JUMP_EQUAL, word(level), 0, 3),
-            load(ARGUMENT_2),
-            jump(JUMP_EQUAL, word(option), 0, 1),
-            give(answer),
-        ]
+        when(
+            &[Condition::Is(ARGUMENT_1, word(level)), Condition::Is(ARGUMENT_2, word(option))],
+            answer,
+        )
     };
     let not_there = REFUSE | Errno::ENOPROTOOPT as u32;
     let refused = REFUSED_OPTIONS.map(|(level, option)| (level, option, not_there));
-    let asked = RINGS.map(|option| (libc::SOL_PACKET, option, ASK));
+    let asked = ASKED.map(|option| (libc::SOL_PACKET, option, ASK));
     let options = refused.into_iter().chain(asked).flat_map(option).chain([give(ALLOW)]).collect();
     [
         of_call(libc::SYS_socket, families.clone()),
@@ -265,11 +273,31 @@ fn of_sockets() -> Vec<sock_filter> {
     .concat()
 }
 
-/// What is done for one call, and always ends with an answer.
-fn of_call(call: libc::c_long, body: Vec<sock_filter>) -> Vec<sock_filter> {
-    // Far fewer than a jump can skip.
-    let skipped = u8::try_from(body.len()).unwrap_or(u8::MAX);
-    [vec![jump(JUMP_EQUAL, number(call), 0, skipped)], body].concat()
+fn of_files() -> Vec<sock_filter> {
+    let refuse = |command: libc::c_int| {
+        when(&[Condition::Is(ARGUMENT_1, word(command))], REFUSE | Errno::EINVAL as u32)
+    };
+    let commands = REFUSED_OF_FILES.into_iter().flat_map(refuse);
+    of_call(libc::SYS_fcntl, commands.chain([give(ALLOW)]).collect())
+}
+
+/// What would stay in the target's ipc namespace, and be charged to all sessions, when the tool is gone:
+/// it makes no shared memory, semaphores or queues, and finds those that are there.
+fn of_the_target() -> Vec<sock_filter> {
+    let made = |flags, bit: libc::c_int| Condition::Has(flags, word(bit));
+    let private = Condition::Is(ARGUMENT_0, word(libc::IPC_PRIVATE));
+    let of = |call, conditions: &[Condition]| {
+        let refuse = |condition| when(&[condition], REFUSE | Errno::EPERM as u32);
+        let refused = conditions.iter().copied().flat_map(refuse);
+        of_call(call, refused.chain([give(ALLOW)]).collect())
+    };
+    [
+        of(libc::SYS_shmget, &[private, made(ARGUMENT_2, libc::IPC_CREAT)]),
+        of(libc::SYS_semget, &[private, made(ARGUMENT_2, libc::IPC_CREAT)]),
+        of(libc::SYS_msgget, &[private, made(ARGUMENT_1, libc::IPC_CREAT)]),
+        of(libc::SYS_mq_open, &[made(ARGUMENT_1, libc::O_CREAT)]),
+    ]
+    .concat()
 }
 
 /// Whether the number is one of `refused`, which are in order. The kernel runs a filter for every call
@@ -293,28 +321,9 @@ fn search(refused: &[u32]) -> Vec<sock_filter> {
     program
 }
 
-fn load(offset: u32) -> sock_filter {
-    sock_filter { code: LOAD_WORD, jt: 0, jf: 0, k: offset }
-}
-
-fn jump(condition: u16, value: u32, holds: u8, fails: u8) -> sock_filter {
-    sock_filter { code: condition, jt: holds, jf: fails, k: value }
-}
-
-fn give(answer: u32) -> sock_filter {
-    sock_filter { code: RETURN, jt: 0, jf: 0, k: answer }
-}
-
-fn number(call: libc::c_long) -> u32 {
-    u32::try_from(call).unwrap_or(UNKNOWN_FROM)
-}
-
-fn word(argument: libc::c_int) -> u32 {
-    argument.cast_unsigned()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::instruction::{LOAD_WORD, RETURN};
     use super::*;
 
     /// Runs the program as the kernel would, on one call.
@@ -346,6 +355,7 @@ mod tests {
     }
 
     const EPERM: u32 = REFUSE | 1;
+    const EINVAL: u32 = REFUSE | 0x16;
     const ENOSYS: u32 = REFUSE | 0x26;
     const EAFNOSUPPORT: u32 = REFUSE | 0x61;
     const EPROTONOSUPPORT: u32 = REFUSE | 0x5d;
@@ -385,7 +395,8 @@ mod tests {
     #[test]
     fn what_escapes_do_is_refused() {
         for call in 0..libc::c_long::from(UNKNOWN_FROM) {
-            let is_refused = answer(NATIVE, call, [0, 0, 0]) == EPERM;
+            // A key of one's own, where that is an argument.
+            let is_refused = answer(NATIVE, call, [1, 0, 0]) == EPERM;
             assert_eq!(is_refused, REFUSED.contains(&call), "call {call}");
         }
         assert_eq!(answer(NATIVE, libc::SYS_clone, [0x1000_0000, 0, 0]), EPERM, "a user namespace");
@@ -427,11 +438,55 @@ mod tests {
         assert_eq!(asked(libc::SOL_SOCKET, libc::SO_RCVBUF), ALLOW);
         assert_eq!(asked(libc::SOL_PACKET, libc::SO_ZEROCOPY), ALLOW);
         assert_eq!(asked(libc::SOL_PACKET, libc::PACKET_VERSION), ALLOW);
-        for option in [libc::PACKET_RX_RING, libc::PACKET_TX_RING] {
+        for option in [libc::PACKET_RX_RING, libc::PACKET_TX_RING, PACKET_ADD_MEMBERSHIP] {
             assert_eq!(asked(libc::SOL_PACKET, option), ASK);
             assert_eq!(asked(libc::SOL_SOCKET, option), ALLOW);
         }
         assert_eq!(asked(libc::SOL_SOCKET, libc::PACKET_FANOUT), ALLOW);
+    }
+
+    #[test]
+    fn groups_that_nobody_is_charged_for_are_not_joined() {
+        let asked = |level, option| answer(NATIVE, libc::SYS_setsockopt, [0, word(level), option]);
+        for join in [20, 27, 42, 46] {
+            assert_eq!(asked(libc::IPPROTO_IPV6, join), ENOPROTOOPT, "option {join}");
+            assert_eq!(asked(libc::IPPROTO_UDP, join), ALLOW, "option {join}");
+        }
+        for join in [35, 39, 42, 46] {
+            assert_eq!(asked(libc::IPPROTO_IP, join), ENOPROTOOPT, "option {join}");
+        }
+        assert_eq!(asked(libc::IPPROTO_IP, word(libc::IP_TTL)), ALLOW);
+        assert_eq!(asked(libc::IPPROTO_IPV6, word(libc::IPV6_DROP_MEMBERSHIP)), ALLOW);
+    }
+
+    #[test]
+    fn nobody_is_kept_from_opening_a_file() {
+        for command in [libc::F_SETLEASE, libc::F_NOTIFY, 1040] {
+            assert_eq!(answer(NATIVE, libc::SYS_fcntl, [3, word(command), 1]), EINVAL);
+        }
+        for command in [libc::F_SETFL, libc::F_GETLEASE, libc::F_SETLK, libc::F_DUPFD_CLOEXEC] {
+            assert_eq!(answer(NATIVE, libc::SYS_fcntl, [3, word(command), 1]), ALLOW);
+        }
+    }
+
+    #[test]
+    fn what_would_outlive_the_tool_is_found_and_not_made() {
+        let (private, key, create) = (0, 7, 0o1666);
+        for (call, flags) in [(libc::SYS_shmget, 2), (libc::SYS_semget, 2), (libc::SYS_msgget, 1)] {
+            let asked = |key, value| {
+                let mut arguments = [key, 0, 0];
+                arguments[flags] = value;
+                answer(NATIVE, call, arguments)
+            };
+            assert_eq!(asked(private, 0), EPERM, "call {call}");
+            assert_eq!(asked(key, create), EPERM, "call {call}");
+            assert_eq!(asked(key, 0o666), ALLOW, "call {call}");
+        }
+        assert_eq!(answer(NATIVE, libc::SYS_mq_open, [1, 0o102, 0]), EPERM);
+        assert_eq!(answer(NATIVE, libc::SYS_mq_open, [1, 2, 0]), ALLOW);
+        for call in [libc::SYS_shmat, libc::SYS_shmctl, libc::SYS_msgrcv, libc::SYS_semctl] {
+            assert_eq!(answer(NATIVE, call, [1, 0, 0]), ALLOW, "call {call}");
+        }
     }
 
     #[test]
