@@ -7,8 +7,11 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use nix::sys::socket::sockopt::PassCred;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg, setsockopt};
+use nix::unistd::Pid;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
@@ -100,6 +103,38 @@ impl Connection {
             _ => Vec::new(),
         });
         Ok(Some((message, descriptors.collect())))
+    }
+
+    /// Has what comes here name the process that has sent it.
+    pub(crate) fn name_senders(&self) -> io::Result<()> {
+        Ok(setsockopt(&self.0, PassCred, &true)?)
+    }
+
+    /// Waits for a message without descriptors and who has sent it, or for the end: `None`.
+    pub(crate) fn take_named<M: DeserializeOwned>(&self) -> io::Result<Option<(M, Pid)>> {
+        let mut buffer = [0; LONGEST];
+        let mut space = nix::cmsg_space!(UnixCredentials);
+        let mut into = [IoSliceMut::new(&mut buffer)];
+        let (length, sender) = loop {
+            let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+            match recvmsg::<()>(self.0.as_raw_fd(), &mut into, Some(&mut space), flags) {
+                Err(nix::Error::EINTR) => {}
+                Err(nix::Error::ECONNRESET) => return Ok(None),
+                received => {
+                    let received = received?;
+                    let sender = received.cmsgs()?.find_map(|message| match message {
+                        ControlMessageOwned::ScmCredentials(who) => Some(Pid::from_raw(who.pid())),
+                        _ => None,
+                    });
+                    break (received.bytes, sender);
+                }
+            }
+        };
+        if length == 0 {
+            return Ok(None);
+        }
+        let sender = sender.ok_or_else(|| invalid("a message of nobody"))?;
+        Ok(Some((postcard::from_bytes(&buffer[..length]).map_err(invalid)?, sender)))
     }
 
     /// Never waits.
@@ -204,6 +239,17 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         drop(ours);
         assert!(theirs.take::<ToHelper, HANDED>().expect("the end").is_none());
+    }
+
+    #[test]
+    fn a_message_names_its_sender_where_that_is_asked_for() {
+        let (ours, theirs) = Connection::pair().expect("a pair");
+        theirs.name_senders().expect("named");
+        ours.send(&ToSession::Signal(2)).expect("sent");
+        let (message, sender) = theirs.take_named::<ToSession>().expect("taken").expect("one");
+        assert_eq!((message, sender), (ToSession::Signal(2), nix::unistd::getpid()));
+        ours.say_no_more();
+        assert!(theirs.take_named::<ToSession>().expect("the end").is_none());
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::helper::Order;
 use crate::message::{During, Failure, Step};
 use crate::plan::{JoinUser, Plan, Tool};
 use crate::privilege::become_tool as prepare;
-use crate::rings::Desk;
+use crate::rings::{Desk, Offered};
 use crate::sys::{self, Alone};
 
 /// Where a tool is looked for when its environment says nothing: as `execvp(3)` does.
@@ -123,14 +123,12 @@ fn become_tool(
     }
     sys::default_sigpipe(alone).during(Step::Exec)?;
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).during(Step::Exec)?;
-    if confinement.is_some() {
-        let listener = prepare().during(Step::Confine)?;
-        if let (Some(rings), Some(listener)) = (rings, listener) {
-            rings.hand_over(&listener).during(Step::Confine)?;
-        }
-    }
+    let listener = if confinement.is_some() { prepare().during(Step::Confine)? } else { None };
+    // Without a broker, rings are refused and everything else works.
+    let offered = rings.zip(listener).and_then(|(rings, listener)| rings.offer(listener).ok());
     // The supervisor gives up what it holds meanwhile.
     gate.wait().during(Step::Confine)?;
+    let _ = offered.map(Offered::settle);
     set_parent_process_death_signal(Some(Signal::KILL)).during(Step::NewSession)?;
     // One that died before that line has sent nothing, and its session is over.
     if getppid() != supervisor {

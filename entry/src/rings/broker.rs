@@ -35,11 +35,22 @@ fn wait_and_serve(desk: &Desk, helper: Pid) -> io::Result<()> {
     set_name(BROKER_NAME)?;
     let Some((ToBroker::Serve(who, budget), _)) = desk.take()? else { return Ok(()) };
     ready(&who, helper)?;
-    let Some((ToBroker::Listener, listener)) = desk.take()? else { return Ok(()) };
-    match listener.first() {
+    match listener(desk)? {
         Some(listener) => serve(listener.as_fd(), &mut Ledger::new(budget)),
         None => Ok(()),
     }
+}
+
+/// Takes the listener from the tool-to-be, which waits for that.
+fn listener(desk: &Desk) -> io::Result<Option<OwnedFd>> {
+    let Some((ToBroker::Listener(number), tool)) = desk.take()? else { return Ok(None) };
+    let pidfd = rustix::process::Pid::from_raw(tool.as_raw()).ok_or(Errno::SRCH)?;
+    let pidfd = pidfd_open(pidfd, PidfdFlags::empty())?;
+    let listener = pidfd_getfd(&pidfd, number, PidfdGetfdFlags::empty())?;
+    desk.say_done();
+    // Who speaks now has had that number when the pidfd was opened: it is no other's.
+    let Some((ToBroker::Handed, same)) = desk.take()? else { return Ok(None) };
+    Ok((same == tool).then_some(listener))
 }
 
 /// As who the tool is, for its sockets to be its own, with the power over it and no other.

@@ -13,10 +13,10 @@ mod request;
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, getpid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, pidfd_open};
@@ -39,8 +39,11 @@ const BROKER_NAME: &CStr = c"nsdebug-rings";
 enum ToBroker {
     /// Whose sockets it works on, and what their rings may have together.
     Serve(Identity, Memory),
-    /// The listener that comes with this is the tool's.
-    Listener,
+    /// This descriptor of who says so is the tool's listener. It is taken from there and not sent: the kernel
+    /// counts what each user has on its way, so that all sessions of a user could be kept from sending.
+    Listener(RawFd),
+    /// It has been taken.
+    Handed,
 }
 
 /// Where the helper, and then the tool-to-be, tell the broker what it needs. Nobody waits there but that.
@@ -73,6 +76,7 @@ impl Broker {
         if let Some(pidfd) = pidfd {
             let _ = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&END));
         }
+        let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
     }
 }
 
@@ -84,6 +88,7 @@ pub(crate) struct Opened(Desk, Broker);
 /// a pid namespace are in there. One that is never told what to serve ends when this is dropped.
 pub(crate) fn open(alone: &Alone) -> Result<Opened, Failure> {
     let (ours, brokers) = Connection::pair().during(Step::StartBroker)?;
+    brokers.name_senders().during(Step::StartBroker)?;
     let helper = getpid();
     match sys::fork(alone).during(Step::StartBroker)? {
         Forked::Parent { child } => Ok(Opened(Desk(ours), Broker(child))),
@@ -111,13 +116,49 @@ impl Opened {
 }
 
 impl Desk {
-    /// Gives the broker what it is asked through.
-    pub(crate) fn hand_over(self, listener: &OwnedFd) -> io::Result<()> {
-        self.0.hand(&ToBroker::Listener, &[listener.as_fd()])
+    /// Offers the broker what it is asked through. Never waits.
+    pub(crate) fn offer(self, listener: OwnedFd) -> io::Result<Offered> {
+        self.0.send(&ToBroker::Listener(listener.as_raw_fd()))?;
+        Ok(Offered { desk: self, _listener: listener })
     }
 
-    /// Waits for it; none comes where there is no tool, or a kernel without listeners.
-    fn take(&self) -> io::Result<Option<(ToBroker, Vec<OwnedFd>)>> {
-        self.0.take_some()
+    /// Waits for what is said, and by whom; nothing comes where there is no tool, or a kernel without
+    /// listeners.
+    fn take(&self) -> io::Result<Option<(ToBroker, Pid)>> {
+        self.0.take_named()
+    }
+
+    fn say_done(&self) {
+        self.0.say_no_more();
+    }
+}
+
+/// A listener that the broker has not taken yet.
+#[derive(Debug)]
+pub(crate) struct Offered {
+    desk: Desk,
+    _listener: OwnedFd,
+}
+
+impl Offered {
+    /// Waits until the broker has it, or has ended: then a tool's rings are refused.
+    pub(crate) fn settle(self) -> io::Result<()> {
+        let Self { desk: Desk(connection), _listener } = self;
+        let _: Option<(ToBroker, _)> = connection.take_some()?;
+        connection.send(&ToBroker::Handed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_has_ended_is_reaped() {
+        let mut sleep = std::process::Command::new("sleep");
+        let mut child = sleep.arg("600").spawn().expect("a process");
+        Broker(Pid::from_raw(child.id().try_into().expect("a number"))).end();
+        let left = child.wait().expect_err("it is nobody's child any more");
+        assert_eq!(left.raw_os_error(), Some(nix::libc::ECHILD));
     }
 }

@@ -1,6 +1,14 @@
 //! What a tool could hold that others need, or leave behind that others pay for.
 
+use std::io::IoSlice;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::Command;
+
 use harness::{Container, Finished, may_skip, run};
+use rustix::net::{
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+    sendmsg, socketpair,
+};
 
 use crate::stage::{PROFILES, Stage};
 
@@ -126,5 +134,38 @@ fn a_tool_takes_little_of_what_the_node_has_for_all() {
                 assert!(low, "{what}: {said}");
             }
         }
+    });
+}
+
+/// More descriptors of this user's on their way than a process of it may have open.
+fn on_their_way(count: usize) -> Vec<(OwnedFd, OwnedFd)> {
+    const AT_ONCE: usize = 200;
+    let null = std::fs::File::open("/dev/null").expect("a device");
+    let sent = |_| {
+        let pair = socketpair(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
+        let (ours, theirs) = pair.expect("a pair");
+        let handed = [null.as_fd(); AT_ONCE];
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(AT_ONCE))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        assert!(control.push(SendAncillaryMessage::ScmRights(&handed)));
+        let flags = SendFlags::empty();
+        sendmsg(&ours, &[IoSlice::new(b"x")], &mut control, flags).expect("it is sent");
+        (ours, theirs)
+    };
+    (0..=count / AT_ONCE).map(sent).collect()
+}
+
+#[test]
+fn who_has_many_descriptors_on_their_way_keeps_nobody_from_starting() {
+    on_site(|stage, site| {
+        const MOST: usize = 512;
+        let _held = on_their_way(MOST);
+        let session = stage.exec(site, &["--profile", "general", "--", "rings", "answers"]);
+        let script = format!("ulimit -Sn {MOST} && exec \"$0\" \"$@\"");
+        let mut limited = Command::new("sh");
+        limited.arg("-c").arg(script).arg(session.get_program()).args(session.get_args());
+        let said = run(&mut limited).expect_success();
+        // And the broker has its listener.
+        assert!(said.out().contains("high-bits done"), "{said}");
     });
 }
