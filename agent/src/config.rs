@@ -1,6 +1,7 @@
 //! What `serve` is told, from flags and environment to values that cannot contradict each other.
 
 mod gateways;
+mod used;
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU16;
@@ -13,6 +14,7 @@ use clap::builder::BoolishValueParser;
 use entry::{Profile, Resources};
 
 pub use gateways::GatewayArgs;
+use used::Used;
 
 use crate::limits::{LimitArgs, SessionLimits, TogetherArgs};
 use crate::listen::{CertificateFiles, Gateways};
@@ -198,6 +200,21 @@ pub struct TlsConfig {
     pub files: CertificateFiles,
 }
 
+impl TlsConfig {
+    /// One needs the other.
+    fn of(
+        addresses: Vec<SocketAddr>,
+        files: Option<CertificateFiles>,
+    ) -> Result<Option<Self>, BadConfig> {
+        match (files, addresses.is_empty()) {
+            (Some(files), false) => Ok(Some(Self { addresses, files })),
+            (None, true) => Ok(None),
+            (None, false) => Err(BadConfig::NoCertificate),
+            (Some(_), true) => Err(BadConfig::UnusedCertificate),
+        }
+    }
+}
+
 /// One `--listen`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenAddress {
@@ -261,26 +278,25 @@ impl TryFrom<ServeArgs> for Config {
             together,
             care,
         } = args;
-        let (mut unix, mut addresses) = (Vec::new(), Vec::new());
-        for address in listen {
-            match address {
-                ListenAddress::Unix(path) => unix.push(path),
-                ListenAddress::Tls(resolved) => addresses.extend(resolved),
-            }
-        }
+        let (unix, addresses) = split(listen);
         // One requires the others.
         let files = tls_cert.zip(tls_key).zip(client_ca);
         let files =
             files.map(|((chain, key), client_ca)| CertificateFiles { chain, key, client_ca });
-        let tls = match (files, addresses.is_empty()) {
-            (Some(files), false) => Some(TlsConfig { addresses, files }),
-            (None, true) => None,
-            (None, false) => return Err(BadConfig::NoCertificate),
-            (Some(_), true) => return Err(BadConfig::UnusedCertificate),
-        };
+        let tls = TlsConfig::of(addresses, files)?;
+        let gateways = gateways.resolve(tools)?;
         let policy = match tools {
             Tools::Host => Policy::Host,
             Tools::Toolbox => Policy::Toolbox {
+                own: Used {
+                    unix: &unix,
+                    containerd: &containerd,
+                    toolbox: &toolbox,
+                    audit_log: care.audit_log.as_deref(),
+                    tls: tls.as_ref(),
+                    gateways: gateways.as_ref(),
+                }
+                .paths(),
                 tree: toolbox,
                 most: max_profile,
                 host_targets: allow_host_targets,
@@ -290,7 +306,7 @@ impl TryFrom<ServeArgs> for Config {
         Ok(Self {
             unix,
             tls,
-            gateways: gateways.resolve(tools)?,
+            gateways,
             policy,
             containerd,
             remount_cgroups,
@@ -301,6 +317,18 @@ impl TryFrom<ServeArgs> for Config {
             care: care.into(),
         })
     }
+}
+
+/// The paths of the sockets in `listen`, and the addresses of the ports.
+fn split(listen: Vec<ListenAddress>) -> (Vec<PathBuf>, Vec<SocketAddr>) {
+    let (mut unix, mut addresses) = (Vec::new(), Vec::new());
+    for address in listen {
+        match address {
+            ListenAddress::Unix(path) => unix.push(path),
+            ListenAddress::Tls(resolved) => addresses.extend(resolved),
+        }
+    }
+    (unix, addresses)
 }
 
 #[cfg(test)]
@@ -322,6 +350,23 @@ mod tests {
         assert_eq!(config.unix, [PathBuf::from("/run/nsdebug/agent.sock")]);
         assert!(config.tls.is_none());
         assert_eq!(config.grace, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn what_the_agent_itself_uses_makes_whoever_has_it_a_host_target() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let (socket, containerd, log) = (path("sd/a.sock"), path("c.sock"), path("log/audit"));
+        let listen = format!("--listen=unix:{socket}");
+        let (asks, logs) = (format!("--containerd={containerd}"), format!("--audit-log={log}"));
+        let config = config(&[&listen, &asks, &logs, "--toolbox=/toolbox"]).expect("one");
+        let signs = config.policy.signs();
+        for own in [&socket, &containerd] {
+            assert!(signs.own.contains(own), "{own} in {:?}", signs.own);
+        }
+        for own in ["/toolbox", &log] {
+            assert!(signs.own_to_write.iter().any(|it| it == own), "{own}");
+        }
     }
 
     #[test]

@@ -42,6 +42,7 @@ mod sys;
 mod target;
 mod tool;
 mod watch;
+mod whereabouts;
 
 pub use capability::{Capabilities, Capability};
 pub use cgroup::{
@@ -66,3 +67,4 @@ pub use spawn::{
     start_relayed,
 };
 pub use target::{Target, TargetError};
+pub use whereabouts::on_node;

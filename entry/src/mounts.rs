@@ -49,6 +49,9 @@ pub(crate) fn reached(targets: &str, nodes: &str) -> Vec<Reached> {
         let place = unescaped(mount.place);
         let reached = |what| Reached { what, place: place.clone() };
         match mount.kind {
+            "proc" if is_the_nodes_proc(mount, &nodes) => {
+                vec![reached(OfNode::Kernel("the node's own /proc"))]
+            }
             "proc" | "sysfs" | "cgroup" | "cgroup2" => {
                 kernel(mount, &mounts).into_iter().map(OfNode::Kernel).map(reached).collect()
             }
@@ -77,16 +80,49 @@ fn kernel(mount: &Mount<'_>, mounts: &BTreeMap<&str, Mount<'_>>) -> Option<&'sta
     }
 }
 
+/// Whether a mount shows the node's processes: each of them has a link there to its root directory. Reading
+/// suffices for that. Of the network's settings each process sees those of its own namespace.
+fn is_the_nodes_proc(mount: &Mount<'_>, nodes: &[Mount<'_>]) -> bool {
+    let of_network = Path::new(mount.root).starts_with("/sys/net");
+    !of_network && nodes.iter().any(|node| node.kind == "proc" && node.device == mount.device)
+}
+
 /// Where the kubelet mounts what only the pod is to know; the last is the place of the token that the pod has in its
 /// cluster, whoever mounted it.
 const SECRETS: [&str; 3] =
     ["kubernetes.io~secret", "kubernetes.io~projected", "secrets/kubernetes.io"];
 
+/// Where on the node is what this process, with the first `mountinfo`, has at `path`.
+pub(crate) fn on_node(path: &Path, own: &str, nodes: &str) -> Vec<String> {
+    let nodes: Vec<_> = nodes.lines().filter_map(Mount::parse).collect();
+    let own: Vec<_> = own.lines().filter_map(Mount::parse).collect();
+    let place = |mount: &Mount<'_>| unescaped(mount.place);
+    // Of those that are mounted over one place the last is what is there.
+    let mount = own
+        .iter()
+        .filter(|mount| path.starts_with(place(mount)))
+        .max_by_key(|mount| mount.place.len());
+    let below = |mount: &Mount<'_>| path.strip_prefix(place(mount)).map(Path::to_owned);
+    let Some((mount, Ok(below))) = mount.map(|mount| (mount, below(mount))) else {
+        return Vec::new();
+    };
+    let found = paths(mount, &nodes).map(|found| Path::new(&found).join(&below));
+    found.map(|found| found.to_string_lossy().trim_end_matches('/').to_owned()).collect()
+}
+
+/// Where the kubelet mounts what a driver of volumes gives. Secrets of such a driver are in memory only, as those of
+/// the secrets-store driver are; other volumes are on disks.
+const OF_DRIVERS: &str = "kubernetes.io~csi";
+
 /// The places of a target's Secrets and tokens: everybody in the pod may read most of them.
 pub(crate) fn secrets(targets: &str, nodes: &str) -> Vec<String> {
     let nodes: Vec<_> = nodes.lines().filter_map(Mount::parse).collect();
     let is_secret = |mount: &Mount<'_>| {
-        let names = |path: &str| SECRETS.iter().any(|secret| path.contains(secret));
+        let in_memory = mount.kind == "tmpfs";
+        let names = |path: &str| {
+            SECRETS.iter().any(|secret| path.contains(secret))
+                || in_memory && path.contains(OF_DRIVERS)
+        };
         names(mount.place) || paths(mount, &nodes).any(|path| names(&path))
     };
     let places = targets.lines().filter_map(Mount::parse).filter(is_secret);
@@ -190,6 +226,19 @@ mod tests {
     }
 
     #[test]
+    fn a_path_of_a_container_is_told_by_where_it_is_on_the_node() {
+        let own = "900 800 0:90 / / rw - overlay overlay rw\n\
+                   901 900 0:24 /containerd /run/ctrd rw - tmpfs tmpfs rw";
+        let found = |path: &str| on_node(Path::new(path), own, NODE);
+        assert_eq!(found("/run/ctrd/a.sock"), ["/run/containerd/a.sock"]);
+        assert_eq!(found("/run/ctrd"), ["/run/containerd"]);
+        let root = "/run/containerd/io.containerd.runtime.v2.task/k8s.io/a/rootfs";
+        assert_eq!(found("/run/x/a.sock"), [format!("{root}/run/x/a.sock")]);
+        assert_eq!(on_node(Path::new("/srv/a.sock"), NODE, NODE), ["/srv/a.sock"]);
+        assert_eq!(on_node(Path::new("/run/a.sock"), NODE, NODE), ["/run/a.sock"]);
+    }
+
+    #[test]
     fn secrets_are_told_by_where_the_kubelet_has_them() {
         let node = format!(
             "{NODE}\n30 22 0:70 / /var/lib/kubelet/pods/u/volumes/kubernetes.io~secret/tls rw - tmpfs tmpfs rw"
@@ -200,6 +249,16 @@ mod tests {
         );
         let places = ["/etc/my tls", "/run/secrets/kubernetes.io/serviceaccount"];
         assert_eq!(secrets(&pod, &node), places);
+        let volumes = "/var/lib/kubelet/pods/u/volumes/kubernetes.io~csi";
+        let node = format!(
+            "{node}\n31 22 0:72 / {volumes}/vault/mount rw - tmpfs tmpfs rw\n\
+             32 22 7:1 / {volumes}/disk/mount rw - ext4 /dev/sdb rw"
+        );
+        let pod = format!(
+            "{POD}\n952 900 0:72 / /mnt/secrets-store ro - tmpfs tmpfs rw\n\
+             953 900 7:1 / /data2 rw - ext4 /dev/sdb rw"
+        );
+        assert_eq!(secrets(&pod, &node), ["/mnt/secrets-store"], "and not the disk");
         assert!(secrets(POD, NODE).is_empty());
         assert_eq!(unescaped("/a\\134b\\x"), "/a\\b\\x");
     }
@@ -224,6 +283,23 @@ mod tests {
         ] {
             assert!(with(line).is_empty(), "{line}");
         }
+    }
+
+    #[test]
+    fn the_nodes_own_processes_count_though_they_may_only_be_read() {
+        for (line, place) in [
+            ("950 900 0:22 / /hostproc ro - proc proc rw", "/hostproc"),
+            ("950 900 0:22 / /hostproc ro - proc proc ro", "/hostproc"),
+            ("950 900 0:22 /1 /init ro - proc proc rw", "/init"),
+            ("950 900 0:22 /kcore /kcore ro - proc proc rw", "/kcore"),
+        ] {
+            let all = with(line);
+            let [Reached { what: OfNode::Kernel(what), place: found }] = &all[..] else {
+                panic!("{line}: {all:?}")
+            };
+            assert_eq!((*what, found.as_str()), ("the node's own /proc", place));
+        }
+        assert!(with("950 901 0:22 /sys/net /proc/sys/net ro - proc proc rw").is_empty());
     }
 
     #[test]

@@ -17,6 +17,10 @@ pub struct HostSigns {
     pub with_open_devices: Capabilities,
     /// Where container runtimes listen. One of these names is such a socket wherever it is.
     pub sockets: Vec<String>,
+    /// Sockets that this agent itself listens on or asks, and its keys, by their paths on the node.
+    pub own: Vec<String>,
+    /// What this agent runs in sessions or writes down, by its path on the node.
+    pub own_to_write: Vec<String>,
     /// Folders that decide what the node runs, or have its keys.
     pub folders: Vec<String>,
     /// Of these, what belongs to one container each; `*` is any one name.
@@ -49,7 +53,8 @@ impl HostSigns {
                 OfNode::Kernel(what) => (*what).to_owned(),
                 OfNode::File { path, read_only } => self.file(path, *read_only)?,
             };
-            Some(format!("it has {why}, at {}", place.escape_debug()))
+            let which = if place == "/" { ", which is its own root directory" } else { "" };
+            Some(format!("it has {why}, at {}{which}", place.escape_debug()))
         })
     }
 
@@ -61,6 +66,14 @@ impl HostSigns {
             |socket: &&String| self::is_below(socket, path) || socket.rsplit('/').next() == name;
         if let Some(socket) = self.sockets.iter().find(is_way) {
             return Some(format!("a way to the runtime's socket {socket} of the node"));
+        }
+        // A name of such is not known for what it is: a socket of another program may be called the same.
+        let leads_to = |own: &&String| self::is_below(own, path) || self::is_below(path, own);
+        if let Some(own) = self.own.iter().find(leads_to) {
+            return Some(format!("a way to {} of this agent", own.escape_debug()));
+        }
+        if let Some(own) = self.own_to_write.iter().find(leads_to).filter(|_| !read_only) {
+            return Some(format!("a way to write to {} of this agent", own.escape_debug()));
         }
         // What leads out of a folder is not known to be in it.
         let leads_out = path.split('/').any(|part| part == "..");
@@ -99,6 +112,8 @@ mod tests {
         let list = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
         HostSigns {
             sockets: list(&["/run/containerd/containerd.sock", "/run/docker.sock"]),
+            own: list(&["/srv/nsdebug/agent.sock"]),
+            own_to_write: list(&["/opt/tools"]),
             folders: list(&["/etc", "/run", "/usr", "/var/lib/kubelet"]),
             of_containers: list(&["/run/containerd/task/*/*", "/var/lib/kubelet/pods/*/*"]),
             harmless_to_read: list(&["/usr/lib", "/var/log"]),
@@ -109,6 +124,15 @@ mod tests {
     fn said(path: &str, read_only: bool) -> Option<String> {
         let what = OfNode::File { path: path.to_owned(), read_only };
         signs().find(&[Reached { what, place: "/host".to_owned() }])
+    }
+
+    #[test]
+    fn of_its_own_root_it_is_said_that_it_is_that() {
+        let what = OfNode::File { path: "/usr/local/root".to_owned(), read_only: false };
+        let why = signs().find(&[Reached { what, place: "/".to_owned() }]);
+        let expected =
+            "it has /usr/local/root of the node, writable, at /, which is its own root directory";
+        assert_eq!(why.as_deref(), Some(expected));
     }
 
     #[test]
@@ -132,7 +156,8 @@ mod tests {
             assert!(said(path, true).is_some_and(|why| why.contains("to read")), "{path}");
         }
         for path in [
-            "/srv",
+            "/srv/nsdebug2",
+            "/srv/spire/agent.sock",
             "/etcetera",
             "/var/lib/kubelet/pods/u/etc-hosts",
             "/run/containerd/task/k/c/rootfs",
@@ -140,6 +165,21 @@ mod tests {
             assert_eq!((said(path, false), said(path, true)), (None, None), "{path}");
         }
         assert!(said("/var/lib/kubelet/pods/u/v/../../../pki", true).is_some());
+    }
+
+    #[test]
+    fn what_the_agent_itself_is_told_to_use_counts_wherever_that_is() {
+        for path in ["/srv", "/srv/nsdebug", "/srv/nsdebug/agent.sock"] {
+            for read_only in [false, true] {
+                let why = said(path, read_only).unwrap_or_else(|| panic!("{path}"));
+                assert!(why.contains("a way to /srv/nsdebug/agent.sock of this agent"), "{why}");
+            }
+        }
+        for path in ["/opt", "/opt/tools", "/opt/tools/usr/bin"] {
+            let why = said(path, false).unwrap_or_else(|| panic!("{path}"));
+            assert!(why.contains("to write to /opt/tools of this agent"), "{why}");
+            assert_eq!(said(path, true), None, "{path}");
+        }
     }
 
     #[test]

@@ -40,6 +40,7 @@ impl Listener {
 pub struct Serve {
     tls: bool,
     toolbox: Option<PathBuf>,
+    asks: Option<PathBuf>,
     options: Vec<String>,
 }
 
@@ -59,6 +60,12 @@ impl Serve {
     #[must_use]
     pub fn in_toolbox(self, tree: &Path) -> Self {
         Self { toolbox: Some(tree.to_owned()), ..self }
+    }
+
+    /// By this name of containerd's socket.
+    #[must_use]
+    pub fn asking(self, socket: &Path) -> Self {
+        Self { asks: Some(socket.to_owned()), ..self }
     }
 
     /// Any option of `serve` that has no value.
@@ -88,7 +95,8 @@ impl Serve {
         let folder = tempfile::tempdir_in(containerd.path()).expect("a folder in an own folder");
         let socket = folder.path().join("agent.sock");
         let mut command = programs::agent();
-        command.args(["serve", "--containerd"]).arg(containerd.socket());
+        let asked = self.asks.clone().unwrap_or_else(|| containerd.socket());
+        command.args(["serve", "--containerd"]).arg(asked);
         match &self.toolbox {
             Some(tree) => command.arg("--toolbox").arg(tree),
             None => command.args(["--tools", "host"]),

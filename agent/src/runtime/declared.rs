@@ -42,7 +42,19 @@ struct Linux {
     cgroups_path: Option<String>,
     namespaces: Option<Vec<Namespace>>,
     readonly_paths: Option<Vec<String>>,
+    devices: Option<Vec<Node>>,
     resources: Option<Resources>,
+}
+
+/// A device that the runtime makes a node of.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Node {
+    path: String,
+    #[serde(rename = "type")]
+    kind: String,
+    major: i64,
+    minor: i64,
 }
 
 #[derive(Default, Deserialize)]
@@ -84,12 +96,19 @@ impl Spec {
         let sets = self.process.as_ref().and_then(|process| process.capabilities.as_ref());
         let bounding = sets.and_then(|sets| sets.bounding.as_ref()).into_iter().flatten();
         let named = |name: &String| Capability::named(name.strip_prefix("CAP_").unwrap_or(name));
-        let devices = linux.resources.as_ref().and_then(|resources| resources.devices.as_ref());
+        let rules = linux.resources.as_ref().and_then(|resources| resources.devices.as_ref());
+        let rules = || rules.into_iter().flatten();
+        let nodes = linux.devices.iter().flatten().filter_map(Node::of_node);
+        let by_rules = opens_disks(rules()).then(|| Reached {
+            what: OfNode::Kernel("leave to open disks of the node or its memory"),
+            place: "the devices of its control group".to_owned(),
+        });
+        let mounts = self.mounts.iter().flatten().filter_map(reached);
         let namespaces = linux.namespaces.as_ref().into_iter().flatten();
         Declared {
-            reached: self.mounts.iter().flatten().filter_map(reached).collect(),
+            reached: mounts.chain(nodes).chain(by_rules).collect(),
             capabilities: bounding.filter_map(named).collect::<Capabilities>(),
-            opens_devices: opens_any(devices.into_iter().flatten()),
+            opens_devices: opens_any(rules()),
             own_users: namespaces.into_iter().any(|namespace| namespace.kind == "user"),
         }
     }
@@ -114,8 +133,47 @@ impl Mount {
     }
 }
 
-/// Whether the `rules` of a control group, of which each counts more than those before, let any disk be opened,
-/// or the machine's memory. A disk that is named is a volume.
+impl Node {
+    /// What that is of the node's. Of a disk nothing here says whose it is: it may be a volume, or what the node
+    /// runs from.
+    fn of_node(&self) -> Option<Reached> {
+        let what = match self.kind.as_str() {
+            "b" => "a disk of the node as a device",
+            "c" | "u" if is_raw(self.major, self.minor) => {
+                "the node's memory or its disks as a device"
+            }
+            _ => return None,
+        };
+        Some(Reached { what: OfNode::Kernel(what), place: self.path.clone() })
+    }
+}
+
+/// Whether a device of characters is the machine's memory (`/dev/mem`, `/dev/kmem` and `/dev/port`), or gives
+/// orders to disks (`/dev/sg0`).
+fn is_raw(major: i64, minor: i64) -> bool {
+    const MEMORY: i64 = 1;
+    const GENERIC_SCSI: i64 = 21;
+    major == GENERIC_SCSI || major == MEMORY && [1, 2, 4].contains(&minor)
+}
+
+/// Whether the `rules` of a control group, of which each counts more than those before, let some disk be opened, or
+/// the machine's memory.
+fn opens_disks<'d>(rules: impl IntoIterator<Item = &'d Device>) -> bool {
+    rules.into_iter().fold(false, |opens, rule| {
+        let access = rule.access.as_deref().unwrap_or("rwm");
+        let is_all = matches!(rule.kind.as_deref(), None | Some("" | "a"));
+        let is_disk = rule.kind.as_deref() == Some("b");
+        let is_raw = rule.major.zip(rule.minor).is_some_and(|(major, minor)| is_raw(major, minor));
+        if rule.allow {
+            opens || (is_all || is_disk || is_raw) && access.contains(['r', 'w'])
+        } else {
+            opens && !(is_all && access.contains('r') && access.contains('w'))
+        }
+    })
+}
+
+/// Whether the `rules` of a control group let any disk be opened, whichever is made a node of, or the machine's
+/// memory.
 fn opens_any<'d>(rules: impl IntoIterator<Item = &'d Device>) -> bool {
     rules.into_iter().fold(false, |opens, rule| {
         let number = |number: Option<i64>| number.filter(|number| *number >= 0);
@@ -190,6 +248,43 @@ mod tests {
         ] {
             assert!(opens(json!([none, open])), "{open}");
             assert!(!opens(json!([open, none])), "{open}");
+        }
+    }
+
+    #[test]
+    fn a_disk_that_is_given_or_may_be_opened_is_of_the_node() {
+        let found = |linux: Value| {
+            let told = declared(json!({"linux": linux}));
+            told.reached.into_iter().map(|one| one.place).collect::<Vec<_>>()
+        };
+        let device = |path: &str, kind: &str, major: i64, minor: i64| json!({"path": path, "type": kind, "major": major, "minor": minor, "fileMode": 432});
+        let devices = json!([
+            device("/dev/disk", "b", 254, 0),
+            device("/dev/mem", "c", 1, 1),
+            device("/dev/sg0", "c", 21, 0),
+            device("/dev/fuse", "c", 10, 229),
+            device("/dev/null", "c", 1, 3),
+        ]);
+        let given = found(json!({"devices": devices}));
+        assert_eq!(given, ["/dev/disk", "/dev/mem", "/dev/sg0"]);
+        let none = json!({"allow": false, "access": "rwm"});
+        let opens = |rule: Value| found(json!({"resources": {"devices": [none, rule]}}));
+        for rule in [
+            json!({"allow": true, "type": "b", "major": 254, "minor": 0, "access": "rwm"}),
+            json!({"allow": true, "type": "b", "access": "r"}),
+            json!({"allow": true, "type": "c", "major": 1, "minor": 1, "access": "r"}),
+            json!({"allow": true}),
+        ] {
+            assert_eq!(opens(rule.clone()), ["the devices of its control group"], "{rule}");
+            let after = found(json!({"resources": {"devices": [rule, none]}}));
+            assert!(after.is_empty(), "{rule}");
+        }
+        for rule in [
+            json!({"allow": true, "type": "b", "access": "m"}),
+            json!({"allow": true, "type": "c", "major": 1, "minor": 3, "access": "rwm"}),
+            json!({"allow": true, "type": "c", "major": 10, "minor": 229, "access": "rwm"}),
+        ] {
+            assert!(opens(rule.clone()).is_empty(), "{rule}");
         }
     }
 

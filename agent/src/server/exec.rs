@@ -216,7 +216,7 @@ impl<R: ContainerRuntime> Sessions<R> {
     ) -> Result<(Running, Ends, Held, bool), StartError> {
         let target = place.hold(&*self.agent.runtime).await?;
         let facts = place.facts(&target)?;
-        let host_target = facts.host_target(&session::host_signs());
+        let host_target = facts.host_target(&self.terms.policy.signs());
         let is_host_target = host_target.is_some();
         record.observed(host_target);
         let plan = Plan::new(place.within(request), &facts)?;

@@ -10,7 +10,7 @@ use crate::session::place::Place;
 /// The policy for `peer`: what a gateway reviewed is a second maximum.
 pub(super) fn bounded(policy: &Policy, peer: &Peer) -> Result<Policy, Refusal> {
     let Peer::Gateway { forwarded, .. } = peer else { return Ok(policy.clone()) };
-    let Policy::Toolbox { tree, most, host_targets, node_network } = policy else {
+    let Policy::Toolbox { tree, most, host_targets, node_network, own } = policy else {
         // `serve` does not start like this; whoever gets here must not get the node.
         let message = "this agent runs the node's own tools, which is not for gateways";
         return Err(Refusal::new(Reason::Forbidden, message));
@@ -25,6 +25,7 @@ pub(super) fn bounded(policy: &Policy, peer: &Peer) -> Result<Policy, Refusal> {
         most: (*most).min(reviewed),
         host_targets: *host_targets && forwarded.host_target,
         node_network: *node_network,
+        own: own.clone(),
     })
 }
 
@@ -52,6 +53,7 @@ pub(super) fn confirm(peer: &Peer, place: &Place) -> Result<(), Refusal> {
 mod tests {
     use super::*;
     use crate::runtime::{Located, PodIdentity};
+    use crate::session::OwnPaths;
     use entry::Profile;
     use std::net::SocketAddr;
     use std::sync::Arc;
@@ -72,7 +74,8 @@ mod tests {
     }
 
     fn toolbox(most: Profile, host_targets: bool) -> Policy {
-        Policy::Toolbox { tree: "/toolbox".into(), most, host_targets, node_network: false }
+        let own = OwnPaths::default();
+        Policy::Toolbox { tree: "/toolbox".into(), most, host_targets, node_network: false, own }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use entry::{Capabilities, Capability, Exit, HostSigns, Limits, Profile, RunAs};
 use wire::host;
 
+use super::own::OwnPaths;
 use crate::config::Tools;
 
 /// Whose tools sessions run.
@@ -24,6 +25,8 @@ pub enum Policy {
         host_targets: bool,
         /// Whether `netadmin` is given to who may not enter those.
         node_network: bool,
+        /// What the agent itself uses.
+        own: OwnPaths,
     },
 }
 
@@ -57,7 +60,7 @@ pub enum PolicyError {
 }
 
 /// What makes a target worth its node: the list that the gateway has too.
-pub fn host_signs() -> HostSigns {
+pub(super) fn host_signs() -> HostSigns {
     let list = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
     HostSigns {
         powers: host::CAPABILITIES.into_iter().filter_map(Capability::named).collect(),
@@ -66,6 +69,7 @@ pub fn host_signs() -> HostSigns {
         folders: list(&host::FOLDERS),
         of_containers: list(&host::OF_CONTAINERS),
         harmless_to_read: list(&host::HARMLESS_TO_READ),
+        ..HostSigns::default()
     }
 }
 
@@ -104,10 +108,19 @@ impl Policy {
         }
     }
 
+    /// What makes a target worth as much as the node.
+    #[must_use]
+    pub fn signs(&self) -> HostSigns {
+        match self {
+            Self::Host => host_signs(),
+            Self::Toolbox { own, .. } => own.signs(),
+        }
+    }
+
     /// The limits of a session, or none for the node's own tools.
     pub fn limits(&self, choice: Choice) -> Result<Option<Limits>, PolicyError> {
         let Choice { profile, run_as, write, node } = choice;
-        let Self::Toolbox { tree, most, host_targets, node_network } = self else {
+        let Self::Toolbox { tree, most, host_targets, node_network, .. } = self else {
             return match choice {
                 Choice { profile: Some(_), .. } => {
                     Err(PolicyError::OnlyInToolbox { what: "a profile" })
@@ -138,8 +151,8 @@ impl Policy {
         if chooses_user && !profile.looks_into_processes() {
             return Err(PolicyError::NotItsChoice { profile });
         }
-        let (tree, host_targets) = (tree.clone(), *host_targets);
-        Ok(Some(Limits { tree, profile, run_as, write, host_targets, signs: host_signs(), node }))
+        let (tree, host_targets, signs) = (tree.clone(), *host_targets, self.signs());
+        Ok(Some(Limits { tree, profile, run_as, write, host_targets, signs, node }))
     }
 
     /// What tools are told of the world. The caller's own environment stays outside.
@@ -167,6 +180,7 @@ mod tests {
             most,
             host_targets: false,
             node_network: most > Profile::General,
+            own: OwnPaths::default(),
         }
     }
 
@@ -186,7 +200,7 @@ mod tests {
     fn netadmin_takes_the_right_to_the_node_that_it_reaches() {
         let policy = |host_targets, node_network| {
             let (tree, most) = ("/toolbox".into(), Profile::Sysadmin);
-            Policy::Toolbox { tree, most, host_targets, node_network }
+            Policy::Toolbox { tree, most, host_targets, node_network, own: OwnPaths::default() }
         };
         let refused = policy(false, false).limits(choice(Profile::Netadmin));
         let refused = refused.expect_err("it reaches the node").to_string();

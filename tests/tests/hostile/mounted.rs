@@ -2,8 +2,9 @@
 //! itself a user namespace, and the rest of the container keeps what it has.
 
 use std::path::Path;
+use std::process::Command;
 
-use harness::{Container, Finished, app_binary, may_skip, run};
+use harness::{Container, Finished, Serve, agent as nsdebug, app_binary, may_skip, run};
 use serde_json::{Value, json};
 
 use crate::stage::{Stage, bind};
@@ -152,4 +153,87 @@ fn a_container_that_may_make_devices_and_open_them_is_a_host_target() {
         stage.containerd.ctr(model.namespace(), &["task", "delete", "--force", &id]);
         stage.containerd.ctr(model.namespace(), &["containers", "delete", &id]);
     }
+}
+
+#[test]
+fn a_target_with_the_nodes_own_proc_is_a_host_target_though_it_may_only_read_it() {
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    for (name, of_node) in [("all-of-it", "/proc"), ("one-process", "/proc/1")] {
+        let mount = bind(Path::new(of_node), "/hostproc", "ro");
+        let site = stage.containerd.run(&stage.spec(name).option(&["--mount", &mount]));
+        for profile in ["baseline", "general"] {
+            // Without containerd's copy of its spec, too.
+            let refused = by_pid(&stage, &site, &["--profile", profile], &["true"]);
+            let word = refused.expect_code(125).err();
+            let said = "it has the node's own /proc, at /hostproc";
+            assert!(word.contains("host target") && word.contains(said), "{name}: {word}");
+            stage.session(&site, profile, &["true"]).expect_code(125);
+        }
+        let allowed = ["--profile", "baseline", "--allow-host-targets"];
+        by_pid(&stage, &site, &allowed, &["true"]).expect_success();
+    }
+}
+
+#[test]
+fn a_way_to_a_socket_that_the_agent_itself_uses_makes_a_host_target_whatever_it_is_called() {
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    let asked = stage.path().join("ways");
+    std::fs::create_dir(&asked).expect("a folder in an own folder");
+    let socket = asked.join("c.sock");
+    std::fs::hard_link(stage.containerd.socket(), &socket).expect("another name of a socket");
+    let name = socket.to_str().expect("a plain path");
+    let agent = Serve::new().in_toolbox(&stage.tree()).asking(&socket).start(&stage.containerd);
+    let own = agent.socket().to_owned();
+    let folder = own.parent().expect("a folder");
+    for (id, mounted, said) in [
+        ("asked", asked.as_path(), &socket),
+        ("asked-itself", &socket, &socket),
+        ("listens", folder, &own),
+        ("listens-itself", &own, &own),
+    ] {
+        let mount = bind(mounted, "/way", "ro");
+        let site = stage.containerd.run(&stage.spec(id).option(&["--mount", &mount]));
+        let refused = run(&mut agent.exec(id, &["true"])).expect_code(125);
+        let why = format!("a way to {} of this agent, at /way", said.display());
+        assert!(refused.err().contains(&why), "{id}: {refused}");
+        drop(site);
+    }
+    // By `exec`, which asks the same containerd and listens nowhere.
+    let mount = bind(&asked, "/way", "ro");
+    let site = stage.containerd.run(&stage.spec("by-exec").option(&["--mount", &mount]));
+    let mut command = nsdebug();
+    command.args(["exec", "--tools", "toolbox", "--containerd", name, "--toolbox"]);
+    command.arg(stage.tree()).args(["--container", site.id(), "--", "true"]);
+    let refused = run(&mut command).expect_code(125);
+    assert!(refused.err().contains("c.sock of this agent, at /way"), "{refused}");
+    let others = bind(&stage.folder(), "/other", "ro");
+    let plain = stage.containerd.run(&stage.spec("plain").option(&["--mount", &others]));
+    run(&mut agent.exec(plain.id(), &["true"])).expect_success();
+}
+
+#[test]
+fn a_container_with_a_disk_of_the_node_is_a_host_target() {
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    // No disk has this number: the kernel has none for devices of its own.
+    let disk = stage.path().join("disk");
+    run(Command::new("mknod").arg(&disk).args(["b", "259", "1048000"])).expect_success();
+    let device = disk.to_str().expect("a plain path");
+    let site = stage.containerd.run(&stage.spec("disk").option(&["--device", device]));
+    for profile in ["baseline", "general"] {
+        let refused = stage.session(&site, profile, &["true"]).expect_code(125);
+        let word = refused.err();
+        let said = format!("it has a disk of the node as a device, at {device}");
+        assert!(word.contains("host target") && word.contains(&said), "{refused}");
+    }
+    let allowed = ["--profile", "general", "--allow-host-targets", "--", "true"];
+    run(&mut stage.exec(&site, &allowed)).expect_success();
 }

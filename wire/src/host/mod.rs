@@ -28,6 +28,8 @@ pub enum Reason {
     Unmasked,
     RuntimeSocket(String),
     Path(String),
+    /// A volume of its own that it has as a device.
+    Device(String),
     /// What [`by_profile`] says of it.
     Profile(&'static str),
     /// A spec that cannot be read might hold anything.
@@ -48,6 +50,9 @@ impl fmt::Display for Reason {
                 write!(f, "has the container runtime's socket {}", path.escape_debug())
             }
             Self::Path(path) => write!(f, "has the node's {} mounted", path.escape_debug()),
+            Self::Device(path) => {
+                write!(f, "has a disk as a device, at {}", path.escape_debug())
+            }
             Self::Profile(name) => {
                 let what =
                     if *name == "netadmin" { "reaches the node's network" } else { "holds all" };
@@ -135,6 +140,8 @@ struct Container {
     security_context: Security,
     #[serde(default)]
     volume_mounts: Vec<Mount>,
+    #[serde(default)]
+    volume_devices: Vec<Device>,
 }
 
 #[derive(Default, Deserialize)]
@@ -157,6 +164,13 @@ struct Added {
 struct Mount {
     name: String,
     read_only: Option<bool>,
+}
+
+/// A volume as it is, without a file system.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Device {
+    device_path: String,
 }
 
 #[derive(Deserialize)]
@@ -196,6 +210,10 @@ impl Spec {
         }
         if proc_mount.as_deref() == Some("Unmasked") && self.host_users != Some(false) {
             return Some(Reason::Unmasked);
+        }
+        // The agent sees the number of a disk, and not whether it is a volume or what the node runs from.
+        if let Some(Device { device_path }) = container.volume_devices.first() {
+            return Some(Reason::Device(device_path.clone()));
         }
         let of_the_node = |mount: &Mount| {
             let volume = self.volumes.iter().find(|volume| volume.name == mount.name)?;
@@ -308,10 +326,29 @@ mod tests {
         for folder in FOLDERS {
             assert!(said(folder, writable.clone()).is_some(), "{folder}");
         }
+        for path in ["/proc", "/proc/1/root", "/dev", "/dev/sda", "/dev/mem"] {
+            for read_only in [writable.clone(), read_only.clone()] {
+                let expected = Some(format!("has the node's {path} mounted"));
+                assert_eq!(said(path, read_only), expected);
+            }
+        }
+        for kind in ["BlockDevice", "CharDevice", "Socket"] {
+            let mount = json!({"volumeMounts": [{"name": "v", "readOnly": true}]});
+            let volume = json!([{"name": "v", "hostPath": {"path": "/srv/x", "type": kind}}]);
+            assert!(of_app(&mount, &volume).is_some(), "{kind}");
+        }
         let unused = of_app(&json!({}), &json!([{"name": "v", "hostPath": {"path": "/"}}]));
         assert_eq!(unused, None, "a volume that is not mounted");
         let claim = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]);
         assert_eq!(of_app(&json!({"volumeMounts": [{"name": "v"}]}), &claim), None);
+    }
+
+    #[test]
+    fn a_disk_as_a_device_counts_as_it_does_at_the_agent() {
+        let device = json!({"volumeDevices": [{"name": "v", "devicePath": "/dev/xvda"}]});
+        let claim = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]);
+        let expected = "has a disk as a device, at /dev/xvda";
+        assert_eq!(of_app(&device, &claim).as_deref(), Some(expected));
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub use args::{BadPodName, ExecArgs, PodName};
 use crate::config::Tools;
 use crate::limits::{NoCgroups, SessionLimits};
 use crate::session::local::{self, Manner, Ready};
-use crate::session::{self, Choice, Policy, PolicyError, StartError};
+use crate::session::{self, Choice, OwnPaths, Policy, PolicyError, StartError};
 use search::Search;
 
 #[must_use]
@@ -110,6 +110,7 @@ fn policy(args: &ExecArgs) -> Policy {
             most: Profile::Sysadmin,
             host_targets: args.allow_host_targets,
             node_network: true,
+            own: OwnPaths::of([args.containerd.as_path()], [args.toolbox.as_path()]),
         },
     }
 }
