@@ -58,24 +58,22 @@ pub struct About {
 }
 
 impl About {
-    /// Whether one of the two could trace the other's tool, and they are not one person's.
+    /// Whether the two are different people's and their tools would see each other. Whatever their profiles are: tools
+    /// of one user with the same capabilities may signal and trace each other, and those of `baseline` are one user.
     fn endangers(&self, other: &Self) -> bool {
-        let traces = |about: &Self| about.profile.is_none_or(Profile::looks_into_processes);
-        self.pids.is_some()
-            && self.pids == other.pids
-            && self.peer.caller() != other.peer.caller()
-            && (traces(self) || traces(other))
+        self.pids.is_some() && self.pids == other.pids && self.peer.caller() != other.peer.caller()
     }
 }
 
 /// Somebody else's session is where this one would be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "session {id} of {caller} is in the same pid namespace, and one of the two could trace the other: wait for its end, or both use the profile `baseline`"
+    "session {id} of {caller} is in {container}, in the same pid namespace, where tools of different people could signal and trace each other: wait for its end, ask who has it to end it, or do without the container's processes (--namespaces net)"
 )]
 pub struct Neighbour {
     id: String,
     caller: Caller,
+    container: String,
 }
 
 /// All of them; clones share.
@@ -124,7 +122,8 @@ impl Registry {
         let neighbour = entries.iter().find(|(_, entry)| entry.about.endangers(&about));
         if let Some((id, entry)) = neighbour {
             let caller = entry.about.peer.caller();
-            return Err(Neighbour { id: id.to_string(), caller });
+            let container = entry.about.container.clone();
+            return Err(Neighbour { id: id.to_string(), caller, container });
         }
         let (end, ended) = watch::channel(None);
         let traffic = Arc::new(Traffic::begin());
@@ -352,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_beside_a_stranger_who_could_trace_them() {
+    fn nobody_is_beside_a_stranger_whatever_their_profiles_are() {
         let about = |peer: &Peer, profile, pids| About {
             container: "web".to_owned(),
             pod: None,
@@ -367,13 +366,20 @@ mod tests {
         let enter = |id: &str, about| registry.enter(SessionId(id.to_owned()), about);
         let _first = enter("aa", about(&alice, Profile::General, 7)).expect("the first");
         let refused = enter("bb", about(&bob, Profile::Baseline, 7)).expect_err("a stranger");
-        assert!(refused.to_string().contains("session aa of certificate alice"), "{refused}");
+        for word in ["session aa of certificate alice", "is in web,", "--namespaces net"] {
+            assert!(refused.to_string().contains(word), "{word}: {refused}");
+        }
         let namesake = about(&named("alice"), Profile::Baseline, 7);
         assert!(enter("bc", namesake).is_err(), "her name is not her key");
         let _own = enter("cc", about(&alice, Profile::Netadmin, 7)).expect("her own");
         let _else = enter("dd", about(&bob, Profile::General, 8)).expect("elsewhere");
-        let harmless = about(&named("alice"), Profile::Baseline, 9);
-        let _one = enter("ee", harmless.clone()).expect("harmless");
-        let _two = enter("ff", About { peer: bob, ..harmless }).expect("as harmless");
+        for profile in [Profile::Restricted, Profile::Baseline] {
+            let harmless = about(&named("carol"), profile, 9);
+            let one = enter("ee", harmless.clone()).expect("the first there");
+            let beside = About { peer: bob.clone(), ..harmless };
+            assert!(enter("ff", beside.clone()).is_err(), "the same user: {profile}");
+            let _without = enter("ff", About { pids: None, ..beside }).expect("it sees nobody");
+            drop(one);
+        }
     }
 }

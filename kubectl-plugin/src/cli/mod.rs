@@ -29,8 +29,8 @@ Exit codes:
 /// Run a tool that a container does not have, inside that container's namespaces
 ///
 /// TARGET is POD, pod/NAME, deploy/NAME, sts/NAME, ds/NAME, rs/NAME, job/NAME, svc/NAME or node/NAME;
-/// behind --agent it is POD, pod/NAME or container/ID. Without COMMAND a shell is started, on the
-/// terminal that nsdebug was started on.
+/// behind --agent it is POD, pod/NAME or container/ID, where ID is any unique beginning of it of at
+/// least 4 characters. Without COMMAND a shell is started, on the terminal that nsdebug was started on.
 #[derive(Debug, Parser)]
 #[command(
     name = "kubectl-nsdebug",

@@ -25,30 +25,41 @@ fn waiting(agent: &Agent, name: &str, options: &[&str]) -> Running {
 }
 
 #[test]
-fn nobody_is_let_in_beside_somebody_who_may_trace() {
+fn nobody_is_let_in_beside_another_person_whatever_the_profiles_are() {
     on_containerd(|containerd| {
         let _web = containerd.run(&RunSpec::new("webcontainer"));
         let agent = serve().start(containerd);
         let first = waiting(&agent, "alice", &[]);
         let baseline = ["--profile", "baseline"];
-        for options in [&[][..], &baseline] {
+        let restricted = ["--profile", "restricted"];
+        for options in [&[][..], &baseline, &restricted] {
             let words = [options, &[WEB, "--", "true"]].concat();
             for mut other in [agent.plugin_of("bob"), agent.plugin(Listener::Unix)] {
                 let refused = run(other.args(&words)).expect_code(125);
-                for word in ["of certificate alice", "same pid namespace", "wait for its end"] {
+                for word in [
+                    "of certificate alice",
+                    "same pid namespace",
+                    "webcontainer",
+                    "wait for its end",
+                ] {
                     assert!(refused.err().contains(word), "{word}: {refused}");
                 }
             }
             run(agent.plugin_of("alice").args(&words)).expect_success();
         }
         first.finish().expect_success();
-        let harmless = waiting(&agent, "alice", &baseline);
         let beside =
             |options: &[&str]| run(agent.plugin_of("bob").args(options).args([WEB, "--", "true"]));
-        beside(&baseline).expect_success();
-        beside(&[]).expect_code(125);
-        harmless.finish().expect_success();
-        until("her session to be gone", LIMIT, || beside(&[]).code() == 0);
+        for profile in ["baseline", "restricted"] {
+            let hers = waiting(&agent, "alice", &["--profile", profile]);
+            for options in [&[][..], &baseline, &restricted] {
+                beside(options).expect_code(125);
+            }
+            // Where nobody sees her tool.
+            beside(&["--namespaces", "net"]).expect_success();
+            hers.finish().expect_success();
+            until("her session to be gone", LIMIT, || beside(&baseline).code() == 0);
+        }
     });
 }
 
@@ -64,6 +75,7 @@ fn sessions_are_counted_by_the_key_of_the_certificate_and_not_by_its_name() {
         let why = ["certificate alice (key ", ") has 1 sessions here already"];
         assert!(why.iter().all(|word| refused.err().contains(word)), "{refused}");
         let namesake = agent.certificates().namesake("alice");
+        let words = ["--namespaces", "net", WEB, "--", "true"];
         run(agent.plugin_with(&namesake).args(words)).expect_success();
         run(agent.plugin_of("bob").args(words)).expect_success();
         run(agent.plugin(Listener::Unix).args(words)).expect_success();
