@@ -117,12 +117,13 @@ pub struct ServeArgs {
 /// How sessions are looked after
 #[derive(Clone, Debug, clap::Args)]
 pub struct CareArgs {
-    /// Sessions of one caller at once, so that nobody's script takes all
+    /// Sessions of one caller at once, so that nobody's script takes all; times --session-pids, and one
+    /// session more, no more than --all-sessions-pids
     #[arg(
         long,
         env = "NSDEBUG_MAX_SESSIONS_PER_CALLER",
         value_name = "COUNT",
-        default_value = "32"
+        default_value = "8"
     )]
     max_sessions_per_caller: NonZeroU16,
 
@@ -131,8 +132,8 @@ pub struct CareArgs {
     #[arg(long, env = "NSDEBUG_IDLE_LIMIT", value_name = "TIME", default_value = "30m")]
     idle_limit: Span,
 
-    /// How long a session may go on: a forgotten one must not outlive a working day. Seconds, or a
-    /// number with s, m or h
+    /// How long a session may go on: a forgotten one must not outlive a working day. What does not end when
+    /// it is told to, as a stopped tool, is killed 4 s later. Seconds, or a number with s, m or h
     #[arg(long, env = "NSDEBUG_SESSION_LIMIT", value_name = "TIME", default_value = "8h")]
     session_limit: Span,
 
@@ -204,8 +205,10 @@ impl TlsConfig {
     /// One needs the other.
     fn of(
         addresses: Vec<SocketAddr>,
-        files: Option<CertificateFiles>,
+        files: Option<((PathBuf, PathBuf), PathBuf)>,
     ) -> Result<Option<Self>, BadConfig> {
+        let files =
+            files.map(|((chain, key), client_ca)| CertificateFiles { chain, key, client_ca });
         match (files, addresses.is_empty()) {
             (Some(files), false) => Ok(Some(Self { addresses, files })),
             (None, true) => Ok(None),
@@ -236,6 +239,10 @@ pub enum BadConfig {
     NoCertificate,
     #[error("--tls-cert is given and no --listen HOST:PORT uses it")]
     UnusedCertificate,
+    #[error(
+        "one caller could use up the processes of all sessions: {per_caller} sessions of one (--max-sessions-per-caller) and one of another, of {session} processes each (--session-pids), are {needed}, and all together may have {all}: lower one of the two, or raise --all-sessions-pids to {needed}"
+    )]
+    OneTakesAll { per_caller: NonZeroU16, session: u32, needed: u64, all: u32 },
     #[error("--gateway with --tools host would give users of the cluster the node's own tools")]
     HostToolsForGateways,
 }
@@ -280,11 +287,10 @@ impl TryFrom<ServeArgs> for Config {
         } = args;
         let (unix, addresses) = split(listen);
         // One requires the others.
-        let files = tls_cert.zip(tls_key).zip(client_ca);
-        let files =
-            files.map(|((chain, key), client_ca)| CertificateFiles { chain, key, client_ca });
-        let tls = TlsConfig::of(addresses, files)?;
+        let tls = TlsConfig::of(addresses, tls_cert.zip(tls_key).zip(client_ca))?;
         let gateways = gateways.resolve(tools)?;
+        let limits = limits.of(tools == Tools::Toolbox);
+        let together = leaving_some(together, limits, care.max_sessions_per_caller)?;
         let policy = match tools {
             Tools::Host => Policy::Host,
             Tools::Toolbox => Policy::Toolbox {
@@ -312,11 +318,29 @@ impl TryFrom<ServeArgs> for Config {
             remount_cgroups,
             grace: Duration::from_secs(grace.into()),
             max_sessions,
-            limits: limits.of(tools == Tools::Toolbox),
-            together: together.resources(),
+            limits,
+            together,
             care: care.into(),
         })
     }
+}
+
+/// What all have together, if one caller's sessions leave processes of it for one of another: what they fork and nobody
+/// reaps counts until their container ends.
+fn leaving_some(
+    together: TogetherArgs,
+    limits: SessionLimits,
+    per_caller: NonZeroU16,
+) -> Result<Resources, BadConfig> {
+    let together = together.resources();
+    let SessionLimits::Toolbox(Resources { pids: session, .. }) = limits else {
+        return Ok(together);
+    };
+    let (needed, all) = ((u64::from(per_caller.get()) + 1) * u64::from(session), together.pids);
+    if needed > u64::from(all) {
+        return Err(BadConfig::OneTakesAll { per_caller, session, needed, all });
+    }
+    Ok(together)
 }
 
 /// The paths of the sockets in `listen`, and the addresses of the ports.
@@ -391,6 +415,20 @@ mod tests {
         assert_eq!((gateways.names.len(), gateways.connections), (1, 2));
         let error = config(&[&all[..], &["--tools=host"]].concat()).expect_err("too much");
         assert!(error.contains("--tools host"), "{error}");
+    }
+
+    #[test]
+    fn one_caller_cannot_be_given_the_processes_of_all() {
+        let error = config(&["--max-sessions-per-caller=32"]).expect_err("it takes all");
+        for word in ["--session-pids", "are 8448, and all together may have 3072", "pids to 8448"] {
+            assert!(error.contains(word), "{word}: {error}");
+        }
+        let fits = ["--max-sessions-per-caller=32", "--all-sessions-pids=8448"];
+        assert!(config(&fits).is_ok());
+        // Where sessions have no limits there is none that one could use up.
+        for unlimited in ["--tools=host", "--no-session-cgroup"] {
+            assert!(config(&["--max-sessions-per-caller=32", unlimited]).is_ok(), "{unlimited}");
+        }
     }
 
     #[test]

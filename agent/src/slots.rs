@@ -1,10 +1,11 @@
 //! How many sessions run at once: one slot each, and a way to wait until all are free.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 use std::num::NonZeroU16;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::listen::Caller;
 
@@ -13,9 +14,19 @@ use crate::listen::Caller;
 pub struct Slots {
     free: Arc<Semaphore>,
     limit: NonZeroU16,
-    /// How many each caller has; nobody is in here with none.
-    callers: Arc<Mutex<HashMap<Caller, u16>>>,
+    taken: Arc<Mutex<Taken>>,
     per_caller: NonZeroU16,
+    /// Whether nobody is let in any more.
+    closing: Arc<watch::Sender<bool>>,
+}
+
+/// Who has them.
+#[derive(Debug, Default)]
+struct Taken {
+    /// How many each caller has; nobody is in here with none.
+    callers: HashMap<Caller, u16>,
+    /// Of these, whose sessions are over though processes of them are not reaped, and in which containers.
+    left: Vec<(Caller, String)>,
 }
 
 /// The right to run one session.
@@ -23,60 +34,124 @@ pub struct Slots {
 #[must_use = "the slot is free again when this is dropped"]
 pub struct Slot {
     _permit: OwnedSemaphorePermit,
-    callers: Arc<Mutex<HashMap<Caller, u16>>>,
+    taken: Arc<Mutex<Taken>>,
     caller: Caller,
+    left_in: OnceLock<String>,
+    closing: watch::Receiver<bool>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Full {
-    #[error("all {limit} sessions of this agent are in use: end one, or raise --max-sessions")]
-    Node { limit: NonZeroU16 },
     #[error(
-        "{caller} has {limit} sessions here already: end one, or raise --max-sessions-per-caller"
+        "all {limit} sessions of this agent are in use: end one, or raise --max-sessions{left}"
     )]
-    Caller { caller: Caller, limit: NonZeroU16 },
+    Node { limit: NonZeroU16, left: Left },
+    #[error(
+        "{caller} has {limit} sessions here already: end one, or raise --max-sessions-per-caller{left}"
+    )]
+    Caller { caller: Caller, limit: NonZeroU16, left: Left },
+}
+
+/// In which containers there are processes of sessions that are over: for each such session one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left(Vec<String>);
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(containers) = self;
+        if containers.is_empty() {
+            return Ok(());
+        }
+        let names: BTreeSet<_> = containers.iter().map(String::as_str).collect();
+        let names = names.into_iter().collect::<Vec<_>>().join(", ");
+        write!(
+            f,
+            "; {} of them ended and left zombies that the first process of their container does not reap, and count until that container is restarted: {names}",
+            containers.len()
+        )
+    }
 }
 
 impl Slots {
     #[must_use]
     pub fn new(limit: NonZeroU16, per_caller: NonZeroU16) -> Self {
         let free = Arc::new(Semaphore::new(usize::from(limit.get())));
-        Self { free, limit, callers: Arc::default(), per_caller }
+        let closing = Arc::new(watch::Sender::new(false));
+        Self { free, limit, taken: Arc::default(), per_caller, closing }
     }
 
     /// A slot, or at once the refusal: a queue would only hide that the node is busy.
     pub fn take(&self, caller: Caller) -> Result<Slot, Full> {
+        let mut taken = lock(&self.taken);
         let permit = Arc::clone(&self.free)
             .try_acquire_owned()
-            .map_err(|_| Full::Node { limit: self.limit })?;
-        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
-        let has = callers.entry(caller.clone()).or_default();
-        if *has >= self.per_caller.get() {
-            return Err(Full::Caller { caller, limit: self.per_caller });
+            .map_err(|_| Full::Node { limit: self.limit, left: taken.left(|_| true) })?;
+        let has = taken.callers.get(&caller).copied().unwrap_or_default();
+        if has >= self.per_caller.get() {
+            let left = taken.left(|one| *one == caller);
+            return Err(Full::Caller { caller, limit: self.per_caller, left });
         }
-        *has += 1;
-        Ok(Slot { _permit: permit, callers: Arc::clone(&self.callers), caller })
+        taken.callers.insert(caller.clone(), has + 1);
+        drop(taken);
+        let (taken, closing) = (Arc::clone(&self.taken), self.closing.subscribe());
+        Ok(Slot { _permit: permit, taken, caller, left_in: OnceLock::new(), closing })
     }
 
-    /// How many sessions run.
+    /// How many sessions run, and are over with processes that are not reaped.
     #[must_use]
     pub fn taken(&self) -> usize {
         usize::from(self.limit.get()).saturating_sub(self.free.available_permits())
     }
 
-    /// Completes when no session runs. To be awaited once no new one is admitted.
+    /// Completes when no session runs. To be awaited once no new one is admitted: what only counts against new ones
+    /// counts no more.
     pub async fn all_free(&self) {
+        self.closing.send_replace(true);
         // An error would say that the semaphore is closed, which nothing does.
         let _ = self.free.acquire_many(u32::from(self.limit.get())).await;
     }
 }
 
+impl Slot {
+    /// Notes that the session is over and that processes of it in `container` are not reaped. Whether that is new.
+    pub fn is_left_in(&self, container: &str) -> bool {
+        let is_new = self.left_in.set(container.to_owned()).is_ok();
+        if is_new {
+            lock(&self.taken).left.push((self.caller.clone(), container.to_owned()));
+        }
+        is_new
+    }
+
+    /// Completes when nobody is let in any more.
+    pub async fn needless(&self) {
+        // An error says that there are no slots any more.
+        let _ = self.closing.clone().wait_for(|closing| *closing).await;
+    }
+}
+
+impl Taken {
+    fn left(&self, is_meant: impl Fn(&Caller) -> bool) -> Left {
+        let meant = self.left.iter().filter(|(caller, _)| is_meant(caller));
+        Left(meant.map(|(_, container)| container.clone()).collect())
+    }
+}
+
+fn lock(taken: &Mutex<Taken>) -> MutexGuard<'_, Taken> {
+    taken.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
-        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
-        match callers.get_mut(&self.caller) {
+        let mut taken = lock(&self.taken);
+        match taken.callers.get_mut(&self.caller) {
             Some(has) if *has > 1 => *has -= 1,
-            _ => drop(callers.remove(&self.caller)),
+            _ => drop(taken.callers.remove(&self.caller)),
+        }
+        let Some(container) = self.left_in.get() else { return };
+        let is_own =
+            |(caller, place): &(Caller, String)| *caller == self.caller && place == container;
+        if let Some(own) = taken.left.iter().position(is_own) {
+            taken.left.swap_remove(own);
         }
     }
 }
@@ -110,6 +185,34 @@ mod tests {
         assert_eq!(slots.taken(), 1, "a refusal holds no slot");
         let other = slots.take(Caller::user("b")).expect("another's slot");
         drop((slot, other));
-        assert!(slots.callers.lock().expect("a map").is_empty());
+        assert!(slots.taken.lock().expect("a map").callers.is_empty());
+    }
+
+    #[test]
+    fn what_is_not_reaped_keeps_its_slot_and_the_refusal_names_the_container() {
+        let slots = Slots::new(TWO.saturating_add(1), NonZeroU16::MIN);
+        let (one, two) = (Caller::user("a"), Caller::user("b"));
+        let slot = slots.take(one.clone()).expect("a slot");
+        assert!(slot.is_left_in("web") && !slot.is_left_in("web"), "once");
+        let refusal = slots.take(one.clone()).expect_err("its quota is used up").to_string();
+        for word in ["1 of them ended", "zombies", "restarted: web"] {
+            assert!(refusal.contains(word), "{word}: {refusal}");
+        }
+        let other = slots.take(two.clone()).expect("another's");
+        let refusal = slots.take(two.clone()).expect_err("no more").to_string();
+        assert!(!refusal.contains("web"), "it is none of hers: {refusal}");
+        drop((other, slot));
+        let _again = slots.take(one.clone()).expect("reaped");
+        let refusal = slots.take(one).expect_err("a second").to_string();
+        assert!(!refusal.contains("web"), "{refusal}");
+    }
+
+    #[test]
+    fn what_is_not_reaped_is_waited_for_by_nobody_who_stops() {
+        let slots = Slots::new(TWO, TWO);
+        let slot = slots.take(Caller::user("a")).expect("a slot");
+        assert!(slot.needless().now_or_never().is_none());
+        assert!(slots.all_free().now_or_never().is_none());
+        assert!(slot.needless().now_or_never().is_some());
     }
 }

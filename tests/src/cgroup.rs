@@ -73,6 +73,13 @@ impl OwnGroup {
         let mut files = hierarchies().into_iter().map(|root| root.join(&self.0).join(file));
         files.find_map(|path| std::fs::read_to_string(path).ok())
     }
+
+    /// Sets what such a file says, where it is.
+    pub fn write(&self, file: &str, value: &str) {
+        let mut files = hierarchies().into_iter().map(|root| root.join(&self.0).join(file));
+        let file = files.find(|path| path.exists()).expect("a file of a group");
+        std::fs::write(file, value).expect("a value that it takes");
+    }
 }
 
 impl Drop for OwnGroup {

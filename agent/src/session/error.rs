@@ -41,7 +41,7 @@ pub enum StartError {
     #[error("{limit} before its tool ran")]
     OutOfMemory { limit: Exhausted },
     #[error(
-        "the sessions of this node have as many processes as they may: wait for the end of one, or raise --all-sessions-pids of the agent"
+        "the sessions of this node have as many processes as they may: wait for the end of one, or raise --all-sessions-pids of the agent; what has ended counts until the first process of its container has reaped it"
     )]
     NoProcesses,
     #[error("cannot make the tool's standard streams")]

@@ -42,7 +42,7 @@ pub(super) struct Over(
 /// What stands for a session, whatever becomes of the request for it.
 #[derive(Clone, Debug)]
 pub struct Held {
-    /// Until its processes are gone, its relay too.
+    /// Until its processes are gone and reaped, its relay too.
     pub slot: Arc<Slot>,
     /// Until it is over.
     pub registered: Arc<Registered>,
@@ -118,8 +118,7 @@ impl Launcher {
         self.restock_after(ended);
         let over = Over(Arc::new(over));
         // Whatever comes of it: from here on somebody waits for the helper.
-        let remains =
-            Remains::of(rest, Arc::clone(&held.registered), (over.clone(), Arc::clone(&held.slot)));
+        let remains = Remains::of(rest, held.clone(), over.clone());
         if is_gone {
             let source = io::ErrorKind::BrokenPipe.into();
             return Err(SpawnError::Gone { source }.into());

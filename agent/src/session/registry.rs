@@ -218,6 +218,11 @@ impl Entry {
 }
 
 impl Registered {
+    /// Where it is.
+    pub(super) fn container(&self) -> Option<String> {
+        self.registry.entries().get(&self.id).map(|entry| entry.about.container.clone())
+    }
+
     pub(super) fn traffic(&self) -> &Traffic {
         &self.traffic
     }

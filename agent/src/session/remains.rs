@@ -1,9 +1,10 @@
 //! The end of a session's processes and of its control group, in a task of its own: whatever happens
 //! to the session's, no zombie and no process of it stays.
 //!
-//! A session is over when its helper is reaped and its group is empty, whatever any process in it has said.
-//! Its relay may stay longer, held up by a process that the tool has handed its output to; that is
-//! counted, and nobody waits for it.
+//! A session is over when its helper is reaped and none of its processes lives, whatever any of them has said.
+//! Its relay may stay longer, held up by a process that the tool has handed its output to; and so may processes
+//! that have ended, where the first process of their container does not reap them. Both are counted, and nobody
+//! waits for them.
 
 use std::mem;
 use std::sync::Arc;
@@ -16,9 +17,11 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::warn;
 
+use super::launcher::{Held, Over};
 use super::prepared::Rest;
 use super::reaping::Reaping;
 use super::watched::watched;
+use crate::slots::Slot;
 
 /// Between a supervisor's last word and its helper's exit lies only the end of both processes.
 const GONE: Duration = Duration::from_secs(5);
@@ -31,6 +34,9 @@ const KILL_AGAIN: Duration = Duration::from_millis(100);
 
 /// How often a control group that cannot be emptied is tried again.
 const CLOSE_AGAIN: Duration = Duration::from_secs(1);
+
+/// How soon it is looked again whether processes that have ended are reaped, at first and at last.
+const REAPED_AGAIN: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
 
 /// See the module.
 #[derive(Debug)]
@@ -48,28 +54,35 @@ struct Told {
 }
 
 impl Remains {
-    /// Drops `entry`, which stands for the session, when it is over, and `place` when its relay is gone too.
-    pub(super) fn of<E: Send + 'static, P: Send + 'static>(
+    /// Gives up its entry, which stands for the session, when it is over, `over` when its relay is gone too, and its
+    /// slot when all that it has started is reaped.
+    pub(super) fn of(
         Rest { helper, relay, cgroup }: Rest,
-        entry: E,
-        place: P,
+        Held { slot, registered }: Held,
+        over: Over,
     ) -> Self {
         let told = Arc::new(Told::default());
         let (closing, closed) = watch::channel(None);
         let hears = Arc::clone(&told);
         tokio::spawn(async move {
             let session = async {
-                let closed = close(helper, cgroup, &hears).await;
-                drop(entry);
+                let (closed, cgroup) = close(helper, cgroup, &hears).await;
+                let container = registered.container();
+                drop(registered);
                 closing.send_replace(Some(closed));
+                cgroup.zip(container)
             };
             let relay = async {
                 if let Some(relay) = relay {
                     Reaping::of(relay).done().await;
                 }
             };
-            tokio::join!(session, relay);
-            drop(place);
+            let (left, ()) = tokio::join!(session, relay);
+            drop(over);
+            if let Some((cgroup, container)) = left {
+                reaped(cgroup, &container, &slot).await;
+            }
+            drop(slot);
         });
         Self { closed, told }
     }
@@ -104,21 +117,26 @@ impl Drop for Remains {
     }
 }
 
-async fn close(helper: Child, cgroup: Option<SessionCgroup>, told: &Told) -> Closed {
+/// Ends all of a session; with its group, where that still counts processes.
+async fn close(
+    helper: Child,
+    cgroup: Option<SessionCgroup>,
+    told: &Told,
+) -> (Closed, Option<SessionCgroup>) {
     let helper = Reaping::of(helper);
     let cgroup = match end(&helper, cgroup.as_ref(), told).await {
         Ended::ByItself => cgroup,
         Ended::NotYet => kill(&helper, cgroup).await,
     };
-    let Some(mut cgroup) = cgroup else { return Closed::default() };
+    let Some(mut cgroup) = cgroup else { return (Closed::default(), None) };
     let mut is_told = false;
     loop {
         // The kernel takes its time to tell whether the last process has gone.
-        let Some((back, closed)) = aside(cgroup, SessionCgroup::close).await else {
-            return Closed::default();
+        let Some((back, closed)) = aside(cgroup, SessionCgroup::end).await else {
+            return (Closed::default(), None);
         };
         match closed {
-            Ok(closed) => return closed,
+            Ok(closed) => return (closed, Some(back).filter(SessionCgroup::is_kept)),
             Err(error) if !is_told => {
                 warn!(error = chain(&error), "a session's processes do not end");
                 is_told = true;
@@ -127,6 +145,26 @@ async fn close(helper: Child, cgroup: Option<SessionCgroup>, told: &Told) -> Clo
         }
         cgroup = back;
         sleep(CLOSE_AGAIN).await;
+    }
+}
+
+/// Completes when what `cgroup` counts is reaped by the first process of `container`, or when nobody is let in any more
+/// whom it could keep out.
+async fn reaped(cgroup: SessionCgroup, container: &str, slot: &Slot) {
+    let [mut pause, most] = REAPED_AGAIN;
+    while cgroup.unreaped() > 0 {
+        if pause == most && slot.is_left_in(container) {
+            let processes = cgroup.unreaped();
+            warn!(container, processes, "a session's processes have ended and are not reaped");
+        }
+        tokio::select! {
+            () = sleep(pause) => pause = most.min(2 * pause),
+            () = slot.needless() => break,
+        }
+    }
+    let closed = aside(cgroup, SessionCgroup::close).await;
+    if let Some((_, Err(error))) = closed {
+        warn!(error = chain(&error), "a session's control group stays behind");
     }
 }
 

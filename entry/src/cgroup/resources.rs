@@ -15,9 +15,10 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// Of all sessions of a node. Memory: four that use all of theirs, half of what a node of 2 GiB has. Processes: as
-    /// many, a thirtieth of what a kernel gives by default. Processor: a node of two has half a one for itself.
-    pub const TOGETHER: Self = Self { memory: Memory(1 << 30), pids: 1024, cpu: Cpu(1500) };
+    /// Of all sessions of a node. Memory: four that use all of theirs, half of what a node of 2 GiB has. Processes:
+    /// twelve of them, so that one person's leave some, a tenth of what a kernel gives by default. Processor: a node of
+    /// two has half a one for itself.
+    pub const TOGETHER: Self = Self { memory: Memory(1 << 30), pids: 3072, cpu: Cpu(1500) };
 
     /// A debugger with the symbols of a large program fits; eight sessions fit beside a node's work.
     pub const MEMORY: Memory = Memory(256 << 20);

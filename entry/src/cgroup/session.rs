@@ -123,17 +123,37 @@ impl SessionCgroup {
     /// Kills what is left and removes the groups. Waits for the processes' end, for five seconds at most: what
     /// the kernel holds up may take longer, and then this is to be called again.
     pub fn close(&mut self) -> Result<Closed, CgroupError> {
-        self.close_within(CLOSE_LIMIT)
+        self.close_within(CLOSE_LIMIT, Keep::Nothing)
     }
 
-    fn close_within(&mut self, limit: Duration) -> Result<Closed, CgroupError> {
+    /// The same, but keeps the group that counts processes while some of them have ended and their parent has not
+    /// reaped them: what they take of the limit of all sessions is this session's. [`SessionCgroup::unreaped`] says
+    /// how many those are, and [`SessionCgroup::close`] follows.
+    pub fn end(&mut self) -> Result<Closed, CgroupError> {
+        self.close_within(CLOSE_LIMIT, Keep::Unreaped)
+    }
+
+    /// Whether [`SessionCgroup::end`] has kept a group.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        let counts = |group: &&Group| group.controls.contains(&Control::Pids);
+        self.groups.iter().filter(counts).any(|group| group.path.exists())
+    }
+
+    /// How many processes count though they have ended, once that is all there is.
+    #[must_use]
+    pub fn unreaped(&self) -> u64 {
+        self.groups.iter().map(Group::processes).sum()
+    }
+
+    fn close_within(&mut self, limit: Duration, keep: Keep) -> Result<Closed, CgroupError> {
         self.closed = true;
         let ran_out = self.runs_out() || self.groups.iter().any(Group::ran_out_of_memory);
         let limits = self.resources.filter(|_| ran_out);
         let closed = Closed { out_of_memory: limits.map(|limits| self.exhausted(limits.memory)) };
         let deadline = Instant::now() + limit;
         loop {
-            let removed = self.remove();
+            let removed = self.remove(keep);
             match removed {
                 Ok(()) => return Ok(closed),
                 Err(error) if Instant::now() >= deadline => return Err(error),
@@ -164,9 +184,10 @@ impl SessionCgroup {
     }
 
     /// Removes what has nobody in it; the error is about the last that has.
-    fn remove(&self) -> Result<(), CgroupError> {
+    fn remove(&self, keep: Keep) -> Result<(), CgroupError> {
+        let goes = |group: &&Group| keep == Keep::Nothing || !group.has_only_unreaped();
         // Hardly ever has anybody made groups below: only who is root of the node can.
-        let stay = self.groups.iter().filter(|group| remove(&group.path).is_err());
+        let stay = self.groups.iter().filter(goes).filter(|group| remove(&group.path).is_err());
         let all = stay.flat_map(|group| Descendants::of(&group.path));
         all.filter_map(|path| remove(&path).err()).last().map_or(Ok(()), Err)
     }
@@ -175,12 +196,34 @@ impl SessionCgroup {
 impl Drop for SessionCgroup {
     fn drop(&mut self) {
         if !self.closed {
-            let _ = self.close_within(DROP_LIMIT);
+            let _ = self.close_within(DROP_LIMIT, Keep::Nothing);
         }
     }
 }
 
+/// What of a session's groups stays when it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keep {
+    Nothing,
+    /// The group that counts processes, while it counts any.
+    Unreaped,
+}
+
 impl Group {
+    /// How many processes it counts, those that have ended included, where that is what it is for.
+    fn processes(&self) -> u64 {
+        if !self.controls.contains(&Control::Pids) {
+            return 0;
+        }
+        let current = super::read(self.path.join("pids.current")).unwrap_or_default();
+        current.trim().parse().unwrap_or_default()
+    }
+
+    fn has_only_unreaped(&self) -> bool {
+        let is_empty = |group: PathBuf| members(&group).is_ok_and(|members| members.is_empty());
+        self.processes() > 0 && Descendants::of(&self.path).all(is_empty)
+    }
+
     fn limit(&self, resources: &Resources) -> Result<(), CgroupError> {
         self.controls.iter().try_for_each(|control| match self.version {
             Version::V1 => v1::limit(&self.path, *control, resources),

@@ -46,8 +46,9 @@ impl Stage {
         }
         let cluster = Cluster::alone();
         let limits = ["agent.maxSessions", "agent.maxSessionsPerUser"];
-        let limits = limits.map(|limit| format!("{limit}={SESSIONS}"));
-        cluster.install(&limits.each_ref().map(String::as_str));
+        let [node, user] = limits.map(|limit| format!("{limit}={SESSIONS}"));
+        let processes = "allSessions.pids=65792".to_owned();
+        cluster.install(&[&node, &user, &processes]);
         let manifest = cluster.path().join("bench.yaml");
         std::fs::write(&manifest, POD).expect("a file in the cluster's folder");
         cluster.kubectl(&["apply", "-f", manifest.to_str().expect("text")]).expect_success();

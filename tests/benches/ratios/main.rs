@@ -25,7 +25,8 @@ fn main() {
     let node = QuietNode::wait();
     let containerd = Containerd::start_in(Scratch::on(&node), Version::chosen());
     let web = containerd.run(&RunSpec::new("web-1"));
-    let agent = Serve::new().with_tls().start(&containerd);
+    let agent =
+        Serve::new().with_tls().option("--max-sessions-per-caller", "64").start(&containerd);
     table::print_head();
     if wanted("footprint") {
         footprint::agent(&agent).print();

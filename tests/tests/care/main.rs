@@ -8,6 +8,7 @@ mod people;
 mod stage;
 mod targets;
 mod together;
+mod zombies;
 
 use harness::{Containerd, QuietNode, Requirement, Scratch, Version, may_skip};
 

@@ -92,8 +92,8 @@ pub struct ExecArgs {
     #[command(flatten)]
     pub limits: LimitArgs,
 
-    /// How long the session may go on, in seconds, or a number with s, m or h [default: until the
-    /// tool ends]
+    /// How long the session may go on, in seconds, or a number with s, m or h; what does not end when it is
+    /// told to, as a stopped tool, is killed 4 s later [default: until the tool ends]
     #[arg(long, env = "NSDEBUG_SESSION_LIMIT", value_name = "TIME")]
     pub session_limit: Option<Span>,
 

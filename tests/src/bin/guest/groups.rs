@@ -132,6 +132,7 @@ fn served() {
     let mut command = agent();
     command.args(["serve", "--toolbox", TREE, "--listen", &format!("unix:{socket}")]);
     command.args(["--all-sessions-memory", "96Mi", "--all-sessions-pids", "50"]);
+    command.args(["--session-pids", "16", "--max-sessions-per-caller", "2"]);
     enter(&own);
     let agent = Running::start(&mut command);
     enter(&shell);

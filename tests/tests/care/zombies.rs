@@ -1,0 +1,81 @@
+//! Processes of a session that have ended, in a container whose first process reaps nobody.
+
+use harness::{Container, RunSpec, Serve, run, toolbox_tree, until};
+use rustix::process::Signal;
+
+use crate::on_containerd;
+use crate::stage::LIMIT;
+
+/// Starts ten, ends the supervisor that would reap them, and stays until it is ended for that.
+const ORPHANS: &str =
+    "for i in 1 2 3 4 5 6 7 8 9 10; do sleep 86400 & done; kill -9 $PPID; exec sleep 86400";
+
+/// How many children of the container's first process wait to be reaped.
+fn zombies(container: &Container<'_>) -> usize {
+    let is_zombie = |pid: &u32| {
+        std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") Z "))
+    };
+    harness::children(container.pid()).iter().filter(|pid| is_zombie(pid)).count()
+}
+
+#[test]
+fn who_leaves_zombies_uses_up_a_quota_of_their_own_and_is_told_why() {
+    on_containerd(|containerd| {
+        let noreap = RunSpec::new("noreapcontainer").arguments(&["sleep", "86400"]);
+        let noreap = containerd.run(&noreap);
+        let _web = containerd.run(&RunSpec::new("webcontainer"));
+        let log = containerd.path().join("audit.log");
+        let serve = Serve::new().in_toolbox(toolbox_tree()).with_tls();
+        let serve = serve.option("--max-sessions-per-caller", "2").option("--session-pids", "24");
+        let serve = serve.option("--all-sessions-pids", "72");
+        let agent =
+            serve.option("--audit-log", log.to_str().expect("a plain path")).start(containerd);
+        let session = |person: &str, target: &str, words: &[&str]| {
+            let mut plugin = agent.plugin_of(person);
+            plugin.args(["--profile", "restricted", target, "--"]).args(words);
+            run(&mut plugin)
+        };
+        let place = "container/noreapcontainer";
+        for _ in 0..2 {
+            let ended = session("alice", place, &["sh", "-c", ORPHANS]).expect_code(137);
+            assert!(ended.err().contains("killed from inside the target"), "{ended}");
+        }
+        until("the zombies to be left", LIMIT, || zombies(&noreap) > 20);
+        let refused = session("alice", "container/webcontainer", &["true"]).expect_code(125);
+        let said = refused.err();
+        assert!(said.contains("has 2 sessions here already"), "{refused}");
+        let why = ["2 of them ended and left zombies", "restarted: noreapcontainer"];
+        until("it to be noticed", LIMIT, || {
+            let said = session("alice", "container/webcontainer", &["true"]).err();
+            why.iter().all(|word| said.contains(word))
+        });
+        session("bob", "container/webcontainer", &["true"]).expect_success();
+        session("bob", place, &["true"]).expect_success();
+        let ends = std::fs::read_to_string(&log).expect("a log");
+        let ended = ends.lines().filter(|line| line.contains("\"event\":\"end\"")).count();
+        assert_eq!(ended, 4, "their lines do not wait: {ends}");
+
+        // Whoever ends the container has them reaped.
+        drop(noreap);
+        until("her quota to be free", LIMIT, || {
+            session("alice", "container/webcontainer", &["true"]).code() == 0
+        });
+    });
+}
+
+#[test]
+fn an_agent_that_stops_waits_for_no_zombie() {
+    on_containerd(|containerd| {
+        let noreap = RunSpec::new("noreapcontainer").arguments(&["sleep", "86400"]);
+        let noreap = containerd.run(&noreap);
+        let serve = Serve::new().in_toolbox(toolbox_tree()).option("--grace", "86400");
+        let agent = serve.start(containerd);
+        let words = ["--profile", "restricted", "container/noreapcontainer", "--"];
+        let mut plugin = agent.plugin(harness::Listener::Unix);
+        run(plugin.args(words).args(["sh", "-c", ORPHANS])).expect_code(137);
+        until("the zombies to be left", LIMIT, || zombies(&noreap) > 10);
+        agent.signal(Signal::TERM);
+        let log = agent.wait_for_end();
+        assert!(log.contains("stopped") && !log.contains("left something behind"), "{log}");
+    });
+}
