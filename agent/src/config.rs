@@ -117,8 +117,8 @@ pub struct ServeArgs {
 /// How sessions are looked after
 #[derive(Clone, Debug, clap::Args)]
 pub struct CareArgs {
-    /// Sessions of one caller at once, so that nobody's script takes all; times --session-pids, and one
-    /// session more, no more than --all-sessions-pids
+    /// Sessions of one caller at once, so that nobody's script takes all; times --session-pids, and two
+    /// sessions more, no more than --all-sessions-pids
     #[arg(
         long,
         env = "NSDEBUG_MAX_SESSIONS_PER_CALLER",
@@ -240,7 +240,7 @@ pub enum BadConfig {
     #[error("--tls-cert is given and no --listen HOST:PORT uses it")]
     UnusedCertificate,
     #[error(
-        "one caller could use up the processes of all sessions: {per_caller} sessions of one (--max-sessions-per-caller) and one of another, of {session} processes each (--session-pids), are {needed}, and all together may have {all}: lower one of the two, or raise --all-sessions-pids to {needed}"
+        "one caller could use up the processes of all sessions: {per_caller} sessions of one (--max-sessions-per-caller), as many processes as one leaves unreaped, and one session of another, of {session} processes each (--session-pids), are {needed}, and all together may have {all}: lower one of the two, or raise --all-sessions-pids to {needed}"
     )]
     OneTakesAll { per_caller: NonZeroU16, session: u32, needed: u64, all: u32 },
     #[error("--gateway with --tools host would give users of the cluster the node's own tools")]
@@ -326,7 +326,7 @@ impl TryFrom<ServeArgs> for Config {
 }
 
 /// What all have together, if one caller's sessions leave processes of it for one of another: what they fork and nobody
-/// reaps counts until their container ends.
+/// reaps counts until their container ends, for a session's worth of it also where their slot is free again.
 fn leaving_some(
     together: TogetherArgs,
     limits: SessionLimits,
@@ -336,7 +336,7 @@ fn leaving_some(
     let SessionLimits::Toolbox(Resources { pids: session, .. }) = limits else {
         return Ok(together);
     };
-    let (needed, all) = ((u64::from(per_caller.get()) + 1) * u64::from(session), together.pids);
+    let (needed, all) = ((u64::from(per_caller.get()) + 2) * u64::from(session), together.pids);
     if needed > u64::from(all) {
         return Err(BadConfig::OneTakesAll { per_caller, session, needed, all });
     }
@@ -420,10 +420,10 @@ mod tests {
     #[test]
     fn one_caller_cannot_be_given_the_processes_of_all() {
         let error = config(&["--max-sessions-per-caller=32"]).expect_err("it takes all");
-        for word in ["--session-pids", "are 8448, and all together may have 3072", "pids to 8448"] {
+        for word in ["--session-pids", "are 8704, and all together may have 3072", "pids to 8704"] {
             assert!(error.contains(word), "{word}: {error}");
         }
-        let fits = ["--max-sessions-per-caller=32", "--all-sessions-pids=8448"];
+        let fits = ["--max-sessions-per-caller=32", "--all-sessions-pids=8704"];
         assert!(config(&fits).is_ok());
         // Where sessions have no limits there is none that one could use up.
         for unlimited in ["--tools=host", "--no-session-cgroup"] {

@@ -16,6 +16,8 @@ pub struct Slots {
     limit: NonZeroU16,
     taken: Arc<Mutex<Taken>>,
     per_caller: NonZeroU16,
+    /// Processes of sessions that are over that a caller may leave unreaped without a slot being taken for them.
+    forgiven: u64,
     /// Whether nobody is let in any more.
     closing: Arc<watch::Sender<bool>>,
 }
@@ -27,6 +29,8 @@ struct Taken {
     callers: HashMap<Caller, u16>,
     /// Of these, whose sessions are over though processes of them are not reaped, and in which containers.
     left: Vec<(Caller, String)>,
+    /// How many processes of their sessions that are over each caller is forgiven; nobody is in here with none.
+    forgiven: HashMap<Caller, u64>,
 }
 
 /// The right to run one session.
@@ -37,7 +41,16 @@ pub struct Slot {
     taken: Arc<Mutex<Taken>>,
     caller: Caller,
     left_in: OnceLock<String>,
+    forgiven: u64,
     closing: watch::Receiver<bool>,
+}
+
+/// Processes that are not reaped and are forgiven their caller. Counted until this is dropped.
+#[derive(Debug)]
+pub struct Forgiven {
+    taken: Arc<Mutex<Taken>>,
+    caller: Caller,
+    processes: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,7 +90,14 @@ impl Slots {
     pub fn new(limit: NonZeroU16, per_caller: NonZeroU16) -> Self {
         let free = Arc::new(Semaphore::new(usize::from(limit.get())));
         let closing = Arc::new(watch::Sender::new(false));
-        Self { free, limit, taken: Arc::default(), per_caller, closing }
+        Self { free, limit, taken: Arc::default(), per_caller, forgiven: 0, closing }
+    }
+
+    /// Of each caller's sessions that are over, as many processes are forgiven: many containers reap nobody, and a tool
+    /// that is killed in one leaves a few.
+    #[must_use]
+    pub fn forgiving(self, processes: u64) -> Self {
+        Self { forgiven: processes, ..self }
     }
 
     /// A slot, or at once the refusal: a queue would only hide that the node is busy.
@@ -94,7 +114,8 @@ impl Slots {
         taken.callers.insert(caller.clone(), has + 1);
         drop(taken);
         let (taken, closing) = (Arc::clone(&self.taken), self.closing.subscribe());
-        Ok(Slot { _permit: permit, taken, caller, left_in: OnceLock::new(), closing })
+        let (left_in, forgiven) = (OnceLock::new(), self.forgiven);
+        Ok(Slot { _permit: permit, taken, caller, left_in, forgiven, closing })
     }
 
     /// How many sessions run, and are over with processes that are not reaped.
@@ -122,10 +143,35 @@ impl Slot {
         is_new
     }
 
-    /// Completes when nobody is let in any more.
-    pub async fn needless(&self) {
-        // An error says that there are no slots any more.
-        let _ = self.closing.clone().wait_for(|closing| *closing).await;
+    /// Counts `processes` that are not reaped for the caller instead of this slot, if that is not too many.
+    pub fn forgive(&self, processes: u64) -> Option<Forgiven> {
+        let mut taken = lock(&self.taken);
+        let all = taken.forgiven.get(&self.caller).copied().unwrap_or_default() + processes;
+        if all > self.forgiven {
+            return None;
+        }
+        taken.forgiven.insert(self.caller.clone(), all);
+        let (taken, caller) = (Arc::clone(&self.taken), self.caller.clone());
+        Some(Forgiven { taken, caller, processes })
+    }
+
+    /// Completes when nobody is let in any more, whether this is still taken or not.
+    pub fn needless(&self) -> impl Future<Output = ()> + use<> {
+        let mut closing = self.closing.clone();
+        async move {
+            // An error says that there are no slots any more.
+            let _ = closing.wait_for(|closing| *closing).await;
+        }
+    }
+}
+
+impl Drop for Forgiven {
+    fn drop(&mut self) {
+        let mut taken = lock(&self.taken);
+        match taken.forgiven.get_mut(&self.caller) {
+            Some(all) if *all > self.processes => *all -= self.processes,
+            _ => drop(taken.forgiven.remove(&self.caller)),
+        }
     }
 }
 
@@ -205,6 +251,23 @@ mod tests {
         let _again = slots.take(one.clone()).expect("reaped");
         let refusal = slots.take(one).expect_err("a second").to_string();
         assert!(!refusal.contains("web"), "{refusal}");
+    }
+
+    #[test]
+    fn a_few_processes_that_are_not_reaped_take_no_slot() {
+        let slots = Slots::new(TWO, TWO).forgiving(3);
+        let (one, other) = (Caller::user("a"), Caller::user("b"));
+        let slot = slots.take(one.clone()).expect("a slot");
+        let two = slot.forgive(2).expect("few");
+        assert!(slot.forgive(2).is_none(), "four are too many");
+        let _third = slot.forgive(1).expect("the last");
+        assert!(
+            slots.take(other).expect("a slot").forgive(3).is_some(),
+            "another's are counted apart"
+        );
+        drop((slot, two));
+        let slot = slots.take(one).expect("a slot");
+        assert!(slot.forgive(3).is_none() && slot.forgive(2).is_some());
     }
 
     #[test]

@@ -74,8 +74,8 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
     assert!(refused(&["maxProfile=root"]).contains("maxProfile"));
     assert!(refused(&["gateway.replicas=0"]).contains("replicas"));
     let takes_all = refused(&["agent.maxSessionsPerUser=32"]);
-    assert!(takes_all.contains("allSessions.pids must be at least 8448"), "{takes_all}");
-    assert!(rendered(&["agent.maxSessionsPerUser=32", "allSessions.pids=8448"]).contains("8448"));
+    assert!(takes_all.contains("allSessions.pids must be at least 8704"), "{takes_all}");
+    assert!(rendered(&["agent.maxSessionsPerUser=32", "allSessions.pids=8704"]).contains("8704"));
     assert!(refused(&EXISTING[..1]).contains("must name a Secret"));
     assert!(refused(&EXISTING[..2]).contains("must say who signed it"));
 }

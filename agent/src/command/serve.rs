@@ -77,7 +77,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         runtime: Arc::new(Containerd::new(&containerd)),
         metrics: Metrics::default(),
         shutdown: shutdown.clone(),
-        slots: Slots::new(max_sessions, max_sessions_per_caller),
+        slots: Slots::new(max_sessions, max_sessions_per_caller).forgiving(forgiven(limits)),
     };
     let registry = Registry::default();
     let terms = Terms { policy, lifetime, audit, registry: registry.clone() };
@@ -113,6 +113,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 }
 
 /// Control groups for sessions, once what a predecessor left in them has been ended.
+/// As many as one session may have: what one caller is given ([`crate::config`]) leaves room for them.
+fn forgiven(limits: SessionLimits) -> u64 {
+    match limits {
+        SessionLimits::Toolbox(Resources { pids, .. }) => pids.into(),
+        SessionLimits::None | SessionLimits::Host => 0,
+    }
+}
+
 fn cgroups(
     limits: SessionLimits,
     together: Resources,

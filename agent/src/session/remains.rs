@@ -7,6 +7,7 @@
 //! waits for them.
 
 use std::mem;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,9 +81,8 @@ impl Remains {
             let (left, ()) = tokio::join!(session, relay);
             drop(over);
             if let Some((cgroup, container)) = left {
-                reaped(cgroup, &container, &slot).await;
+                reaped(cgroup, &container, slot).await;
             }
-            drop(slot);
         });
         Self { closed, told }
     }
@@ -149,23 +149,33 @@ async fn close(
 }
 
 /// Completes when what `cgroup` counts is reaped by the first process of `container`, or when nobody is let in any more
-/// whom it could keep out.
-async fn reaped(cgroup: SessionCgroup, container: &str, slot: &Slot) {
+/// whom it could keep out. A few processes are forgiven, and the slot is free meanwhile.
+async fn reaped(cgroup: SessionCgroup, container: &str, slot: Arc<Slot>) {
+    let mut needless = pin!(slot.needless());
     let [mut pause, most] = REAPED_AGAIN;
-    while cgroup.unreaped() > 0 {
-        if pause == most && slot.is_left_in(container) {
-            let processes = cgroup.unreaped();
-            warn!(container, processes, "a session's processes have ended and are not reaped");
+    let (mut slot, mut forgiven) = (Some(slot), None);
+    loop {
+        let processes = cgroup.unreaped();
+        if processes == 0 {
+            break;
+        }
+        if let Some(held) = slot.take() {
+            forgiven = held.forgive(processes);
+            if forgiven.is_none() && pause == most && held.is_left_in(container) {
+                warn!(container, processes, "a session's processes have ended and are not reaped");
+            }
+            slot = Some(held).filter(|_| forgiven.is_none());
         }
         tokio::select! {
             () = sleep(pause) => pause = most.min(2 * pause),
-            () = slot.needless() => break,
+            () = &mut needless => break,
         }
     }
     let closed = aside(cgroup, SessionCgroup::close).await;
     if let Some((_, Err(error))) = closed {
         warn!(error = chain(&error), "a session's control group stays behind");
     }
+    drop((slot, forgiven));
 }
 
 /// How far the end of a helper has come.

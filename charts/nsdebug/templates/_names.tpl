@@ -47,9 +47,9 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- fail "certificate.source is existingSecret: certificate.existingSecret.caBundle must say who signed it, or kube-apiserver could not believe it" }}
 {{- end }}
 {{- end }}
-{{- $needed := mul (add1 (int64 .Values.agent.maxSessionsPerUser)) (int64 .Values.session.pids) }}
+{{- $needed := mul (add 2 (int64 .Values.agent.maxSessionsPerUser)) (int64 .Values.session.pids) }}
 {{- if gt $needed (int64 .Values.allSessions.pids) }}
-{{- fail (printf "allSessions.pids must be at least %d: that are agent.maxSessionsPerUser sessions of one user, and one of another, of session.pids processes each" $needed) }}
+{{- fail (printf "allSessions.pids must be at least %d: that are agent.maxSessionsPerUser sessions of one user, as many processes as one leaves unreaped, and one session of another, of session.pids processes each" $needed) }}
 {{- end }}
 {{- end }}
 

@@ -47,7 +47,7 @@ impl Stage {
         let cluster = Cluster::alone();
         let limits = ["agent.maxSessions", "agent.maxSessionsPerUser"];
         let [node, user] = limits.map(|limit| format!("{limit}={SESSIONS}"));
-        let processes = "allSessions.pids=65792".to_owned();
+        let processes = "allSessions.pids=66048".to_owned();
         cluster.install(&[&node, &user, &processes]);
         let manifest = cluster.path().join("bench.yaml");
         std::fs::write(&manifest, POD).expect("a file in the cluster's folder");

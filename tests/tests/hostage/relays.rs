@@ -250,7 +250,9 @@ fn a_session_whose_target_exits_says_so_though_its_output_is_held() {
 fn a_session_that_says_it_has_ended_is_not_over_before_its_processes_are() {
     for mode in ["forge", "exit"] {
         on_site(&[], |site| {
-            let listening = listen(site.hang("general", mode));
+            let mut client = site.hang("general", mode);
+            client.send(0, b"!");
+            let listening = listen(client);
             until("its processes to be gone", LIMIT, || {
                 let gone = hangers().is_empty();
                 // As long as there is one, the session is there to be seen and ended.

@@ -36,7 +36,8 @@ pub(crate) fn on_site(options: &[[&str; 2]], check: impl FnOnce(Site<'_>)) {
         let mount = format!("type=bind,src={},dst=/probe,options=rbind:ro", probe.display());
         let web = containerd.run(&RunSpec::new("web-1").option(&["--mount", &mount]));
         let serve = Serve::new().in_toolbox(&tree).option("--max-sessions-per-caller", "64");
-        let serve = serve.option("--all-sessions-pids", "16640");
+        // What may trace all there is has its supervisor too.
+        let serve = serve.option("--all-sessions-pids", "16896").flag("--allow-host-targets");
         let serve = options.iter().fold(serve, |serve, [name, value]| serve.option(name, value));
         let agent = serve.start(&containerd);
         check(Site { agent, containerd: &containerd, web: &web });

@@ -131,7 +131,7 @@ fn served() {
     let socket = "/tmp/served.sock";
     let mut command = agent();
     command.args(["serve", "--toolbox", TREE, "--listen", &format!("unix:{socket}")]);
-    command.args(["--all-sessions-memory", "96Mi", "--all-sessions-pids", "50"]);
+    command.args(["--all-sessions-memory", "96Mi", "--all-sessions-pids", "64"]);
     command.args(["--session-pids", "16", "--max-sessions-per-caller", "2"]);
     enter(&own);
     let agent = Running::start(&mut command);
@@ -143,7 +143,7 @@ fn served() {
     assert_eq!(membership.trim(), "0::/agent.service/nsdebug-agent");
     assert_eq!(value(&all, "memory.max"), (96 << 20).to_string());
     assert_eq!(value(&all, "memory.oom.group"), "0", "one session, not all");
-    assert_eq!(value(&all, "pids.max"), "50");
+    assert_eq!(value(&all, "pids.max"), "64");
     assert_eq!(value(&all, "cgroup.procs"), "");
     assert_eq!(value(&all, "cpu.max"), "150000 100000");
     agent.signal(Signal::TERM);
