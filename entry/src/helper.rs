@@ -109,7 +109,7 @@ fn enter(agent: &Connection) -> Result<Option<Begun>, Failure> {
     let (surroundings, opened) = ahead.map(|ahead| (ahead.surroundings, ahead.rings)).unzip();
     let elsewhere = surroundings.map(|surroundings| surroundings.elsewhere(&order.plan));
     let appoint = |(limits, opened): (_, Opened)| opened.appoint(limits, rings);
-    let (desk, broker) = confinement.zip(opened).map(appoint).transpose()?.unzip();
+    let (desk, mut broker) = confinement.zip(opened).map(appoint).transpose()?.unzip();
     let desk = desk.flatten();
     let terminals = order.terminals.take();
     let mut root = join(&order, terminals, &alone)?.zip(elsewhere);
@@ -126,11 +126,10 @@ fn enter(agent: &Connection) -> Result<Option<Begun>, Failure> {
     match sys::fork(&alone).during(Step::ForkSupervisor)? {
         Forked::Child => supervisor::run(&order, root, desk, agent, &alone),
         Forked::Parent { child } => {
-            let (needed, needless) = if desk.is_some() { (broker, None) } else { (None, broker) };
-            if let Some(broker) = needless {
-                broker.leave();
+            if let Some(needless) = broker.take_if(|_| desk.is_none()) {
+                needless.leave();
             }
-            Ok(Some(Begun { supervisor: child, broker: needed, signals }))
+            Ok(Some(Begun { supervisor: child, broker, signals }))
         }
     }
 }

@@ -33,6 +33,10 @@ impl<'m> Mount<'m> {
     }
 }
 
+fn parsed(mountinfo: &str) -> impl Iterator<Item = Mount<'_>> {
+    mountinfo.lines().filter_map(Mount::parse)
+}
+
 /// The kernel's numbers of all mounts in a `mountinfo`.
 pub(crate) fn numbers(mounts: &str) -> BTreeSet<u32> {
     let number = |line: &str| line.split_once(' ')?.0.parse().ok();
@@ -42,9 +46,8 @@ pub(crate) fn numbers(mounts: &str) -> BTreeSet<u32> {
 /// What the target with the first `mountinfo` has of the node with the second.
 pub(crate) fn reached(targets: &str, nodes: &str) -> Vec<Reached> {
     // What is mounted last over a place is what is there.
-    let mounts: BTreeMap<_, _> =
-        targets.lines().filter_map(Mount::parse).map(|mount| (mount.place, mount)).collect();
-    let nodes: Vec<_> = nodes.lines().filter_map(Mount::parse).collect();
+    let mounts: BTreeMap<_, _> = parsed(targets).map(|mount| (mount.place, mount)).collect();
+    let nodes: Vec<_> = parsed(nodes).collect();
     let of_mount = |mount: &Mount<'_>| {
         let place = unescaped(mount.place);
         let reached = |what| Reached { what, place: place.clone() };
@@ -94,8 +97,8 @@ const SECRETS: [&str; 3] =
 
 /// Where on the node is what this process, with the first `mountinfo`, has at `path`.
 pub(crate) fn on_node(path: &Path, own: &str, nodes: &str) -> Vec<String> {
-    let nodes: Vec<_> = nodes.lines().filter_map(Mount::parse).collect();
-    let own: Vec<_> = own.lines().filter_map(Mount::parse).collect();
+    let nodes: Vec<_> = parsed(nodes).collect();
+    let own: Vec<_> = parsed(own).collect();
     let place = |mount: &Mount<'_>| unescaped(mount.place);
     // Of those that are mounted over one place the last is what is there.
     let mount = own
@@ -116,7 +119,7 @@ const OF_DRIVERS: &str = "kubernetes.io~csi";
 
 /// The places of a target's Secrets and tokens: everybody in the pod may read most of them.
 pub(crate) fn secrets(targets: &str, nodes: &str) -> Vec<String> {
-    let nodes: Vec<_> = nodes.lines().filter_map(Mount::parse).collect();
+    let nodes: Vec<_> = parsed(nodes).collect();
     let is_secret = |mount: &Mount<'_>| {
         let in_memory = mount.kind == "tmpfs";
         let names = |path: &str| {
@@ -125,7 +128,7 @@ pub(crate) fn secrets(targets: &str, nodes: &str) -> Vec<String> {
         };
         names(mount.place) || paths(mount, &nodes).any(|path| names(&path))
     };
-    let places = targets.lines().filter_map(Mount::parse).filter(is_secret);
+    let places = parsed(targets).filter(is_secret);
     places.map(|mount| unescaped(mount.place)).collect()
 }
 

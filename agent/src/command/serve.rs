@@ -112,8 +112,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Control groups for sessions, once what a predecessor left in them has been ended.
-/// As many as one session may have: what one caller is given ([`crate::config`]) leaves room for them.
+/// How many processes of ended sessions each caller may leave unreaped: as many as one session may have, for which
+/// what one caller is given ([`crate::config`]) leaves room.
 fn forgiven(limits: SessionLimits) -> u64 {
     match limits {
         SessionLimits::Toolbox(Resources { pids, .. }) => pids.into(),
@@ -121,6 +121,7 @@ fn forgiven(limits: SessionLimits) -> u64 {
     }
 }
 
+/// Control groups for sessions, once what a predecessor left in them has been ended.
 fn cgroups(
     limits: SessionLimits,
     together: Resources,

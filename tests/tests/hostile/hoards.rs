@@ -4,22 +4,13 @@ use std::io::IoSlice;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Command;
 
-use harness::{Container, Finished, may_skip, run};
+use harness::{Finished, run};
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
     sendmsg, socketpair,
 };
 
-use crate::stage::{PROFILES, Stage};
-
-fn on_site(check: impl Fn(&Stage, &Container<'_>)) {
-    if may_skip(Stage::requirement()) {
-        return;
-    }
-    let stage = Stage::set();
-    let site = stage.containerd.run(&stage.spec("site"));
-    check(&stage, &site);
-}
+use crate::stage::{PROFILES, on_site};
 
 fn expect(said: &Finished, lines: &[&str]) {
     let said_lines: Vec<_> = said.out().lines().map(str::to_owned).collect();

@@ -246,9 +246,7 @@ fn who_is_nobody_sees_no_token_of_the_pod() {
         return;
     }
     let stage = Stage::set();
-    let account = stage.path().join("account");
-    std::fs::create_dir(&account).expect("a folder in an own folder");
-    std::fs::write(account.join("token"), "secret").expect("a file in an own folder");
+    let account = stage.account();
     let place = "/run/secrets/kubernetes.io/serviceaccount";
     // Shared mounts, as of a volume with propagation: what is hidden here is hidden from nobody else.
     let mount = format!("type=bind,src={},dst={place},options=rbind:rshared:rw", account.display());

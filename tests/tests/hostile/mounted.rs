@@ -62,9 +62,7 @@ fn one_that_hides_nothing_of_the_node_is_entered_and_its_token_is_covered() {
         return;
     }
     let stage = Stage::set();
-    let account = stage.path().join("account");
-    std::fs::create_dir(&account).expect("a folder in an own folder");
-    std::fs::write(account.join("token"), "secret").expect("a file in an own folder");
+    let account = stage.account();
     let place = "/run/secrets/kubernetes.io/serviceaccount";
     let mount = bind(&account, place, "ro");
     let spec = stage.spec("below").option(&["--mount", &mount]).arguments(BELOW);

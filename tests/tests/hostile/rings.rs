@@ -3,22 +3,13 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use harness::{Container, Finished, Running, may_skip, until};
+use harness::{Container, Finished, Running, until};
 use rustix::process::Signal;
 
-use crate::stage::Stage;
+use crate::stage::{Stage, on_site};
 
 /// Of 256 MiB, rings of 16 MiB that fit: each takes a little more than its blocks.
 const FIT: usize = 15;
-
-fn on_site(check: impl Fn(&Stage, &Container<'_>)) {
-    if may_skip(Stage::requirement()) {
-        return;
-    }
-    let stage = Stage::set();
-    let site = stage.containerd.run(&stage.spec("site"));
-    check(&stage, &site);
-}
 
 fn rings(stage: &Stage, site: &Container<'_>, what: &str) -> Finished {
     stage.session(site, "general", &["rings", what]).expect_success()

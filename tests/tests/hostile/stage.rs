@@ -5,8 +5,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use harness::{
-    Container, Containerd, Finished, Requirement, RunSpec, Running, Version, agent, built, run,
-    toolbox_tree,
+    Container, Containerd, Finished, Requirement, RunSpec, Running, Version, agent, built,
+    may_skip, run, toolbox_tree,
 };
 
 pub(crate) const PROFILES: [&str; 4] = ["restricted", "baseline", "general", "netadmin"];
@@ -51,6 +51,14 @@ impl Stage {
     /// A container that serves, and has the attacker at hand.
     pub(crate) fn spec(&self, id: &str) -> RunSpec {
         RunSpec::new(id).option(&["--mount", &bind(&self.folder(), "/probe", "rw")])
+    }
+
+    /// A folder with a token in it, as a pod has of its service account.
+    pub(crate) fn account(&self) -> PathBuf {
+        let account = self.path().join("account");
+        std::fs::create_dir(&account).expect("a folder in an own folder");
+        std::fs::write(account.join("token"), "secret").expect("a file in an own folder");
+        account
     }
 
     /// A program of the container's own, as its root.
@@ -103,4 +111,14 @@ impl Stage {
 /// The option of `ctr run` that shows a file or folder of the node to a container.
 pub(crate) fn bind(from: &Path, to: &str, how: &str) -> String {
     format!("type=bind,src={},dst={to},options=rbind:{how}", from.display())
+}
+
+/// Checks something beside a container of root with the usual capabilities.
+pub(crate) fn on_site(check: impl Fn(&Stage, &Container<'_>)) {
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    let site = stage.containerd.run(&stage.spec("site"));
+    check(&stage, &site);
 }
