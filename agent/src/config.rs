@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::ValueEnum;
 use clap::builder::BoolishValueParser;
 use entry::{Profile, Resources};
 
@@ -19,21 +18,13 @@ use used::Used;
 use crate::limits::{LimitArgs, SessionLimits, TogetherArgs};
 use crate::listen::{CertificateFiles, Gateways};
 use crate::session::{Lifetime, Policy, Span};
+use crate::tools::Tools;
 
 /// Where containerd listens everywhere.
 pub const CONTAINERD_SOCKET: &str = "/run/containerd/containerd.sock";
 
 /// Where an image of ours has its tools.
 pub const TOOLBOX: &str = "/toolbox";
-
-/// Whose tools a session runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Tools {
-    /// The node's own file system, and all that the caller holds.
-    Host,
-    /// A tree of tools, under a profile.
-    Toolbox,
-}
 
 /// Serve sessions on sockets of this node, and to gateways
 #[derive(Clone, Debug, clap::Args)]

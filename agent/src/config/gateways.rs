@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::{BadConfig, Tools};
+use super::BadConfig;
 use crate::listen::Gateways;
+use crate::tools::Tools;
 
 /// Which gateways to dial
 #[derive(Clone, Debug, clap::Args)]

@@ -27,7 +27,8 @@ use wire::forward::END_PATH;
 use wire::{Forwarded, SessionTarget};
 
 use super::dial::{DialError, Dialler};
-use super::{BUFFER, HEAD, Peer, Serving};
+use super::{BUFFER, HEAD, Serving};
+use crate::peer::Peer;
 use crate::server::{Reason, Refusal};
 
 /// How soon a new gateway is found: it is one more way in, and the old ones still work.

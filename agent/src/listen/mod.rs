@@ -13,11 +13,8 @@ mod tls;
 mod unix;
 
 use std::convert::Infallible;
-use std::fmt;
-use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -31,7 +28,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower::ServiceExt;
 use tracing::debug;
-use wire::{Forwarded, limits};
+use wire::limits;
 
 pub use caller::Caller;
 pub use certificates::{CertificateError, CertificateFiles, Certificates, RELOAD_EVERY};
@@ -43,6 +40,7 @@ pub use tls::{TlsListener, strangers};
 pub use unix::{UnixError, UnixListener};
 
 use crate::metrics::Metrics;
+use crate::peer::Peer;
 
 /// Header fields of one request; ours have about 400 bytes.
 const FIELDS: usize = 16 << 10;
@@ -65,58 +63,6 @@ const MOST_CONNECTIONS: NonZeroU16 = NonZeroU16::new(256).expect("it is not 0");
 
 /// Pause after `accept` failed, mostly for want of descriptors: those come back as sessions end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Who is at the other end, as the listener proved it. In the extensions of every request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Peer {
-    /// root on this node, through the unix socket.
-    Root {
-        pid: Option<i32>,
-    },
-    Certificate {
-        holder: Holder,
-        address: SocketAddr,
-    },
-    /// A user of the cluster, for whom a gateway that this agent dialled has vouched.
-    Gateway {
-        address: SocketAddr,
-        forwarded: Arc<Forwarded>,
-    },
-}
-
-impl Peer {
-    /// Whose sessions are counted together, whichever process or address they come from.
-    #[must_use]
-    pub fn caller(&self) -> Caller {
-        match self {
-            Self::Root { .. } => Caller::root(),
-            Self::Certificate { holder, .. } => Caller::holder(holder),
-            // Through whichever gateway: it is one person.
-            Self::Gateway { forwarded, .. } => Caller::user(&forwarded.user),
-        }
-    }
-
-    /// Whether this one may look at, and end, the sessions of `other`: root of the node could do so
-    /// in any case.
-    #[must_use]
-    pub fn oversees(&self, other: &Self) -> bool {
-        matches!(self, Self::Root { .. }) || self.caller() == other.caller()
-    }
-}
-
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Root { pid: Some(pid) } => write!(f, "root (process {pid})"),
-            Self::Root { pid: None } => f.write_str("root"),
-            Self::Certificate { holder, address } => write!(f, "{holder} from {address}"),
-            Self::Gateway { address, forwarded } => {
-                let user = forwarded.user.escape_debug();
-                write!(f, "{user} through the gateway at {address}")
-            }
-        }
-    }
-}
 
 /// What a listener needs to serve.
 #[derive(Clone, Debug)]

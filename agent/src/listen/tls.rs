@@ -20,8 +20,9 @@ use wire::limits;
 
 use super::holder::{Holder, NoHolder};
 use super::refused::refuse;
-use super::{ACCEPT_PAUSE, MOST_CONNECTIONS, Peer, Serving};
+use super::{ACCEPT_PAUSE, MOST_CONNECTIONS, Serving};
 use crate::metrics::Turned;
+use crate::peer::Peer;
 use crate::slots::Slots;
 
 /// From the accepted connection to the end of the handshake.

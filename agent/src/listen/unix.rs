@@ -19,8 +19,9 @@ use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use super::refused::refuse;
-use super::{ACCEPT_PAUSE, MOST_CONNECTIONS, Peer, Serving};
+use super::{ACCEPT_PAUSE, MOST_CONNECTIONS, Serving};
 use crate::metrics::Turned;
+use crate::peer::Peer;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;

@@ -16,7 +16,7 @@ use std::future::Future;
 use entry::{Declared, Moment};
 use wire::{ContainerPrefix, Label, ObjectName};
 
-use crate::config::Tools;
+use crate::tools::Tools;
 
 pub use containerd::Containerd;
 pub use error::{LocateError, Shortlist, Unreachable};

@@ -3,7 +3,7 @@
 use wire::Forwarded;
 
 use super::{Reason, Refusal};
-use crate::listen::Peer;
+use crate::peer::Peer;
 use crate::session::Policy;
 use crate::session::place::Place;
 

@@ -23,8 +23,8 @@ use daemon::shutdown::Shutdown;
 
 pub use error::{Reason, Refusal};
 
-use crate::listen::Peer;
 use crate::metrics::Metrics;
+use crate::peer::Peer;
 use crate::runtime::ContainerRuntime;
 use crate::slots::{Slot, Slots};
 

@@ -10,7 +10,7 @@ use wire::forward::{END_PATH, WHY};
 use wire::{SessionInfo, Withdrawal};
 
 use super::{Reason, Refusal};
-use crate::listen::Peer;
+use crate::peer::Peer;
 use crate::session::registry::{NoSuchSession, Registry};
 
 /// What a session takes to end when all goes well, and its client a moment to say goodbye.

@@ -12,8 +12,8 @@ use wire::ExecRequest;
 use super::Finished;
 use super::place::{Aim, Place};
 use super::registry::SessionId;
-use crate::listen::Peer;
 use crate::metrics::Outcome;
+use crate::peer::Peer;
 use crate::runtime::Query;
 
 /// What the records of everybody are joined by, as somebody before us chose it.

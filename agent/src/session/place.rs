@@ -5,9 +5,9 @@ use tracing::info_span;
 
 use super::registry::{About, SessionId};
 use super::{StartError, facts, hold, within};
-use crate::config::Tools;
-use crate::listen::Peer;
+use crate::peer::Peer;
 use crate::runtime::{ContainerRuntime, LocateError, Located, Query};
+use crate::tools::Tools;
 
 /// What a request names.
 #[derive(Clone, Debug, PartialEq, Eq)]

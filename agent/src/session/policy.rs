@@ -9,7 +9,7 @@ use entry::{Capabilities, Capability, Exit, HostSigns, Limits, Profile, RunAs};
 use wire::host;
 
 use super::own::OwnPaths;
-use crate::config::Tools;
+use crate::tools::Tools;
 
 /// Whose tools sessions run.
 #[derive(Clone, Debug, PartialEq, Eq)]

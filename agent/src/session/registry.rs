@@ -15,7 +15,8 @@ use tokio::sync::watch;
 use wire::{Forwarded, SessionInfo, Withdrawal};
 
 use super::traffic::Traffic;
-use crate::listen::{Caller, Peer};
+use crate::listen::Caller;
+use crate::peer::Peer;
 
 /// Bytes of randomness in an ID: no two of the sessions that a node ever has are the same.
 const ID_BYTES: usize = 8;

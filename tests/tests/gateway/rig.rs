@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent::listen::{Gateways, Peer, Serving};
+use agent::listen::{Gateways, Serving};
 use agent::metrics::Metrics;
+use agent::peer::Peer;
 use agent::runtime::Containerd;
 use agent::server::{Agent, router};
 use agent::slots::Slots;

@@ -13,9 +13,10 @@ use std::process::ExitCode;
 
 use entry::{Capabilities, Profile, probe};
 
-use crate::config::{CONTAINERD_SOCKET, TOOLBOX, Tools};
+use crate::config::{CONTAINERD_SOCKET, TOOLBOX};
 use crate::kernel::CollectsAtClose;
 use crate::runtime::{ContainerRuntime, Containerd};
+use crate::tools::Tools;
 
 /// What sessions would use.
 #[derive(Clone, Debug, clap::Args)]

@@ -9,9 +9,10 @@ use clap::builder::BoolishValueParser;
 use entry::{Kinds, Profile, RunAs};
 use wire::{BadName, ContainerPrefix, Label, ObjectName};
 
-use crate::config::{CONTAINERD_SOCKET, TOOLBOX, Tools};
+use crate::config::{CONTAINERD_SOCKET, TOOLBOX};
 use crate::limits::LimitArgs;
 use crate::session::Span;
+use crate::tools::Tools;
 
 /// What to enter, how, and what to run there.
 #[derive(Clone, Debug, clap::Args)]

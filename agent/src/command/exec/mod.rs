@@ -14,10 +14,10 @@ use entry::{Cgroups, Exit, HelperImage, ImageError, Layout, Profile, Request, To
 
 pub use args::{BadPodName, ExecArgs, PodName};
 
-use crate::config::Tools;
 use crate::limits::{NoCgroups, SessionLimits};
 use crate::session::local::{self, Manner, Ready};
 use crate::session::{self, Choice, OwnPaths, Policy, PolicyError, StartError};
+use crate::tools::Tools;
 use search::Search;
 
 #[must_use]

@@ -8,9 +8,9 @@ use tokio::runtime::Builder;
 
 use super::args::{ExecArgs, PodName};
 use super::warn;
-use crate::config::Tools;
 use crate::runtime::{ContainerRuntime, Containerd, Query};
 use crate::session::{self, StartError};
+use crate::tools::Tools;
 
 /// Where a target is to be found.
 pub(super) enum Search {
