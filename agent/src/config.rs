@@ -17,7 +17,8 @@ use used::Used;
 
 use crate::limits::{LimitArgs, SessionLimits, TogetherArgs};
 use crate::listen::{CertificateFiles, Gateways};
-use crate::session::{Lifetime, Policy, Span};
+use crate::session::{Lifetime, Policy};
+use crate::span::Span;
 use crate::tools::Tools;
 
 /// Where containerd listens everywhere.

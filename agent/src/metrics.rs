@@ -12,25 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::server::Reason;
-
-/// How a session ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum Outcome {
-    /// The tool ended by itself, with whatever code.
-    Finished,
-    /// The client went away first.
-    Abandoned,
-    /// The target ended first.
-    TargetGone,
-    /// The agent was told to stop.
-    Stopped,
-    /// Somebody ended it from outside.
-    Ended,
-    /// It was idle or went on for too long.
-    Expired,
-    /// Anything that is nsdebug's own failure.
-    Failed,
-}
+use crate::session::Outcome;
 
 /// Whose bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]

@@ -19,11 +19,11 @@ use crate::kernel::CollectsAtClose;
 use crate::limits::SessionLimits;
 use crate::listen::{Certificates, RELOAD_EVERY, Serving, TlsListener, UnixListener, strangers};
 use crate::metrics::Metrics;
+use crate::registry::Registry;
 use crate::runtime::Containerd;
 use crate::server::exec::{self, Terms};
 use crate::server::{Agent, router, sessions};
 use crate::session::Launcher;
-use crate::session::registry::Registry;
 use crate::slots::Slots;
 
 /// What sessions get, once told to end, to kill what they started and say why.

@@ -14,8 +14,8 @@ use wire::frame::Protocol;
 
 use super::upgrade::Upgrade;
 use super::{Reason, Refusal};
+use crate::audit::{AuditId, Record};
 use crate::peer::Peer;
-use crate::session::audit::{AuditId, Record};
 use crate::session::place::Aim;
 use crate::session::{Choice, Policy, StartError, Wanted};
 

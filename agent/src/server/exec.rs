@@ -16,10 +16,10 @@ use wire::{ExecRequest, SessionTarget};
 use super::asked::{Arrival, Asked, parsed};
 use super::upgrade::Upgrade;
 use super::{Agent, Reason, Refusal, forwarded};
+use crate::audit::Record;
+use crate::registry::{About, Neighbour, Registered, Registry, SessionId};
 use crate::runtime::{ContainerRuntime, Query};
-use crate::session::audit::Record;
 use crate::session::place::{Aim, Place};
-use crate::session::registry::{About, Neighbour, Registered, Registry, SessionId};
 use crate::session::{
     self, Care, Ends, Held, Launcher, Lifetime, Limit, Policy, PolicyError, Running, StartError,
     Wanted,

@@ -11,7 +11,7 @@ use wire::{SessionInfo, Withdrawal};
 
 use super::{Reason, Refusal};
 use crate::peer::Peer;
-use crate::session::registry::{NoSuchSession, Registry};
+use crate::registry::{NoSuchSession, Registry};
 
 /// What a session takes to end when all goes well, and its client a moment to say goodbye.
 const GONE: Duration = Duration::from_secs(15);

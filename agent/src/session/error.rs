@@ -10,10 +10,10 @@ use entry::{
 use rustix::io::Errno;
 
 use super::PolicyError;
-use super::patience::not_started;
-use super::registry::Neighbour;
 use crate::limits::NoCgroups;
+use crate::registry::Neighbour;
 use crate::runtime::LocateError;
+use crate::session::local::deadline::not_started;
 
 /// One failure to start, whoever asked.
 #[derive(Debug, thiserror::Error)]

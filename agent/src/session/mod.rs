@@ -3,40 +3,23 @@
 //! Order is safety here. The process is held first and confirmed after, so that a pid that was
 //! given away in between cannot be entered; nothing is answered before the tool runs.
 
-pub mod audit;
-mod care;
-mod confined;
-mod ending;
+mod end;
 mod error;
-mod launcher;
 pub mod local;
-mod output;
+mod outcome;
 mod own;
-mod patience;
 pub mod place;
 mod policy;
-mod prepared;
-mod pump;
-mod reaping;
-pub mod registry;
-mod relay;
-mod remains;
-mod running;
-mod socket;
-mod stdio;
-mod streams;
-mod traffic;
-mod watched;
+mod start;
+pub(crate) mod stream;
 
-pub use care::{BadSpan, Care, Lifetime, Limit, Span};
+pub use end::{Care, Lifetime, Limit, Running};
 pub use error::StartError;
-pub use launcher::{Held, Launcher};
+pub use outcome::Outcome;
 pub use own::OwnPaths;
 pub use policy::{Choice, Policy, PolicyError, hint, unseen};
-pub use pump::{Finished, pump};
-pub use running::Running;
-pub use socket::Socket;
-pub use stdio::{Ends, Wanted};
+pub use start::{Held, Launcher};
+pub use stream::{Ends, Finished, Socket, Wanted, pump};
 
 use entry::{Facts, Kind, Kinds, Plan, Request, Target};
 

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use entry::{HostSigns, on_node};
-
-use super::policy::host_signs;
+use entry::{Capability, HostSigns, on_node};
+use wire::host;
 
 /// By their paths on the node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,5 +25,19 @@ impl OwnPaths {
     pub(super) fn signs(&self) -> HostSigns {
         let Self { reached, written } = self.clone();
         HostSigns { own: reached, own_to_write: written, ..host_signs() }
+    }
+}
+
+/// What makes a target worth its node: the list that the gateway has too.
+pub(super) fn host_signs() -> HostSigns {
+    let list = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
+    HostSigns {
+        powers: host::CAPABILITIES.into_iter().filter_map(Capability::named).collect(),
+        with_open_devices: Capability::named(host::WITH_OPEN_DEVICES).into_iter().collect(),
+        sockets: list(&host::RUNTIME_SOCKETS),
+        folders: list(&host::FOLDERS),
+        of_containers: list(&host::OF_CONTAINERS),
+        harmless_to_read: list(&host::HARMLESS_TO_READ),
+        ..HostSigns::default()
     }
 }

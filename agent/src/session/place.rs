@@ -3,9 +3,9 @@
 use entry::{Facts, Profile, Request, Target, Tool};
 use tracing::info_span;
 
-use super::registry::{About, SessionId};
 use super::{StartError, facts, hold, within};
 use crate::peer::Peer;
+use crate::registry::{About, SessionId};
 use crate::runtime::{ContainerRuntime, LocateError, Located, Query};
 use crate::tools::Tools;
 

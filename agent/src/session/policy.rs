@@ -5,10 +5,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use entry::{Capabilities, Capability, Exit, HostSigns, Limits, Profile, RunAs};
-use wire::host;
+use entry::{Capabilities, Exit, HostSigns, Limits, Profile, RunAs};
 
-use super::own::OwnPaths;
+use super::own::{OwnPaths, host_signs};
 use crate::tools::Tools;
 
 /// Whose tools sessions run.
@@ -57,20 +56,6 @@ pub enum PolicyError {
         "under the profile `{profile}` a tool runs as the profile says or, with `target`, as the target does: another user takes `general` or more"
     )]
     NotItsChoice { profile: Profile },
-}
-
-/// What makes a target worth its node: the list that the gateway has too.
-pub(super) fn host_signs() -> HostSigns {
-    let list = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
-    HostSigns {
-        powers: host::CAPABILITIES.into_iter().filter_map(Capability::named).collect(),
-        with_open_devices: Capability::named(host::WITH_OPEN_DEVICES).into_iter().collect(),
-        sockets: list(&host::RUNTIME_SOCKETS),
-        folders: list(&host::FOLDERS),
-        of_containers: list(&host::OF_CONTAINERS),
-        harmless_to_read: list(&host::HARMLESS_TO_READ),
-        ..HostSigns::default()
-    }
 }
 
 /// What people get who do not choose.
@@ -171,8 +156,9 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use entry::{OfNode, Reached, Target};
+    use entry::{Capability, OfNode, Reached, Target};
     use serde_json::json;
+    use wire::host;
 
     fn toolbox(most: Profile) -> Policy {
         Policy::Toolbox {

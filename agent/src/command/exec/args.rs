@@ -11,7 +11,7 @@ use wire::{BadName, ContainerPrefix, Label, ObjectName};
 
 use crate::config::{CONTAINERD_SOCKET, TOOLBOX};
 use crate::limits::LimitArgs;
-use crate::session::Span;
+use crate::span::Span;
 use crate::tools::Tools;
 
 /// What to enter, how, and what to run there.

@@ -17,11 +17,10 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::StartError;
+use super::held::{Held, Over};
 use super::prepared::Prepared;
-use super::registry::Registered;
-use super::remains::Remains;
-use crate::slots::Slot;
+use crate::session::StartError;
+use crate::session::end::cleanup::Remains;
 
 /// See the module.
 #[derive(Debug)]
@@ -30,22 +29,6 @@ pub struct Launcher {
     stock: Mutex<Stock>,
     /// Sessions of which something is left, refused ones too.
     open: watch::Sender<usize>,
-}
-
-/// Held by all that a session still has to do. Its successor is prepared when nobody has it any more: the move
-/// into a control group keeps every process of the node from ending meanwhile, the client's too.
-#[derive(Clone, Debug)]
-pub(super) struct Over(
-    #[expect(dead_code, reason = "its end is heard")] Arc<oneshot::Sender<Infallible>>,
-);
-
-/// What stands for a session, whatever becomes of the request for it.
-#[derive(Clone, Debug)]
-pub struct Held {
-    /// Until its processes are gone and reaped, its relay too.
-    pub slot: Arc<Slot>,
-    /// Until it is over.
-    pub registered: Arc<Registered>,
 }
 
 #[derive(Debug)]
@@ -85,7 +68,7 @@ impl Launcher {
     }
 
     /// Has a helper carry out `plan` on `target`; what stands for the session is `held` until that is over.
-    pub(super) async fn begin(
+    pub(crate) async fn begin(
         self: &Arc<Self>,
         target: &Target,
         plan: &Plan,
@@ -116,7 +99,7 @@ impl Launcher {
         let is_gone = rest.is_gone();
         let (over, ended) = oneshot::channel();
         self.restock_after(ended);
-        let over = Over(Arc::new(over));
+        let over = Over::new(over);
         // Whatever comes of it: from here on somebody waits for the helper.
         let remains = Remains::of(rest, held.clone(), over.clone());
         if is_gone {

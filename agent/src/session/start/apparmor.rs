@@ -7,7 +7,7 @@ use std::io;
 
 use entry::TargetError;
 
-use super::StartError;
+use crate::session::StartError;
 
 /// The label of this process; the second is where kernels before 5.1 have it, or another module.
 const LABEL: [&str; 2] = ["/proc/self/attr/apparmor/current", "/proc/self/attr/current"];

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 /// Counted by both halves of a pump, read by whoever lists or audits.
 #[derive(Debug)]
-pub(super) struct Traffic {
+pub(crate) struct Traffic {
     since: Instant,
     stdin: AtomicU64,
     stdout: AtomicU64,
@@ -20,14 +20,14 @@ pub(super) struct Traffic {
 
 /// One of the tool's standard streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Flow {
+pub(crate) enum Flow {
     Stdin,
     Stdout,
     Stderr,
 }
 
 impl Traffic {
-    pub(super) fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         Self {
             since: Instant::now(),
             stdin: AtomicU64::new(0),
@@ -38,7 +38,7 @@ impl Traffic {
         }
     }
 
-    pub(super) fn add(&self, flow: Flow, bytes: usize) {
+    pub(crate) fn add(&self, flow: Flow, bytes: usize) {
         let counter = match flow {
             Flow::Stdin => &self.stdin,
             Flow::Stdout => &self.stdout,
@@ -50,24 +50,24 @@ impl Traffic {
     }
 
     /// Bytes of stdin, stdout and stderr.
-    pub(super) fn bytes(&self) -> [u64; 3] {
+    pub(crate) fn bytes(&self) -> [u64; 3] {
         [&self.stdin, &self.stdout, &self.stderr].map(|counter| counter.load(Ordering::Relaxed))
     }
 
-    pub(super) fn since(&self) -> Instant {
+    pub(crate) fn since(&self) -> Instant {
         self.since
     }
 
-    pub(super) fn block(&self, blocked: bool) {
+    pub(crate) fn block(&self, blocked: bool) {
         self.blocked.store(blocked, Ordering::Relaxed);
     }
 
-    pub(super) fn is_blocked(&self) -> bool {
+    pub(crate) fn is_blocked(&self) -> bool {
         self.blocked.load(Ordering::Relaxed)
     }
 
     /// Completes when nothing has passed for `limit`.
-    pub(super) async fn idle(&self, limit: Duration) {
+    pub(crate) async fn idle(&self, limit: Duration) {
         loop {
             let last = self.since + Duration::from_millis(self.last.load(Ordering::Relaxed));
             if last.elapsed() >= limit {

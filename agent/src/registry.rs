@@ -14,9 +14,9 @@ use time::format_description::well_known::Rfc3339;
 use tokio::sync::watch;
 use wire::{Forwarded, SessionInfo, Withdrawal};
 
-use super::traffic::Traffic;
 use crate::listen::Caller;
 use crate::peer::Peer;
+use crate::session::stream::traffic::Traffic;
 
 /// Bytes of randomness in an ID: no two of the sessions that a node ever has are the same.
 const ID_BYTES: usize = 8;
@@ -220,16 +220,16 @@ impl Entry {
 
 impl Registered {
     /// Where it is.
-    pub(super) fn container(&self) -> Option<String> {
+    pub(crate) fn container(&self) -> Option<String> {
         self.registry.entries().get(&self.id).map(|entry| entry.about.container.clone())
     }
 
-    pub(super) fn traffic(&self) -> &Traffic {
+    pub(crate) fn traffic(&self) -> &Traffic {
         &self.traffic
     }
 
     /// Completes when somebody ends this session, with who that is.
-    pub(super) async fn ended(&self) -> String {
+    pub(crate) async fn ended(&self) -> String {
         let mut end = self.end.clone();
         // The guard that comes of it must not be held across a wait.
         let by = end.wait_for(Option::is_some).await.ok().and_then(|by| by.clone());

@@ -6,10 +6,9 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Buf;
 use futures_util::{Sink, Stream};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -19,10 +18,9 @@ use tokio::net::UnixStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
-use wire::frame::{Channel, Head};
 use wire::limits;
 
-use super::output::OwnPipe;
+use super::frame::Frame;
 
 /// Bytes read from a socket at once: a frame of ours, so that 1 GiB of input is not 64 Ki reads.
 const READ_BUFFER: usize = 64 << 10;
@@ -36,50 +34,14 @@ pub struct Socket(WebSocketStream<Line>);
 
 /// What goes to the client.
 #[derive(Debug)]
-pub(super) enum Outgoing {
+pub(crate) enum Outgoing {
     Message(Message),
     Output(Frame),
 }
 
-/// A whole frame of output.
-#[derive(Debug)]
-pub(super) struct Frame {
-    payload: usize,
-    bytes: Bytes,
-    /// Where the rest of the payload waits, and how much of it is the frame's.
-    rest: Option<(Arc<OwnPipe>, usize)>,
-}
-
-impl Frame {
-    /// Bytes before a payload that is read: a head, and more. A large buffer begins 16 bytes behind a page's
-    /// beginning, and to up to 31 the kernel would be slow to copy (see [`limits::AHEAD`]).
-    pub(super) const LEAD: usize = 64;
-
-    /// A frame of what was read into `buffer` behind [`Self::LEAD`].
-    pub(super) fn read(channel: Channel, mut buffer: BytesMut) -> Self {
-        let payload = buffer.len() - Self::LEAD;
-        let head = Head::new(channel, payload);
-        buffer.advance(Self::LEAD - head.len());
-        buffer[..head.len()].copy_from_slice(&head);
-        Self { payload, bytes: buffer.freeze(), rest: None }
-    }
-
-    /// A frame of the next `payload` bytes in `pipe`, which are there.
-    pub(super) fn piped(channel: Channel, pipe: Arc<OwnPipe>, payload: usize) -> Self {
-        let head = Head::new(channel, payload);
-        Self { payload, bytes: Bytes::copy_from_slice(&head), rest: Some((pipe, payload)) }
-    }
-
-    /// With its head, of what was read.
-    #[cfg(test)]
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
 impl Outgoing {
     /// Bytes of the tool's.
-    pub(super) fn payload(&self) -> usize {
+    pub(crate) fn payload(&self) -> usize {
         match self {
             Self::Message(_) => 0,
             Self::Output(frame) => frame.payload,
@@ -104,7 +66,7 @@ impl Socket {
     }
 
     /// Whether a frame may have its payload in a pipe.
-    pub(super) fn splices(&self) -> bool {
+    pub(crate) fn splices(&self) -> bool {
         matches!(self.0.get_ref().connection, Connection::Unix(_))
     }
 }

@@ -6,25 +6,25 @@ use entry::Child;
 use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 
-use super::watched::watch;
+use crate::session::stream::readiness::watch;
 
 /// How often a child that cannot be watched is asked whether it has ended.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// See the module.
 #[derive(Debug)]
-pub(super) enum Reaping {
+pub(crate) enum Reaping {
     Heard(AsyncFd<Child>),
     /// The kernel had no room to watch it. It has to be reaped all the same.
     Asked(Child),
 }
 
 impl Reaping {
-    pub(super) fn of(child: Child) -> Self {
+    pub(crate) fn of(child: Child) -> Self {
         watch(child).map_or_else(|(child, _)| Self::Asked(child), Self::Heard)
     }
 
-    pub(super) fn child(&self) -> &Child {
+    pub(crate) fn child(&self) -> &Child {
         match self {
             Self::Heard(child) => child.get_ref(),
             Self::Asked(child) => child,
@@ -32,7 +32,7 @@ impl Reaping {
     }
 
     /// Completes when it has ended and is reaped. Nothing is lost when this is dropped half-way.
-    pub(super) async fn done(&self) {
+    pub(crate) async fn done(&self) {
         match self {
             Self::Heard(child) => heard(child).await,
             Self::Asked(child) => {

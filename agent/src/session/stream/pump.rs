@@ -19,15 +19,17 @@ use wire::Ending;
 use wire::frame::{BadFrame, Channel, FromClient};
 use wire::limits;
 
-use super::care::Care;
-use super::ending::{self, Why, ending};
 use super::output::Output;
-use super::running::Running;
 use super::socket::{Outgoing, Socket};
+use super::stdio::Ends;
 use super::streams::{Input, Streams};
 use super::traffic::{Flow, Traffic};
-use super::{Ends, StartError, hint};
-use crate::metrics::{OpenSession, Outcome, Stream};
+use crate::metrics::{OpenSession, Stream};
+use crate::session::end::conditions::Care;
+use crate::session::end::ending::{self, ending};
+use crate::session::end::running::Running;
+use crate::session::end::why::Why;
+use crate::session::{Outcome, StartError, hint};
 
 /// What a reader may take for each [`limits::FRAME`] of output. It may be a pager that somebody forgot: longer
 /// than a coffee, shorter than a night.

@@ -4,12 +4,12 @@ use std::io;
 
 use tokio::net::UnixStream;
 
-use super::Ends;
 use super::output::Output;
+use super::stdio::Ends;
 
 /// Where input goes.
 #[derive(Debug)]
-pub(super) enum Input {
+pub(crate) enum Input {
     Relay(UnixStream),
     /// Not asked for, or the tool no longer wants any: what comes is dropped.
     Closed,
@@ -17,15 +17,15 @@ pub(super) enum Input {
 
 /// All of them.
 #[derive(Debug)]
-pub(super) struct Streams {
-    pub(super) stdin: Input,
-    pub(super) stdout: Output,
-    pub(super) stderr: Output,
+pub(crate) struct Streams {
+    pub(crate) stdin: Input,
+    pub(crate) stdout: Output,
+    pub(crate) stderr: Output,
 }
 
 impl Streams {
     /// Registers `ends` with the runtime.
-    pub(super) fn watch(Ends { stdin, stdout, stderr }: Ends) -> io::Result<Self> {
+    pub(crate) fn watch(Ends { stdin, stdout, stderr }: Ends) -> io::Result<Self> {
         let stdin = stdin.map(UnixStream::from_std).transpose()?;
         Ok(Self {
             stdin: stdin.map_or(Input::Closed, Input::Relay),
@@ -37,7 +37,7 @@ impl Streams {
 
 impl Input {
     /// Writes all of `bytes`, waiting for the tool to take them.
-    pub(super) async fn write(&mut self, mut bytes: &[u8]) {
+    pub(crate) async fn write(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             match self.write_some(bytes).await {
                 Ok(written @ 1..) => bytes = bytes.get(written..).unwrap_or_default(),
@@ -62,7 +62,7 @@ impl Input {
     }
 
     /// No more will come. A terminal has no end of its own, and its relay takes this for none: its user types one.
-    pub(super) fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         *self = Self::Closed;
     }
 }

@@ -18,10 +18,10 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::warn;
 
-use super::launcher::{Held, Over};
-use super::prepared::Rest;
 use super::reaping::Reaping;
-use super::watched::watched;
+use crate::session::start::held::{Held, Over};
+use crate::session::start::prepared::Rest;
+use crate::session::stream::readiness::watched;
 use crate::slots::Slot;
 
 /// Between a supervisor's last word and its helper's exit lies only the end of both processes.
@@ -41,7 +41,7 @@ const REAPED_AGAIN: [Duration; 2] = [Duration::from_millis(10), Duration::from_s
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Remains {
+pub(crate) struct Remains {
     closed: watch::Receiver<Option<Closed>>,
     told: Arc<Told>,
 }
@@ -57,7 +57,7 @@ struct Told {
 impl Remains {
     /// Gives up its entry, which stands for the session, when it is over, `over` when its relay is gone too, and its
     /// slot when all that it has started is reaped.
-    pub(super) fn of(
+    pub(crate) fn of(
         Rest { helper, relay, cgroup }: Rest,
         Held { slot, registered }: Held,
         over: Over,
@@ -88,22 +88,22 @@ impl Remains {
     }
 
     /// Asks the session to end.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         self.told.end.notify_one();
     }
 
     /// Does not wait for the session to end by itself.
-    pub(super) fn kill(&self) {
+    pub(crate) fn kill(&self) {
         self.told.kill.notify_one();
     }
 
     /// Completes when the session is over; `None` where that takes too long.
-    pub(super) async fn gone(&mut self) -> Option<Closed> {
+    pub(crate) async fn gone(&mut self) -> Option<Closed> {
         timeout(GONE, self.over()).await.ok()
     }
 
     /// Completes when the session is over, however long that takes.
-    pub(super) async fn over(&mut self) -> Closed {
+    pub(crate) async fn over(&mut self) -> Closed {
         let closed = self.closed.wait_for(Option::is_some).await;
         // An error says that the runtime ends, and everything with it.
         closed.ok().and_then(|closed| *closed).unwrap_or_default()

@@ -9,12 +9,11 @@ use daemon::audit::{AuditError, AuditLog, Event};
 use serde::{Serialize, Serializer};
 use wire::ExecRequest;
 
-use super::Finished;
-use super::place::{Aim, Place};
-use super::registry::SessionId;
-use crate::metrics::Outcome;
 use crate::peer::Peer;
+use crate::registry::SessionId;
 use crate::runtime::Query;
+use crate::session::place::{Aim, Place};
+use crate::session::{Finished, Outcome};
 
 /// What the records of everybody are joined by, as somebody before us chose it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

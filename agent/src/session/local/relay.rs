@@ -14,7 +14,7 @@ const CHUNK: usize = 4096;
 
 /// Both directions.
 #[must_use = "the caller's terminal leaves raw mode when this is dropped"]
-pub(super) struct Relay {
+pub(crate) struct Relay {
     ours: OwnedFd,
     input: Flow,
     output: Flow,
@@ -28,7 +28,7 @@ struct Flow {
 }
 
 impl Relay {
-    pub(super) fn new(ours: OwnedFd, stdin: bool) -> io::Result<Self> {
+    pub(crate) fn new(ours: OwnedFd, stdin: bool) -> io::Result<Self> {
         fcntl_setfl(&ours, fcntl_getfl(&ours)? | OFlags::NONBLOCK)?;
         let before = if stdin && isatty(io::stdin()) { Some(make_raw()?) } else { None };
         let flow = |open| Flow { buffer: Vec::with_capacity(CHUNK), open };
@@ -38,14 +38,14 @@ impl Relay {
     }
 
     /// Makes the session's terminal as large as the caller's.
-    pub(super) fn resize(&self) {
+    pub(crate) fn resize(&self) {
         if let Ok(size) = tcgetwinsize(io::stdout()).or_else(|_| tcgetwinsize(io::stdin())) {
             let _ = entry::pty::resize(self.ours.as_fd(), size.ws_col, size.ws_row);
         }
     }
 
     /// What has to happen before the next [`Self::turn`] can do something.
-    pub(super) fn interests(&self) -> Vec<PollFd<'_>> {
+    pub(crate) fn interests(&self) -> Vec<PollFd<'_>> {
         let mut fds = Vec::with_capacity(2);
         let mut ours = PollFlags::empty();
         if self.output.open && self.output.buffer.is_empty() {
@@ -63,7 +63,7 @@ impl Relay {
     }
 
     /// Moves what can be moved without waiting; only the caller's own terminal is waited for.
-    pub(super) fn turn(&mut self) {
+    pub(crate) fn turn(&mut self) {
         if self.input.open && self.input.buffer.is_empty() && is_readable(STDIN) {
             self.input.fill(STDIN);
         }
@@ -73,7 +73,7 @@ impl Relay {
     }
 
     /// Shows what the tool wrote last: it is gone, and so its output has an end.
-    pub(super) fn drain(mut self) {
+    pub(crate) fn drain(mut self) {
         while self.output.open {
             self.output.fill(self.ours.as_fd());
             let nothing_more = self.output.buffer.is_empty();

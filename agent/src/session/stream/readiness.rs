@@ -6,12 +6,12 @@ use std::os::fd::{AsFd, AsRawFd};
 use tokio::io::unix::{AsyncFd, AsyncFdRegisterError};
 
 /// Registers `owner` with the runtime, which then says when its descriptor is ready.
-pub(super) fn watched<T: AsFd + AsRawFd>(owner: T) -> io::Result<AsyncFd<T>> {
+pub(crate) fn watched<T: AsFd + AsRawFd>(owner: T) -> io::Result<AsyncFd<T>> {
     watch(owner).map_err(|(_, error)| error)
 }
 
 /// The same for what must not be lost: it is given back where the kernel has no room to watch it.
-pub(super) fn watch<T: AsFd + AsRawFd>(owner: T) -> Result<AsyncFd<T>, (T, io::Error)> {
+pub(crate) fn watch<T: AsFd + AsRawFd>(owner: T) -> Result<AsyncFd<T>, (T, io::Error)> {
     #[expect(
         deprecated,
         reason = "deprecated because a type could give its descriptor away while it is registered \

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use entry::{Event, Exit};
 use nix::sys::signal::Signal;
 
-use super::care::Span;
+use crate::span::Span;
 
 /// What a tool may take to end once it was told to: as long as `docker stop` gives a container.
-pub(super) const GRACE: Duration = Duration::from_secs(10);
+pub(crate) const GRACE: Duration = Duration::from_secs(10);
 
 /// What a session may take until its tool runs, on a node that hardly does: it takes milliseconds.
-pub(super) const START: Duration = Duration::from_secs(30);
+pub(crate) const START: Duration = Duration::from_secs(30);
 
 /// What a supervisor may take that was asked to end its tool, which it kills after a second.
 const END: Duration = Duration::from_secs(4);
@@ -27,7 +27,7 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// Why a session is not waited for any longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cut {
+pub(crate) enum Cut {
     /// Its tool does not run yet.
     NotStarted,
     TooLong(Span),
@@ -38,7 +38,7 @@ pub(super) enum Cut {
 
 impl Cut {
     /// For a caller's caller: a limit is ours, and what was killed was killed.
-    pub(super) fn exit(self) -> Exit {
+    pub(crate) fn exit(self) -> Exit {
         match self {
             Self::NotStarted | Self::TooLong(_) => Exit::Code(125),
             Self::Deaf(_) | Self::TargetExit => Exit::Signal(Signal::SIGKILL as u8),
@@ -46,7 +46,7 @@ impl Cut {
     }
 
     /// For people.
-    pub(super) fn reason(self) -> String {
+    pub(crate) fn reason(self) -> String {
         match self {
             Self::NotStarted => not_started(),
             Self::TooLong(limit) => format!("the session went on for {limit} (--session-limit)"),
@@ -65,14 +65,14 @@ impl Cut {
 }
 
 /// Why a session was given up that should have started long ago.
-pub(super) fn not_started() -> String {
+pub(crate) fn not_started() -> String {
     let seconds = START.as_secs();
     format!("the session did not start within {seconds} s: was it stopped from inside the target?")
 }
 
 /// What is to be done to a session that goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Due {
+pub(crate) enum Due {
     /// Ask the supervisor to end it.
     End,
     /// Kill what there is.
@@ -81,7 +81,7 @@ pub(super) enum Due {
 
 /// What was asked of a session so far.
 #[derive(Debug)]
-pub(super) struct Patience {
+pub(crate) struct Patience {
     limit: Option<(Instant, Span)>,
     /// When to kill, and what for. The first reason stays.
     deadline: Option<(Instant, Cut)>,
@@ -90,14 +90,14 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    pub(super) fn new(total: Option<Span>, now: Instant) -> Self {
+    pub(crate) fn new(total: Option<Span>, now: Instant) -> Self {
         let limit = total.map(|span| (now + span.duration(), span));
         let deadline = Some((now + START, Cut::NotStarted));
         Self { limit, deadline, interrupts: Vec::new(), killed: false }
     }
 
     /// Whether the session was cut that came to its end by `event`; the target's own is not our doing.
-    pub(super) fn verdict(&self, event: &Event) -> Option<Cut> {
+    pub(crate) fn verdict(&self, event: &Event) -> Option<Cut> {
         let (_, cut) = self.deadline?;
         let is_ours = match cut {
             Cut::TooLong(_) => true,
@@ -108,12 +108,12 @@ impl Patience {
     }
 
     /// Notes that the tool runs.
-    pub(super) fn started(&mut self) {
+    pub(crate) fn started(&mut self) {
         self.deadline.take_if(|(_, cut)| *cut == Cut::NotStarted);
     }
 
     /// Notes a signal, which is passed on in any case.
-    pub(super) fn told(&mut self, signal: Signal, now: Instant) {
+    pub(crate) fn told(&mut self, signal: Signal, now: Instant) {
         match signal {
             Signal::SIGTERM | Signal::SIGHUP => self.expect_end(now + GRACE, Cut::Deaf(signal)),
             Signal::SIGINT => {
@@ -128,7 +128,7 @@ impl Patience {
     }
 
     /// Notes that the supervisor was asked to end its tool.
-    pub(super) fn ending(&mut self, cut: Cut, now: Instant) {
+    pub(crate) fn ending(&mut self, cut: Cut, now: Instant) {
         self.expect_end(now + END, cut);
     }
 
@@ -138,7 +138,7 @@ impl Patience {
     }
 
     /// What is due, once.
-    pub(super) fn due(&mut self, now: Instant) -> Option<Due> {
+    pub(crate) fn due(&mut self, now: Instant) -> Option<Due> {
         if self.killed {
             return None;
         }
@@ -152,7 +152,7 @@ impl Patience {
     }
 
     /// When to ask again.
-    pub(super) fn next(&self) -> Option<Instant> {
+    pub(crate) fn next(&self) -> Option<Instant> {
         let deadline = self.deadline.map(|(deadline, _)| deadline);
         let limit = self.limit.map(|(limit, _)| limit);
         let first = deadline.into_iter().chain(limit).min();

@@ -1,7 +1,10 @@
 //! A session of this process's own: its streams are the tool's, and it waits without a runtime.
 //!
 //! Without a terminal the tool gets our descriptors themselves, so that nothing is copied or lost.
-//! With one it gets a pseudo-terminal, never the caller's: see [`super::relay`].
+//! With one it gets a pseudo-terminal, never the caller's: see [`relay`].
+
+pub(super) mod deadline;
+mod relay;
 
 use std::fs::File;
 use std::io;
@@ -19,12 +22,12 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::StartError;
-use super::care::Span;
-use super::patience::{Cut, Due, Patience};
-use super::policy::unseen;
-use super::prepared::{Prepared, Rest};
-use super::relay::Relay;
+use self::deadline::{Cut, Due, Patience};
+use self::relay::Relay;
+use crate::session::StartError;
+use crate::session::policy::unseen;
+use crate::session::start::prepared::{Prepared, Rest};
+use crate::span::Span;
 
 /// What this process is told and passes on: the tool has a session and process group of its own.
 const PASSED_ON: [Signal; 6] = [

@@ -9,11 +9,11 @@ use entry::{Closed, Event, Exit, Plan, RelayLine, RelayedStdio, Session, Session
 use tokio::io::unix::AsyncFd;
 use tokio::time::timeout;
 
-use super::launcher::Over;
-use super::patience::START;
-use super::remains::Remains;
-use super::watched::watched;
-use super::{Held, Launcher, StartError};
+use super::cleanup::Remains;
+use crate::session::local::deadline::START;
+use crate::session::start::held::Over;
+use crate::session::stream::readiness::watched;
+use crate::session::{Held, Launcher, StartError};
 
 /// A tool that runs. Dropping this ends it; nothing of it stays in any case.
 #[derive(Debug)]
@@ -81,53 +81,53 @@ impl Running {
     }
 
     /// The three things that happen by themselves: what the session says, its target's end, and its own.
-    pub(super) fn parts(&mut self) -> (Events<'_>, TargetExit<'_>, &mut Remains) {
+    pub(crate) fn parts(&mut self) -> (Events<'_>, TargetExit<'_>, &mut Remains) {
         (Events(&mut self.session), TargetExit(&self.target), &mut self.remains)
     }
 
     /// Whether the target is the reason: it may take a moment to be gone after what it took along.
-    pub(super) async fn target_has_exited(&self) -> bool {
+    pub(crate) async fn target_has_exited(&self) -> bool {
         const MOMENT: Duration = Duration::from_secs(2);
         timeout(MOMENT, TargetExit(&self.target).wait()).await.is_ok()
     }
 
     /// Asks for the end; an event says when it has come.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         self.session.get_ref().end();
         // Past the relay, which the tool may hold up.
         self.remains.end();
     }
 
     /// Kills whatever is left of the session.
-    pub(super) fn kill(&self) {
+    pub(crate) fn kill(&self) {
         self.remains.kill();
     }
 
     /// A line to the session's relay, beside whatever else is done with it.
-    pub(super) fn relay_line(&self) -> io::Result<RelayLine> {
+    pub(crate) fn relay_line(&self) -> io::Result<RelayLine> {
         self.session.get_ref().relay_line()
     }
 
     /// Completes when no process of the session is left; `None` where that takes too long.
-    pub(super) async fn gone(&mut self) -> Option<Closed> {
+    pub(crate) async fn gone(&mut self) -> Option<Closed> {
         self.remains.gone().await
     }
 
     /// Completes when no process of the session is left, however long that takes.
-    pub(super) async fn over(&mut self) {
+    pub(crate) async fn over(&mut self) {
         self.remains.over().await;
     }
 }
 
 /// What the session has to say.
-pub(super) struct Events<'a>(&'a mut AsyncFd<Session>);
+pub(crate) struct Events<'a>(&'a mut AsyncFd<Session>);
 
 /// The end of the target's process.
-pub(super) struct TargetExit<'a>(&'a AsyncFd<OwnedFd>);
+pub(crate) struct TargetExit<'a>(&'a AsyncFd<OwnedFd>);
 
 impl Events<'_> {
     /// The next event. Nothing is lost when this is dropped half-way.
-    pub(super) async fn next(&mut self) -> Result<Event, SessionError> {
+    pub(crate) async fn next(&mut self) -> Result<Event, SessionError> {
         loop {
             let lost = |source| SessionError::Receive { source };
             let mut ready = self.0.readable_mut().await.map_err(lost)?;
@@ -145,7 +145,7 @@ impl Events<'_> {
 }
 
 impl TargetExit<'_> {
-    pub(super) async fn wait(&self) {
+    pub(crate) async fn wait(&self) {
         // A pidfd that cannot be watched is as good as one that never becomes readable.
         if self.0.readable().await.is_err() {
             std::future::pending::<()>().await;
@@ -154,4 +154,4 @@ impl TargetExit<'_> {
 }
 
 /// The exit that a session has when it ends without a word of its own.
-pub(super) const KILLED: Exit = Exit::Signal(9);
+pub(crate) const KILLED: Exit = Exit::Signal(9);

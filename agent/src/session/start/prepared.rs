@@ -4,28 +4,28 @@ use entry::{
     Cgroups, Child, Closed, HelperImage, Memory, Resources, SessionCgroup, Waiting, WaitingRelay,
 };
 
-use super::StartError;
+use crate::session::StartError;
 
 /// See the module. What `W`aits is a helper alone, or with a relay in front of it.
 #[derive(Debug)]
-pub(super) struct Prepared<W> {
-    pub(super) waiting: W,
-    pub(super) rest: Rest,
+pub(crate) struct Prepared<W> {
+    pub(crate) waiting: W,
+    pub(crate) rest: Rest,
 }
 
 /// What stays of a session when its supervisor is gone.
 #[derive(Debug)]
-pub(super) struct Rest {
-    pub(super) helper: Child,
+pub(crate) struct Rest {
+    pub(crate) helper: Child,
     /// Not in the control group, whose end comes before all output is passed on.
-    pub(super) relay: Option<Child>,
-    pub(super) cgroup: Option<SessionCgroup>,
+    pub(crate) relay: Option<Child>,
+    pub(crate) cgroup: Option<SessionCgroup>,
 }
 
 impl Prepared<Waiting> {
     /// For a caller that has one session only. Takes a millisecond, and ten more after a quiet moment: see
     /// [`SessionCgroup::add`].
-    pub(super) fn direct(
+    pub(crate) fn direct(
         image: &HelperImage,
         cgroups: Option<&Cgroups>,
     ) -> Result<Self, StartError> {
@@ -42,7 +42,7 @@ impl Prepared<Waiting> {
 
 impl Prepared<WaitingRelay> {
     /// For a caller that has many. Takes as long.
-    pub(super) fn relayed(
+    pub(crate) fn relayed(
         image: &HelperImage,
         cgroups: Option<&Cgroups>,
     ) -> Result<Self, StartError> {
@@ -83,7 +83,7 @@ impl<W> Prepared<W> {
     }
 
     /// Ends the helper, which nobody needs.
-    pub(super) fn discard(self) -> Result<Closed, entry::CgroupError> {
+    pub(crate) fn discard(self) -> Result<Closed, entry::CgroupError> {
         let Self { waiting, rest } = self;
         drop(waiting);
         rest.close()
@@ -92,7 +92,7 @@ impl<W> Prepared<W> {
 
 impl Rest {
     /// Kills whatever runs. [`Self::close`] follows.
-    pub(super) fn kill(&self) -> Result<(), entry::CgroupError> {
+    pub(crate) fn kill(&self) -> Result<(), entry::CgroupError> {
         if let Some(cgroup) = &self.cgroup {
             return cgroup.kill();
         }
@@ -102,13 +102,13 @@ impl Rest {
 
     /// Whether helper or relay has ended before there was anything to do: one that is killed while it waits is seen
     /// by nobody, as each end of the other's connection is open still.
-    pub(super) fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         let has_ended = |child: &Child| child.try_wait().unwrap_or(true);
         has_ended(&self.helper) || self.relay.as_ref().is_some_and(has_ended)
     }
 
     /// Waits for the helper, kills whoever is left, and removes the control group.
-    pub(super) fn close(self) -> Result<Closed, entry::CgroupError> {
+    pub(crate) fn close(self) -> Result<Closed, entry::CgroupError> {
         let Self { helper, relay, cgroup } = self;
         let _ = helper.wait();
         let _ = relay.map(|relay| relay.wait());

@@ -4,20 +4,19 @@
 //! client's socket can take it from a pipe, it is moved through one of our own and not even read.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use rustix::io::ioctl_fionread;
-use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
+use rustix::pipe::{SpliceFlags, splice};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, timeout_at};
 use wire::frame::Channel;
 use wire::limits;
 
-use super::socket::Frame;
+use super::frame::{Frame, OwnPipe};
 
 /// Bytes of the longest frame.
 const LONGEST: usize = limits::BURST;
@@ -33,7 +32,7 @@ const QUIET: Duration = Duration::from_millis(100);
 
 /// One of the tool's outputs.
 #[derive(Debug)]
-pub(super) struct Output {
+pub(crate) struct Output {
     /// A socket: its lock is ours, whatever the tool does with its own end.
     relay: Option<UnixStream>,
     room: Option<Room>,
@@ -49,33 +48,26 @@ struct Room {
     last_read: Instant,
 }
 
-/// What holds bytes for one frame: nobody but us has either end.
-#[derive(Debug)]
-pub(super) struct OwnPipe {
-    pub(super) reader: OwnedFd,
-    writer: OwnedFd,
-}
-
 impl Output {
     /// Of a tool that has no such output.
-    pub(super) const CLOSED: Self = Self { relay: None, room: None, pipe: None, is_cut: false };
+    pub(crate) const CLOSED: Self = Self { relay: None, room: None, pipe: None, is_cut: false };
 
-    pub(super) fn of(relay: Option<std::os::unix::net::UnixStream>) -> io::Result<Self> {
+    pub(crate) fn of(relay: Option<std::os::unix::net::UnixStream>) -> io::Result<Self> {
         let relay = relay.map(UnixStream::from_std).transpose()?;
         Ok(Self { relay, ..Self::CLOSED })
     }
 
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.relay.is_some()
     }
 
     /// Whether it has ended before all of it was here.
-    pub(super) fn is_cut(&self) -> bool {
+    pub(crate) fn is_cut(&self) -> bool {
         self.is_cut
     }
 
     /// Whether something is there to be read.
-    pub(super) fn waits(&self) -> bool {
+    pub(crate) fn waits(&self) -> bool {
         self.waiting() > 0
     }
 
@@ -88,7 +80,7 @@ impl Output {
 
     /// The next frame for `channel`, of what waits, or `None` at the end. Nothing is lost when this is
     /// dropped. A socket that `splices` is handed a pipe, where much waits.
-    pub(super) async fn frame(&mut self, channel: Channel, splices: bool) -> Option<Frame> {
+    pub(crate) async fn frame(&mut self, channel: Channel, splices: bool) -> Option<Frame> {
         while self.is_open() {
             if self.ready().await.is_err() {
                 break;
@@ -175,15 +167,6 @@ impl Room {
             self.buffer = BytesMut::with_capacity(needed);
         }
         &mut self.buffer
-    }
-}
-
-impl OwnPipe {
-    fn new() -> io::Result<Arc<Self>> {
-        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
-        // A smaller pipe is slower and nothing else.
-        let _ = fcntl_setpipe_size(&writer, LONGEST);
-        Ok(Arc::new(Self { reader, writer }))
     }
 }
 

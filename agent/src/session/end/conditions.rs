@@ -1,0 +1,44 @@
+//! What ends a session from outside: its agent's end, somebody's word, idleness, and age.
+
+use std::sync::Arc;
+
+use daemon::shutdown::Shutdown;
+use entry::Profile;
+use tokio::time::sleep_until;
+
+use super::limits::Limit;
+use super::why::Why;
+use crate::registry::Registered;
+use crate::session::stream::traffic::Traffic;
+use crate::span::Span;
+
+/// One session's, from its start.
+#[derive(Debug)]
+pub struct Care {
+    pub registered: Arc<Registered>,
+    pub shutdown: Shutdown,
+    /// How long it may go on without a byte from the user or the tool.
+    pub idle: Span,
+    /// How long it may go on in all.
+    pub limit: Limit,
+    /// What the tool may hold; a terminal shows by itself what was not permitted.
+    pub profile: Option<Profile>,
+}
+
+impl Care {
+    pub(crate) fn traffic(&self) -> &Traffic {
+        self.registered.traffic()
+    }
+
+    /// Completes when the session must end, whatever it is doing.
+    pub(crate) async fn cut(&self) -> Why {
+        let Self { registered, shutdown, idle, limit, profile: _ } = self;
+        let traffic = registered.traffic();
+        tokio::select! {
+            by = registered.ended() => Why::EndedBy(by),
+            () = shutdown.ended() => Why::AgentStops,
+            () = traffic.idle(idle.duration()) => Why::Idle(*idle),
+            () = sleep_until(traffic.since() + limit.duration()) => Why::TooLong(*limit),
+        }
+    }
+}

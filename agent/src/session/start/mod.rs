@@ -1,0 +1,9 @@
+//! The start of a session: a helper ahead of need, and what it holds until it is over.
+
+mod apparmor;
+pub(super) mod held;
+mod launcher;
+pub(super) mod prepared;
+
+pub use held::Held;
+pub use launcher::Launcher;

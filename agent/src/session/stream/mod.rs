@@ -1,0 +1,14 @@
+//! Between a client's websocket and the tool's streams.
+
+mod frame;
+mod output;
+mod pump;
+pub(super) mod readiness;
+mod socket;
+mod stdio;
+mod streams;
+pub(crate) mod traffic;
+
+pub use pump::{Finished, pump};
+pub use socket::Socket;
+pub use stdio::{Ends, Wanted};
