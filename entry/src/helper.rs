@@ -3,8 +3,6 @@
 //! It stays outside of the target's pid namespace, so that the supervisor is reaped at once whatever
 //! the agent is doing: an un-reaped process of ours would keep the container's init from exiting.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
@@ -26,6 +24,7 @@ use crate::ipc::Connection;
 use crate::kind::Kind;
 use crate::message::{During, Failure, FromSession, Step, ToHelper};
 use crate::namespaces::Surroundings;
+use crate::order::{Order, read_order};
 use crate::plan::Plan;
 use crate::rings::{self, Broker, Opened};
 use crate::root::{self, Assembled, Processes};
@@ -36,14 +35,6 @@ use crate::sys::{self, Alone, Forked};
 
 /// The host name where nobody's was asked for.
 const NAMELESS: &str = "localhost";
-
-/// What the helper is to do.
-pub(crate) struct Order {
-    pub(crate) plan: Plan,
-    pub(crate) target: OwnedFd,
-    /// The `/dev/pts` that the tool's terminal is in, until it is mounted.
-    terminals: Option<OwnedFd>,
-}
 
 /// What the helper has when it has done its part.
 struct Begun {
@@ -164,19 +155,6 @@ fn wait(agent: &Connection, alone: &Alone) -> Result<Option<Ordered>, Failure> {
             }
         }
     }
-}
-
-fn read_order(handed: Vec<OwnedFd>) -> Result<(Order, Memory), Failure> {
-    let mut handed = handed.into_iter();
-    let (Some(target), Some(order), terminals) = (handed.next(), handed.next(), handed.next())
-    else {
-        return Err(io::Error::from(io::ErrorKind::InvalidData)).during(Step::ReadOrder);
-    };
-    let mut bytes = Vec::new();
-    File::from(order).read_to_end(&mut bytes).during(Step::ReadOrder)?;
-    let order = postcard::from_bytes(&bytes).map_err(io::Error::other);
-    let (plan, rings) = order.during(Step::ReadOrder)?;
-    Ok((Order { plan, target, terminals }, rings))
 }
 
 /// Leaves the node's mount namespace and joins the target's others. What the node has of a confined

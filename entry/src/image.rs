@@ -5,15 +5,17 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
 
-use crate::spawn::FIRST_FREE;
 use crate::sys::{self, Depth};
+
+/// The first number that no descriptor is handed by: below it are a program's streams and its connections.
+pub(crate) const FIRST_FREE: RawFd = 5;
 
 /// An executable for helpers. Its handle is all there is: it has no name in any file system.
 #[derive(Debug)]

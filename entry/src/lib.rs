@@ -24,6 +24,7 @@ mod message;
 mod moment;
 mod mounts;
 mod namespaces;
+mod order;
 mod plan;
 mod privilege;
 pub mod probe;

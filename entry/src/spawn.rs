@@ -15,7 +15,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::cgroup::Memory;
 use crate::child::Child;
-use crate::image::HelperImage;
+use crate::image::{FIRST_FREE, HelperImage};
 use crate::ipc::Connection;
 use crate::message::{Relayed, ToHelper, ToRelay, ToSupervisor};
 use crate::plan::Plan;
@@ -39,7 +39,6 @@ pub(crate) const SESSION_NAME: &CStr = c"nsdebug-session";
 pub(crate) const CONTROL: RawFd = 3;
 /// A relay's connection to its session.
 pub(crate) const SESSION: RawFd = 4;
-pub(crate) const FIRST_FREE: RawFd = 5;
 
 /// Descriptors 0, 1 and 2 of the tool.
 #[derive(Debug)]

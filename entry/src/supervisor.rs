@@ -3,14 +3,13 @@
 //! It forks the tool, drops what it held, and then only waits: for the tool, for
 //! orphans of the tool, for the agent's word. When the tool ends, everything it left behind ends.
 
-use std::fs::File;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, killpg, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout};
+use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::mount::{MountFlags, mount};
 use rustix::process::{
@@ -20,10 +19,10 @@ use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
 use crate::confine::confine;
 use crate::descendants;
-use crate::helper::Order;
 use crate::ipc::{Connection, Received};
-use crate::message::{During, Exit, Failure, FromSession, Step, ToSession, ToSupervisor};
+use crate::message::{During, Exit, Failure, FromSession, Step, ToSession};
 use crate::namespaces::Elsewhere;
+use crate::order::{Order, release_stdio, take_stdio};
 use crate::privilege::hold_nothing;
 use crate::profile::Profile;
 use crate::rings::Desk;
@@ -110,26 +109,6 @@ fn start(
             Err(failure)
         }
         None => Ok((tool, signals)),
-    }
-}
-
-/// Makes the tool's streams, which have been sent with the order, this process's own.
-fn take_stdio(agent: &Connection) -> std::io::Result<()> {
-    let Some((ToSupervisor::Streams, [stdin, stdout, stderr])) = agent.take()? else {
-        return Err(std::io::ErrorKind::UnexpectedEof.into());
-    };
-    dup2_stdin(stdin)?;
-    dup2_stdout(stdout)?;
-    dup2_stderr(stderr)?;
-    Ok(())
-}
-
-/// Lets go of the tool's descriptors, which would keep its output from ending.
-fn release_stdio() {
-    // Without a /dev/null the descriptors stay, and the agent's time limit ends the output.
-    if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
-        let _ =
-            dup2_stdin(&null).and_then(|()| dup2_stdout(&null)).and_then(|()| dup2_stderr(&null));
     }
 }
 

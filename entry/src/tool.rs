@@ -15,8 +15,8 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Signal, ioctl_tiocsctty, set_parent_process_death_signal, setsid};
 use rustix::thread::{Gid, ThreadNameSpaceType, Uid, move_into_thread_name_spaces};
 
-use crate::helper::Order;
 use crate::message::{During, Failure, Step};
+use crate::order::Order;
 use crate::plan::{JoinUser, Plan, Tool};
 use crate::privilege::become_tool as prepare;
 use crate::rings::{Desk, Offered};

@@ -4,53 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::control::{Control, Layout, SESSIONS};
+use super::directory::{make, subdirectories};
 use super::owner::Owner;
-use super::place::{Place, Version, places};
+use super::place::{Base, Place, Version, places};
 use super::resources::{Memory, Resources};
-use super::session::{Group, SessionCgroup, make, subdirectories};
+use super::session::{Group, SessionCgroup};
 use super::{CgroupError, read, v1, v2};
-
-/// The group that sessions' groups are in, and nothing else.
-pub(super) const SESSIONS: &str = "nsdebug";
-
-/// What a group does for a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Control {
-    Memory,
-    Pids,
-    Cpu,
-    /// Which may be opened: a controller of v1, a program on any group of v2.
-    Devices,
-    /// Ends all processes at once: any group of v2, or the freezer of v1.
-    Kill,
-}
-
-impl Control {
-    /// The controller of v1 and v2, where both have one.
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Memory => "memory",
-            Self::Pids => "pids",
-            Self::Cpu => "cpu",
-            Self::Devices => "devices",
-            Self::Kill => "freezer",
-        }
-    }
-
-    /// Whether a group of v2 has it only once the one above has handed it down.
-    pub(super) fn is_handed_down(self) -> bool {
-        matches!(self, Self::Memory | Self::Pids | Self::Cpu)
-    }
-}
-
-/// Who makes the groups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
-    /// Alone in its control group, which it may arrange.
-    Daemon,
-    /// Started by a shell, among whose processes it is.
-    Command,
-}
 
 /// Where this process makes the control groups of sessions.
 #[derive(Debug)]
@@ -123,7 +83,7 @@ impl Cgroups {
         for (place, controls) in choose(&offers, resources.is_some())? {
             let base = match place.version {
                 Version::V2 => v2::base(place, &controls, layout)?,
-                Version::V1 => v2::Base { directory: place.directory.clone(), leaf: None },
+                Version::V1 => Base { directory: place.directory.clone(), leaf: None },
             };
             leaf = leaf.or(base.leaf);
             let sessions = base.directory.join(SESSIONS);

@@ -3,7 +3,9 @@
 //! Below the agent's own groups, never the target's: what a session uses is not charged to the
 //! application, and cannot make the kernel kill it. Plain files; nothing here knows what a session is.
 
+mod control;
 mod devices;
+mod directory;
 mod exhausted;
 mod hierarchy;
 mod neighbours;
@@ -21,9 +23,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
+pub use control::Layout;
 pub(crate) use devices::device_filter;
 pub use exhausted::Exhausted;
-pub use hierarchy::{Cgroups, Layout};
+pub use hierarchy::Cgroups;
 pub(crate) use neighbours::Neighbours;
 pub use resources::{BadCpu, BadMemory, Cpu, Memory, Resources};
 pub use session::{Closed, SessionCgroup};

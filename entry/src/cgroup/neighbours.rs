@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use super::hierarchy::SESSIONS;
+use super::control::SESSIONS;
 use super::owner::Owner;
 
 /// What the lines of `/proc/PID/cgroup` begin with for every session of this node.

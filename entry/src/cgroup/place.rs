@@ -7,6 +7,13 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+/// The group that sessions are made below, and the leaf that this process moved into for it.
+#[derive(Debug)]
+pub(super) struct Base {
+    pub(super) directory: PathBuf,
+    pub(super) leaf: Option<PathBuf>,
+}
+
 /// Which interface a hierarchy has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Version {

@@ -6,8 +6,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
+use super::control::{Control, Layout};
 use super::exhausted::Exhausted;
-use super::hierarchy::{Cgroups, Control, Layout};
+use super::hierarchy::Cgroups;
 use super::place::{Version, places};
 use super::resources::Resources;
 use super::session::SessionCgroup;

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::event::{EventfdFlags, eventfd};
 
+use super::control::Control;
 use super::devices::ALLOWED;
-use super::hierarchy::Control;
+use super::directory::{Descendants, signal_all, write};
 use super::resources::{Memory, Resources};
-use super::session::{Descendants, signal_all, write};
 use super::{CgroupError, counter, read};
 
 /// Microseconds: the kernel's default, which a new group has.

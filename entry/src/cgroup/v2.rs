@@ -8,11 +8,11 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
+use super::control::{Control, Layout};
 use super::devices::device_filter;
-use super::hierarchy::{Control, Layout};
-use super::place::Place;
+use super::directory::{Descendants, make, remove, signal_all, write};
+use super::place::{Base, Place};
 use super::resources::Resources;
-use super::session::{Descendants, make, signal_all, write};
 use super::{CgroupError, counter, read};
 use crate::sys;
 
@@ -21,13 +21,6 @@ const LEAF: &str = "nsdebug-agent";
 
 /// Microseconds: the kernel's default.
 const PERIOD: u64 = 100_000;
-
-/// The group that sessions are made below, and the leaf that this process moved into for it.
-#[derive(Debug)]
-pub(super) struct Base {
-    pub(super) directory: PathBuf,
-    pub(super) leaf: Option<PathBuf>,
-}
 
 /// What groups below the one of `place` could be limited in; in devices only where that is `wanted`.
 pub(super) fn offered(place: &Place, wanted: bool) -> Vec<Control> {
@@ -78,7 +71,7 @@ fn beside_leaf(own: PathBuf, controls: &[Control]) -> Result<Base, CgroupError> 
         Ok(()) => Ok(Base { directory: own, leaf: Some(leaf) }),
         Err(source) => {
             // Others are in the group too. Nothing of this was, if it cannot be.
-            let _ = enter(&own).and_then(|()| super::session::remove(&leaf));
+            let _ = enter(&own).and_then(|()| remove(&leaf));
             Err(CgroupError::Delegate { path: own, source })
         }
     }
@@ -96,7 +89,7 @@ pub(super) fn leave_leaf(leaf: &Path) {
     for control in [Control::Memory, Control::Pids, Control::Cpu] {
         let _ = std::fs::write(own.join(SUBTREE), format!("-{}", control.as_str()));
     }
-    let _ = enter(own).and_then(|()| super::session::remove(leaf));
+    let _ = enter(own).and_then(|()| remove(leaf));
 }
 
 const SUBTREE: &str = "cgroup.subtree_control";

@@ -26,10 +26,11 @@ use rustix::thread::set_name;
 
 use self::flow::Flow;
 use self::open::Opened;
+use crate::image::FIRST_FREE;
 use crate::ipc::{Connection, Received};
 use crate::message::{Failure, FromSession, Step, ToRelay, ToSession};
 use crate::pty;
-use crate::spawn::{self, CONTROL, FIRST_FREE, SESSION};
+use crate::spawn::{self, CONTROL, SESSION};
 use crate::sys;
 
 /// Runs the relay. To be called first thing in `main` when the first argument is [`crate::RELAY_ARG`].

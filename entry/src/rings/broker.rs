@@ -1,5 +1,6 @@
 //! The broker's life: takes the listener, answers until nobody is left who could ask.
 
+use std::ffi::CStr;
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -15,12 +16,15 @@ use rustix::process::{
 };
 use rustix::thread::set_name;
 
+use super::desk::{Desk, ToBroker};
 use super::ledger::Ledger;
 use super::request::{LONGEST, Request, SHORTEST};
-use super::{BROKER_NAME, Desk, ToBroker};
 use crate::capability::{Capabilities, Capability};
 use crate::privilege::{Identity, become_session};
 use crate::sys::{self, Asked};
+
+/// What `ps` shows of a broker.
+const BROKER_NAME: &CStr = c"nsdebug-rings";
 
 /// Of a thread and not of its process: `PIDFD_THREAD`, Linux 6.9.
 const THREAD: PidfdFlags = PidfdFlags::from_bits_retain(libc::O_EXCL.cast_unsigned());

@@ -8,47 +8,25 @@
 //! What a socket is to receive besides goes the same way, for it may be any number of addresses.
 
 mod broker;
+mod desk;
 mod ledger;
 mod request;
-
-use std::ffi::CStr;
-use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, getpid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, pidfd_open};
-use serde::{Deserialize, Serialize};
 
+use self::desk::ToBroker;
+pub(crate) use self::desk::{Desk, Offered};
 use crate::capability::Capability;
 use crate::cgroup::Memory;
 use crate::ipc::Connection;
 use crate::message::{During, Failure, Step};
 use crate::plan::Confinement;
-use crate::privilege::Identity;
 use crate::spawn::CONTROL;
 use crate::sys::{self, Alone, Forked};
-
-/// What `ps` shows of a broker.
-const BROKER_NAME: &CStr = c"nsdebug-rings";
-
-/// What a broker is told, in this order. Without the first it has nothing to do.
-#[derive(Debug, Serialize, Deserialize)]
-enum ToBroker {
-    /// Whose sockets it works on, and what their rings may have together.
-    Serve(Identity, Memory),
-    /// This descriptor of who says so is the tool's listener. It is taken from there and not sent: the kernel
-    /// counts what each user has on its way, so that all sessions of a user could be kept from sending.
-    Listener(RawFd),
-    /// It has been taken.
-    Handed,
-}
-
-/// Where the helper, and then the tool-to-be, tell the broker what it needs. Nobody waits there but that.
-#[derive(Debug)]
-pub(crate) struct Desk(Connection);
 
 /// The broker's process, a child of the helper's.
 #[derive(Debug)]
@@ -91,9 +69,9 @@ pub(crate) fn open(alone: &Alone) -> Result<Opened, Failure> {
     brokers.name_senders().during(Step::StartBroker)?;
     let helper = getpid();
     match sys::fork(alone).during(Step::StartBroker)? {
-        Forked::Parent { child } => Ok(Opened(Desk(ours), Broker(child))),
+        Forked::Parent { child } => Ok(Opened(Desk::of(ours), Broker(child))),
         Forked::Child => sys::keep_only(CONTROL, brokers.into(), |brokers| {
-            broker::run(&Desk(brokers.into()), helper);
+            broker::run(&Desk::of(brokers.into()), helper);
         }),
     }
 }
@@ -110,42 +88,8 @@ impl Opened {
             return Ok((None, broker));
         }
         let serve = ToBroker::Serve(limits.who.clone(), budget);
-        desk.0.send(&serve).during(Step::StartBroker)?;
+        desk.send(&serve).during(Step::StartBroker)?;
         Ok((Some(desk), broker))
-    }
-}
-
-impl Desk {
-    /// Offers the broker what it is asked through. Never waits.
-    pub(crate) fn offer(self, listener: OwnedFd) -> io::Result<Offered> {
-        self.0.send(&ToBroker::Listener(listener.as_raw_fd()))?;
-        Ok(Offered { desk: self, _listener: listener })
-    }
-
-    /// Waits for what is said, and by whom; nothing comes where there is no tool, or a kernel without
-    /// listeners.
-    fn take(&self) -> io::Result<Option<(ToBroker, Pid)>> {
-        self.0.take_named()
-    }
-
-    fn say_done(&self) {
-        self.0.say_no_more();
-    }
-}
-
-/// A listener that the broker has not taken yet.
-#[derive(Debug)]
-pub(crate) struct Offered {
-    desk: Desk,
-    _listener: OwnedFd,
-}
-
-impl Offered {
-    /// Waits until the broker has it, or has ended: then a tool's rings are refused.
-    pub(crate) fn settle(self) -> io::Result<()> {
-        let Self { desk: Desk(connection), _listener } = self;
-        let _: Option<(ToBroker, _)> = connection.take_some()?;
-        connection.send(&ToBroker::Handed)
     }
 }
 
