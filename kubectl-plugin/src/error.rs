@@ -1,6 +1,6 @@
 //! Everything that can end the program other than the tool's own end, with its exit code.
 
-use crate::command::UsageError;
+use crate::cli::UsageError;
 use crate::connect::ConnectError;
 use crate::kubernetes::error::ClusterError;
 use crate::session::SessionError;

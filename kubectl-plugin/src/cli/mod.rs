@@ -9,8 +9,10 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser};
 
 mod cluster;
+mod usage;
 
 pub(crate) use cluster::{CertificateFlags, ClusterFlags};
+pub(crate) use usage::UsageError;
 
 use crate::connect::Address;
 use crate::duration::Limit;

@@ -5,9 +5,7 @@ mod doctor;
 mod run;
 mod version;
 
-pub(crate) use run::UsageError;
-
-use crate::cli::{Arguments, Subcommand};
+use crate::cli::{Arguments, Subcommand, UsageError};
 use crate::error::Failure;
 use crate::outcome::Outcome;
 

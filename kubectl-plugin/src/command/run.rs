@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use wire::{BadRequest, ExecRequest, Label, SessionTarget};
 
-use crate::cli::{Arguments, CertificateFlags, Choice, ClusterFlags};
+use crate::cli::{Arguments, CertificateFlags, Choice, ClusterFlags, UsageError};
 use crate::connect::{self, Address, ConnectError, Connection, Credentials};
 use crate::error::Failure;
 use crate::kubernetes::error::ClusterError;
@@ -28,46 +28,6 @@ const NAMESPACE: &str = "default";
 
 /// As many bytes as the agent takes for `TERM`.
 const LONGEST_TERM: usize = 76;
-
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum UsageError {
-    #[error("no TARGET is given")]
-    NoTarget,
-    #[error("`doctor` and `version` come first; a pod of such a name is written `pod/NAME`")]
-    WordAfterTarget,
-    #[error("no COMMAND is given, and a shell needs a terminal on stdin, stdout and stderr")]
-    NoTerminalForShell,
-    #[error("--container names a container of a pod, but the target is not a pod")]
-    ContainerOfNoPod,
-    #[error("behind --agent there are POD, pod/NAME and container/ID, and no `{kind}`")]
-    NotOfAgent { kind: &'static str },
-    #[error("a cluster knows no `{target}`: containers by their ID are only behind --agent")]
-    NotOfCluster { target: String },
-    #[error("--agent asks one agent and no cluster: {flag} says nothing there")]
-    TwoWays { flag: &'static str },
-    #[error("--containerd-namespace is only for containers behind --agent")]
-    ContainerdNamespace,
-    #[cfg_attr(unix, expect(dead_code, reason = "arguments are bytes here"))]
-    #[error("argument {index} of the command is not valid Unicode")]
-    NotUnicode { index: usize },
-    #[error(transparent)]
-    Request(#[from] BadRequest),
-    #[error(
-        "an agent behind https is trusted by its certificate, and --certificate-authority is not given"
-    )]
-    NoAuthority,
-}
-
-impl UsageError {
-    pub(crate) fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::NoTerminalForShell => {
-                Some("give a command after `--`, or -i to feed a shell from stdin")
-            }
-            _ => None,
-        }
-    }
-}
 
 /// Which of our standard streams are terminals.
 #[derive(Clone, Copy, Debug)]

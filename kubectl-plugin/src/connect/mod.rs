@@ -7,19 +7,18 @@ mod address;
 pub(crate) mod ahead;
 pub(crate) mod low_water;
 pub(crate) mod tls;
+mod transport;
 #[cfg(unix)]
 mod unix;
 pub(crate) mod upgrade;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_tungstenite::WebSocketStream;
-use wire::frame::Protocol;
-
 pub(crate) use address::Address;
+pub(crate) use tls::Credentials;
 use tls::TlsError;
+pub(crate) use transport::Transport;
+pub(crate) use upgrade::Connection;
 use upgrade::UpgradeError;
 
 /// A peer that does not even take the connection for this long is not there.
@@ -27,32 +26,6 @@ const REACH: Duration = Duration::from_secs(30);
 
 /// An agent may have to wait for its container runtime to come back before it can answer.
 const ANSWER: Duration = Duration::from_mins(1);
-
-/// Bytes in both directions, whatever carries them.
-pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
-
-/// One call through a pointer per read is nothing beside the system call that it makes.
-pub(crate) type Transport = Box<dyn Duplex>;
-
-/// A session that has begun.
-pub(crate) struct Connection {
-    pub(crate) socket: WebSocketStream<Transport>,
-    pub(crate) protocol: Protocol,
-    /// What the agent wants the person to know first.
-    pub(crate) note: Option<String>,
-    /// Which container a gateway chose, and out of which.
-    pub(crate) defaulted: Option<String>,
-}
-
-/// Whom to trust behind https, and as whom to come.
-#[derive(Debug)]
-pub(crate) struct Credentials {
-    pub(crate) authority: Option<PathBuf>,
-    /// Certificate and key.
-    pub(crate) client: Option<(PathBuf, PathBuf)>,
-    pub(crate) server_name: Option<String>,
-}
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectError {

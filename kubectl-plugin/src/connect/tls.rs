@@ -14,7 +14,16 @@ use tokio_rustls::TlsConnector;
 
 use super::ahead::Ahead;
 use super::low_water::LowWater;
-use super::{Credentials, Transport};
+use super::transport::Transport;
+
+/// Whom to trust behind https, and as whom to come.
+#[derive(Debug)]
+pub(crate) struct Credentials {
+    pub(crate) authority: Option<PathBuf>,
+    /// Certificate and key.
+    pub(crate) client: Option<(PathBuf, PathBuf)>,
+    pub(crate) server_name: Option<String>,
+}
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {

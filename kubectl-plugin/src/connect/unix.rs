@@ -5,8 +5,8 @@ use std::path::Path;
 
 use tokio::net::UnixStream;
 
-use super::Transport;
 use super::ahead::Ahead;
+use super::transport::Transport;
 
 /// Read ahead of the websocket's library too. It keeps a message where the kernel would copy slowly to (see
 /// `limits::AHEAD`): in a buffer of many pages, which begins 16 bytes behind a page's beginning, one byte

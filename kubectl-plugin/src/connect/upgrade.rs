@@ -21,11 +21,21 @@ use wire::frame::Protocol;
 use wire::{Status, limits};
 
 use super::tls::{self, TlsError};
-use super::{Connection, Transport};
+use super::transport::Transport;
 
 /// Bytes read at once: a record of TLS. The library clears as many before every read.
 const READ_BUFFER: usize = 16 << 10;
 const _: () = assert!(READ_BUFFER < limits::AHEAD, "it would go past what is read ahead");
+
+/// A session that has begun.
+pub(crate) struct Connection {
+    pub(crate) socket: WebSocketStream<Transport>,
+    pub(crate) protocol: Protocol,
+    /// What the agent wants the person to know first.
+    pub(crate) note: Option<String>,
+    /// Which container a gateway chose, and out of which.
+    pub(crate) defaulted: Option<String>,
+}
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UpgradeError {

@@ -4,6 +4,7 @@
 //! requests again, and a key press must not wait.
 
 use std::error::Error;
+use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::Uri;
@@ -16,9 +17,11 @@ use kube::{Config, Error as KubeError};
 use tokio::net::TcpStream;
 use tower::{BoxError, Service, ServiceBuilder};
 
-use super::REACH;
 use crate::connect::ahead::Ahead;
 use crate::connect::low_water::LowWater;
+
+/// A server that does not even take the connection for this long is not there.
+const REACH: Duration = Duration::from_secs(30);
 
 /// A client that connects when it first sends something.
 pub(super) fn of(config: &Config) -> Result<Client, KubeError> {

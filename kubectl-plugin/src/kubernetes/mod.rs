@@ -33,9 +33,6 @@ use crate::connect::{Connection, upgrade};
 use crate::target::Workload;
 use error::{BadAnswer, ClusterError, TargetError};
 
-/// A server that does not even take the connection for this long is not there.
-const REACH: Duration = Duration::from_secs(30);
-
 /// What one answer may take; a gateway waits for an agent, and that for its container runtime.
 const ANSWER: Duration = Duration::from_mins(1);
 
