@@ -1,6 +1,8 @@
 //! What `serve` is told, from flags and environment to values that cannot contradict each other.
 
+mod error;
 mod gateways;
+mod tls;
 mod used;
 
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -12,11 +14,13 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use entry::{Profile, Resources};
 
+pub use error::BadConfig;
 pub use gateways::GatewayArgs;
+pub use tls::TlsConfig;
 use used::Used;
 
 use crate::limits::{LimitArgs, SessionLimits, TogetherArgs};
-use crate::listen::{CertificateFiles, Gateways};
+use crate::listen::Gateways;
 use crate::session::{Lifetime, Policy};
 use crate::span::Span;
 use crate::tools::Tools;
@@ -187,29 +191,6 @@ impl From<CareArgs> for CareConfig {
     }
 }
 
-#[derive(Clone, Debug)]
-pub struct TlsConfig {
-    pub addresses: Vec<SocketAddr>,
-    pub files: CertificateFiles,
-}
-
-impl TlsConfig {
-    /// One needs the other.
-    fn of(
-        addresses: Vec<SocketAddr>,
-        files: Option<((PathBuf, PathBuf), PathBuf)>,
-    ) -> Result<Option<Self>, BadConfig> {
-        let files =
-            files.map(|((chain, key), client_ca)| CertificateFiles { chain, key, client_ca });
-        match (files, addresses.is_empty()) {
-            (Some(files), false) => Ok(Some(Self { addresses, files })),
-            (None, true) => Ok(None),
-            (None, false) => Err(BadConfig::NoCertificate),
-            (Some(_), true) => Err(BadConfig::UnusedCertificate),
-        }
-    }
-}
-
 /// One `--listen`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenAddress {
@@ -223,20 +204,6 @@ pub enum BadAddress {
     RelativePath,
     #[error("neither `unix:/PATH` nor `HOST:PORT` of this host, e.g. 0.0.0.0:7443")]
     HostPort(#[source] std::io::Error),
-}
-
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadConfig {
-    #[error("--listen HOST:PORT needs --tls-cert, --tls-key and --client-ca")]
-    NoCertificate,
-    #[error("--tls-cert is given and no --listen HOST:PORT uses it")]
-    UnusedCertificate,
-    #[error(
-        "one caller could use up the processes of all sessions: {per_caller} sessions of one (--max-sessions-per-caller), as many processes as one leaves unreaped, and one session of another, of {session} processes each (--session-pids), are {needed}, and all together may have {all}: lower one of the two, or raise --all-sessions-pids to {needed}"
-    )]
-    OneTakesAll { per_caller: NonZeroU16, session: u32, needed: u64, all: u32 },
-    #[error("--gateway with --tools host would give users of the cluster the node's own tools")]
-    HostToolsForGateways,
 }
 
 impl FromStr for ListenAddress {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::BadConfig;
+use super::error::BadConfig;
 use crate::listen::Gateways;
 use crate::tools::Tools;
 

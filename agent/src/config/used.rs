@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::TlsConfig;
+use super::tls::TlsConfig;
 use crate::listen::Gateways;
 use crate::session::OwnPaths;
 

@@ -9,9 +9,8 @@ pub mod exec;
 mod forwarded;
 mod health;
 pub mod sessions;
+mod state;
 mod upgrade;
-
-use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -19,50 +18,12 @@ use axum::http::{Method, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
-use daemon::shutdown::Shutdown;
 
 pub use error::{Reason, Refusal};
+pub use state::Agent;
 
 use crate::metrics::Metrics;
-use crate::peer::Peer;
 use crate::runtime::ContainerRuntime;
-use crate::slots::{Slot, Slots};
-
-/// What requests share.
-#[derive(Debug)]
-pub struct Agent<R> {
-    pub runtime: Arc<R>,
-    pub metrics: Metrics,
-    pub shutdown: Shutdown,
-    pub slots: Slots,
-}
-
-impl<R> Clone for Agent<R> {
-    fn clone(&self) -> Self {
-        Self {
-            runtime: Arc::clone(&self.runtime),
-            metrics: self.metrics.clone(),
-            shutdown: self.shutdown.clone(),
-            slots: self.slots.clone(),
-        }
-    }
-}
-
-impl<R> Agent<R> {
-    /// A slot for one session, or why there is none.
-    pub fn admit(&self, peer: &Peer) -> Result<Slot, Refusal> {
-        self.admitting()?;
-        Ok(self.slots.take(peer.caller())?)
-    }
-
-    fn admitting(&self) -> Result<(), Refusal> {
-        if self.shutdown.is_draining() {
-            let message = "this agent is shutting down and takes no new sessions";
-            return Err(Refusal::new(Reason::ServiceUnavailable, message));
-        }
-        Ok(())
-    }
-}
 
 /// Everything that is served; `sessions` are the routes of `exec`, with their own state.
 pub fn router<R: ContainerRuntime>(agent: Agent<R>, sessions: Router) -> Router {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use entry::probe;
 
-use super::Finding;
+use super::finding::Finding;
 
 /// What a session is limited by.
 const WANTED: [&str; 4] = ["memory", "pids", "cpu", "devices"];
@@ -78,8 +78,8 @@ fn judge(version: &str, missing: &[&str], can_kill: bool) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict;
     use super::*;
+    use crate::command::check::finding::Verdict;
 
     #[test]
     fn what_cannot_be_limited_is_named() {

@@ -4,9 +4,9 @@
 //! of a daemon could. Probes of the kernel are `entry::probe`; here is what their failures mean.
 
 mod cgroup;
+mod finding;
 mod security;
 
-use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,6 +17,7 @@ use crate::config::{CONTAINERD_SOCKET, TOOLBOX};
 use crate::kernel::CollectsAtClose;
 use crate::runtime::{ContainerRuntime, Containerd};
 use crate::tools::Tools;
+use finding::{Finding, Verdict};
 
 /// What sessions would use.
 #[derive(Clone, Debug, clap::Args)]
@@ -32,57 +33,6 @@ pub struct CheckArgs {
     /// The tree of tools of --tools toolbox
     #[arg(long, env = "NSDEBUG_TOOLBOX", value_name = "DIR", default_value = TOOLBOX)]
     toolbox: PathBuf,
-}
-
-/// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    Ok,
-    Warn,
-    Missing,
-}
-
-/// One line of the answer.
-#[derive(Debug)]
-struct Finding {
-    verdict: Verdict,
-    what: String,
-    /// What was found, and what that means for a session.
-    text: String,
-}
-
-impl Finding {
-    fn ok(what: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Ok, what: what.into(), text: text.into() }
-    }
-
-    fn warn(what: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Warn, ..Self::ok(what, text) }
-    }
-
-    fn missing(what: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Missing, ..Self::ok(what, text) }
-    }
-
-    /// What no session can do without.
-    fn needed<E: fmt::Display>(what: &str, tried: Result<(), E>, without: &str) -> Self {
-        match tried {
-            Ok(()) => Self::ok(what, ""),
-            Err(why) => Self::missing(what, format!("{why}; {without}")),
-        }
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = match self.verdict {
-            Verdict::Ok => "ok",
-            Verdict::Warn => "warn",
-            Verdict::Missing => "MISSING",
-        };
-        let Self { what, text, .. } = self;
-        f.write_str(format!("{verdict:<8} {what:<22} {text}").trim_end())
-    }
 }
 
 #[must_use]

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::Finding;
+use super::finding::Finding;
 
 /// What this node says of its security modules; `None` where it says nothing.
 #[derive(Debug, Default)]
@@ -87,8 +87,8 @@ fn ptrace_scope(scope: &str) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict;
     use super::*;
+    use crate::command::check::finding::Verdict;
 
     fn worst(modules: &Modules) -> (Verdict, String) {
         let found = judge(modules);

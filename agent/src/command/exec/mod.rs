@@ -2,6 +2,7 @@
 
 mod args;
 mod search;
+mod warning;
 
 use std::env;
 use std::ffi::OsString;
@@ -19,6 +20,7 @@ use crate::session::local::{self, Manner, Ready};
 use crate::session::{self, Choice, OwnPaths, Policy, PolicyError, StartError};
 use crate::tools::Tools;
 use search::Search;
+use warning::warn;
 
 #[must_use]
 pub fn run(args: ExecArgs) -> ExitCode {
@@ -135,9 +137,4 @@ fn tool(argv: Vec<OsString>, policy: &Policy, terminal: bool) -> Tool {
 fn image() -> Result<HelperImage, ImageError> {
     let program = Path::new("/proc/self/exe");
     HelperImage::read_only_clone(program).or_else(|_| HelperImage::sealed_copy(program))
-}
-
-fn warn(what: &str) {
-    // Nothing to do where stderr is closed.
-    let _ = writeln!(io::stderr(), "nsdebug-agent: {what}");
 }

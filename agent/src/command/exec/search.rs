@@ -7,7 +7,7 @@ use entry::{Plan, Request, Target};
 use tokio::runtime::Builder;
 
 use super::args::{ExecArgs, PodName};
-use super::warn;
+use super::warning::warn;
 use crate::runtime::{ContainerRuntime, Containerd, Query};
 use crate::session::{self, StartError};
 use crate::tools::Tools;
