@@ -334,6 +334,7 @@ mod tests {
             audit_id: audit_id.to_owned(),
             pod_uid: Some("u1".to_owned()),
             container_id: None,
+            waiting: None,
             host_target: false,
             max_profile: "general".to_owned(),
         };

@@ -135,7 +135,7 @@ impl Record {
     }
 
     pub(crate) fn found(&mut self, target: &Target) {
-        let Target { node, pod_uid, container, container_id, host, defaulted: _ } = target;
+        let Target { node, pod_uid, container, container_id, host, .. } = target;
         let subject = &mut self.subject;
         subject.host_target = host.as_ref().map(ToString::to_string);
         subject.node = Some(node.clone());

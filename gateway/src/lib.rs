@@ -23,3 +23,4 @@ pub mod serve;
 mod strangers;
 mod target;
 mod turns;
+mod waiting;

@@ -3,9 +3,11 @@
 //! Reads what the API server says of one pod; the agent decides again from what it finds. A node needs
 //! no reading: it is where its agent is.
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use wire::host::{self, Reason};
 use wire::{BadName, ContainerPrefix, Label, ObjectName};
+
+use crate::waiting;
 
 /// kubectl's own annotation.
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
@@ -22,6 +24,8 @@ pub(crate) struct Target {
     pub(crate) container: Option<Label>,
     /// Of a container that runs; of one that does not, the agent enters the pod's sandbox.
     pub(crate) container_id: Option<ContainerPrefix>,
+    /// Why it does not run, for the person.
+    pub(crate) waiting: Option<String>,
     /// What makes the target worth as much as its node.
     pub(crate) host: Option<Reason>,
     /// Where nobody named a container and there was a choice: the one and all of them, for the person.
@@ -51,6 +55,7 @@ impl Target {
             pod_uid: None,
             container: None,
             container_id: None,
+            waiting: None,
             host,
             defaulted: None,
         }
@@ -79,10 +84,12 @@ impl Target {
             return Err(TargetError::NoSuchContainer { wanted: container, there });
         }
         let container_id = running(pod, container.as_str()).transpose()?;
+        let is_missing = container_id.is_none();
+        let waiting = is_missing.then(|| waiting::why(pod, container.as_str())).flatten();
         let host = host::reason(spec, container.as_str());
         let defaulted = defaulted(pod, spec).filter(|_| wanted.is_none());
         let (pod_uid, container) = (Some(pod_uid), Some(container));
-        Ok(Self { node, pod_uid, container, container_id, host, defaulted })
+        Ok(Self { node, pod_uid, container, container_id, waiting, host, defaulted })
     }
 }
 
@@ -129,16 +136,8 @@ fn defaulted(pod: &Pod, spec: &PodSpec) -> Option<String> {
 
 /// The ID of the container of this name, if it runs.
 fn running(pod: &Pod, name: &str) -> Option<Result<ContainerPrefix, TargetError>> {
-    let status = pod.status.as_ref()?;
-    let lists = [
-        &status.container_statuses,
-        &status.init_container_statuses,
-        &status.ephemeral_container_statuses,
-    ];
-    let is_running = |status: &&ContainerStatus| {
-        status.name == name && status.state.as_ref().is_some_and(|state| state.running.is_some())
-    };
-    let status = lists.into_iter().flatten().flatten().find(is_running)?;
+    let mut all = waiting::statuses(pod);
+    let status = all.find(|status| status.name == name && waiting::runs(status))?;
     let id = status.container_id.as_deref()?;
     // `containerd://…`, `docker://…`: the agent looks for the ID, whoever made the container.
     let id = id.split_once("://").map_or(id, |(_, id)| id);

@@ -37,6 +37,7 @@ pub const USER: &str = "nsdebug-user";
 const SESSION_ID: &str = "nsdebug-session-id";
 const POD_UID: &str = "nsdebug-pod-uid";
 const CONTAINER_ID: &str = "nsdebug-container-id";
+const WAITING: &str = "nsdebug-waiting";
 const HOST_TARGET: &str = "nsdebug-host-target";
 const MAX_PROFILE: &str = "nsdebug-max-profile";
 
@@ -62,6 +63,8 @@ pub struct Forwarded {
     pub pod_uid: Option<String>,
     /// Where the container ran when the API server was asked.
     pub container_id: Option<ContainerPrefix>,
+    /// Why the container did not run then, in words: `app waits: ImagePullBackOff`.
+    pub waiting: Option<String>,
     /// The user may enter what is worth as much as the node.
     pub host_target: bool,
     /// The profile that was reviewed; the session gets no more.
@@ -127,14 +130,15 @@ impl Forwarded {
     /// The header fields, whose values are ASCII without controls.
     #[must_use]
     pub fn fields(&self) -> Vec<(&'static str, String)> {
-        let Self { user, session_id, audit_id, pod_uid, container_id, host_target, max_profile } =
-            self;
+        let Self { user, session_id, audit_id, pod_uid, container_id, waiting, .. } = self;
+        let Self { host_target, max_profile, .. } = self;
         let encoded = |text: &str| utf8_percent_encode(text, ENCODED).to_string();
         let mut fields = vec![(USER, encoded(user))];
         fields.extend(session_id.as_ref().map(|id| (SESSION_ID, encoded(id))));
         fields.extend([(AUDIT_ID, encoded(audit_id)), (MAX_PROFILE, encoded(max_profile))]);
         fields.extend(pod_uid.as_ref().map(|uid| (POD_UID, encoded(uid))));
         fields.extend(container_id.as_ref().map(|id| (CONTAINER_ID, id.to_string())));
+        fields.extend(waiting.as_ref().map(|words| (WAITING, encoded(words))));
         if *host_target {
             fields.push((HOST_TARGET, ALLOWED.to_owned()));
         }
@@ -172,6 +176,7 @@ impl Forwarded {
             audit_id: required(AUDIT_ID)?,
             pod_uid: optional(POD_UID)?,
             container_id,
+            waiting: optional(WAITING)?,
             host_target,
             max_profile: required(MAX_PROFILE)?,
         })
@@ -189,6 +194,7 @@ mod tests {
             audit_id: "a-1".to_owned(),
             pod_uid: Some("uid-1".to_owned()),
             container_id: Some("0123abcd".parse().expect("an ID")),
+            waiting: Some("app waits: CrashLoopBackOff".to_owned()),
             host_target: true,
             max_profile: "general".to_owned(),
         }
@@ -196,7 +202,8 @@ mod tests {
 
     /// What cannot be left out, and the ID.
     fn said() -> Forwarded {
-        Forwarded { pod_uid: None, container_id: None, host_target: false, ..forwarded() }
+        let (pod_uid, container_id, waiting) = (None, None, None);
+        Forwarded { pod_uid, container_id, waiting, host_target: false, ..forwarded() }
     }
 
     fn read(fields: &[(&'static str, String)]) -> Result<Forwarded, BadForward> {

@@ -12,6 +12,7 @@ const EXIT_CODE: &str = "ExitCode";
 const SIGNAL: &str = "Signal";
 const STDOUT_BYTES: &str = "StdoutBytes";
 const STDERR_BYTES: &str = "StderrBytes";
+const POD_NOT_BEGUN: &str = "PodNotBegun";
 
 /// A Kubernetes status object, as far as exec clients read it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,6 +145,19 @@ impl Status {
     pub fn with_exit_code(mut self, code: u8) -> Self {
         self.details.get_or_insert_default().causes.push(cause(EXIT_CODE, &code));
         self
+    }
+
+    /// The same refusal, because of a pod of which no node has made anything yet: its events say why.
+    #[must_use]
+    pub fn of_pod_not_begun(mut self) -> Self {
+        self.details.get_or_insert_default().causes.push(cause(POD_NOT_BEGUN, &""));
+        self
+    }
+
+    #[must_use]
+    pub fn is_of_pod_not_begun(&self) -> bool {
+        let causes = self.details.iter().flat_map(|details| &details.causes);
+        causes.into_iter().any(|cause| cause.reason == POD_NOT_BEGUN)
     }
 
     /// The exit code that is said in the causes, or 0 of a success.

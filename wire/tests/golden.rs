@@ -50,6 +50,7 @@ fn what_a_gateway_vouches_for() {
         audit_id: "a-1".to_owned(),
         pod_uid: Some("u-1".to_owned()),
         container_id: Some("0123abcd".parse().expect("an ID")),
+        waiting: Some("app waits: ErrImagePull".to_owned()),
         host_target: true,
         max_profile: "general".to_owned(),
     };
@@ -60,6 +61,7 @@ fn what_a_gateway_vouches_for() {
         ("nsdebug-max-profile", "general"),
         ("nsdebug-pod-uid", "u-1"),
         ("nsdebug-container-id", "0123abcd"),
+        ("nsdebug-waiting", "app%20waits:%20ErrImagePull"),
         ("nsdebug-host-target", "allowed"),
     ];
     assert_eq!(forwarded.fields(), fields.map(|(name, value)| (name, value.to_owned())));

@@ -317,6 +317,7 @@ mod tests {
             audit_id: "1".to_owned(),
             pod_uid: Some("u1".to_owned()),
             container_id: None,
+            waiting: None,
             host_target: false,
             max_profile: "general".to_owned(),
         }

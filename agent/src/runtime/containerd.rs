@@ -169,15 +169,24 @@ impl Containerd {
         }
     }
 
-    /// A pod that has no container yet: its images may still be on their way.
-    async fn empty(&self, pod: String, records: &[Record]) -> Result<Located, LocateError> {
+    /// The sandbox of a pod whose containers, or the one that is meant, do not exist.
+    async fn instead(
+        &self,
+        pod: String,
+        container: Option<&Label>,
+        records: &[Record],
+    ) -> Result<Located, LocateError> {
         let sandbox = match choose::newest_pod(records) {
             Some(uid) => self.sandbox(&uid, records).await?,
             None => None,
         };
-        let Some((sandbox, pid)) = sandbox else { return Err(LocateError::EmptyPod { pod }) };
-        let what = format!("pod {pod} has no container yet");
-        Ok(sandbox.standing_in(pid, String::new(), what))
+        let Some((sandbox, pid)) = sandbox else { return Err(LocateError::NoSandbox { pod }) };
+        let what = match container {
+            Some(container) => format!("container {container} of pod {pod} does not exist"),
+            None => format!("pod {pod} has no container yet"),
+        };
+        let container = container.map_or_else(String::new, ToString::to_string);
+        Ok(sandbox.standing_in(pid, container, what))
     }
 
     /// The refusal of a sandbox's ID, with the names that would work.
@@ -197,14 +206,17 @@ impl Containerd {
 
     async fn by_pod(
         &self,
-        namespace: &Label,
-        name: &ObjectName,
+        (namespace, name): (&Label, &ObjectName),
         container: Option<&Label>,
         containerd_namespace: &str,
+        declared: bool,
     ) -> Result<Located, LocateError> {
         let pod = format!("{namespace}/{name}");
         let records =
             self.containers(containerd_namespace, filter::of_pod(namespace, name)).await?;
+        if records.is_empty() && declared {
+            return Err(LocateError::NoSandbox { pod });
+        }
         if records.is_empty() {
             let filter = filter::sandboxes_of(namespace);
             let others = self.containers(containerd_namespace, filter).await?;
@@ -212,9 +224,6 @@ impl Containerd {
             return Err(LocateError::NoSuchPod { pod, pods: names.collect() });
         }
         let members = choose::of_newest_pod(records.clone());
-        if members.is_empty() && container.is_none() {
-            return self.empty(pod, &records).await;
-        }
         let names = members.iter().map(|(_, pod)| pod.container.clone()).collect();
         let wanted =
             |pod: &PodIdentity| container.is_none_or(|name| name.as_str() == pod.container);
@@ -225,12 +234,12 @@ impl Containerd {
             });
         match (choose::attempt(try_join_all(attempts).await?), container) {
             (Some((record, state)), _) => self.or_sandbox(record, state, &records).await,
-            (None, Some(container)) => Err(LocateError::NoSuchContainerInPod {
+            (None, Some(container)) if !declared => Err(LocateError::NoSuchContainerInPod {
                 pod,
                 container: container.to_string(),
                 containers: names,
             }),
-            (None, None) => Err(LocateError::EmptyPod { pod }),
+            (None, container) => self.instead(pod, container, &records).await,
         }
     }
 
@@ -328,9 +337,10 @@ impl ContainerRuntime for Containerd {
             Query::Container { prefix, namespace } => {
                 self.by_id(prefix, namespace.as_deref()).await?
             }
-            Query::Pod { namespace, name, container, containerd_namespace } => {
+            Query::Pod { namespace, name, container, containerd_namespace, declared } => {
                 let within = containerd_namespace.as_deref().unwrap_or(KUBERNETES);
-                self.by_pod(namespace, name, container.as_ref(), within).await?
+                let pod = (namespace, name);
+                self.by_pod(pod, container.as_ref(), within, *declared).await?
             }
         };
         Ok(Located { asked, ..located })

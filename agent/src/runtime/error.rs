@@ -27,10 +27,14 @@ pub enum LocateError {
         "{container} is the sandbox of pod {pod}, name one of the pod's containers: {containers}"
     )]
     IsSandbox { container: String, pod: String, containers: Shortlist },
-    #[error("pod {pod} has no container `{container}`, it has: {containers}")]
+    #[error(
+        "there is no container `{container}` of pod {pod} on this node, containers of it here: {containers}"
+    )]
     NoSuchContainerInPod { pod: String, container: String, containers: Shortlist },
-    #[error("pod {pod} is on this node and has no container yet: its images may still be pulled")]
-    EmptyPod { pod: String },
+    #[error(
+        "pod {pod} has no sandbox on its node yet, so that there is nothing to enter: the node still prepares it, or cannot"
+    )]
+    NoSandbox { pod: String },
     #[error("no pod {pod} is on this node, pods of that namespace here: {pods}")]
     NoSuchPod { pod: String, pods: Shortlist },
     #[error(

@@ -33,6 +33,8 @@ pub enum Query {
         name: ObjectName,
         container: Option<Label>,
         containerd_namespace: Option<String>,
+        /// The API server has said that this pod is on this node, and has a container of this name.
+        declared: bool,
     },
 }
 
@@ -83,15 +85,19 @@ impl Located {
         })
     }
 
-    /// What a person should know before the output of a tool with such `tools`, or nothing.
+    /// What a person should know before the output of a tool with such `tools`, or nothing. `waiting` says
+    /// why the container does not run, where that is known.
     #[must_use]
-    pub fn note(&self, tools: Tools) -> Option<String> {
+    pub fn note(&self, tools: Tools, waiting: Option<&str>) -> Option<String> {
         let what = self.stands_in_for.as_ref()?;
+        let waiting = waiting.map_or_else(String::new, |why| format!(" ({})", why.escape_debug()));
         let otherwise = match tools {
             Tools::Host => "; processes and files are the node's",
             Tools::Toolbox => ", without its processes and files",
         };
-        Some(format!("{what}: in the network, ipc and uts namespaces of its pod{otherwise}"))
+        Some(format!(
+            "{what}{waiting}: in the network, ipc and uts namespaces of its pod{otherwise}"
+        ))
     }
 }
 

@@ -64,12 +64,13 @@ pub struct Refusal {
     reason: Reason,
     message: String,
     exit_code: Option<u8>,
+    pod_not_begun: bool,
 }
 
 impl Refusal {
     #[must_use]
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), exit_code: None }
+        Self { reason, message: message.into(), exit_code: None, pod_not_begun: false }
     }
 
     /// The same, with the exit code that a shell would have used: 126 or 127.
@@ -92,6 +93,7 @@ impl Refusal {
     pub fn to_status(&self) -> Status {
         let code = self.reason.code().as_u16();
         let status = Status::refusal(code, self.reason.as_str(), self.message.clone());
+        let status = if self.pod_not_begun { status.of_pod_not_begun() } else { status };
         match self.exit_code {
             Some(exit_code) => status.with_exit_code(exit_code),
             None => status,
@@ -121,7 +123,7 @@ impl From<LocateError> for Refusal {
             | LocateError::NoSuchContainerInPod { .. } => Reason::NotFound,
             LocateError::Ambiguous { .. }
             | LocateError::NotRunning { .. }
-            | LocateError::EmptyPod { .. }
+            | LocateError::NoSandbox { .. }
             | LocateError::Restarted { .. } => Reason::Conflict,
             LocateError::IsSandbox { .. } | LocateError::BadNamespace { .. } => Reason::BadRequest,
             LocateError::OtherRuntime { .. } => Reason::Forbidden,
@@ -129,7 +131,8 @@ impl From<LocateError> for Refusal {
             LocateError::Unreachable { .. } => Reason::ServiceUnavailable,
             LocateError::Answer { .. } => Reason::InternalError,
         };
-        Self::new(reason, chain(&error))
+        let pod_not_begun = matches!(error, LocateError::NoSandbox { .. });
+        Self { pod_not_begun, ..Self::new(reason, chain(&error)) }
     }
 }
 
@@ -158,6 +161,14 @@ mod tests {
         for word in ["/run/c.sock", "--containerd"] {
             assert!(status.message.contains(word), "{}", status.message);
         }
+    }
+
+    #[test]
+    fn a_pod_without_a_sandbox_is_told_from_other_conflicts() {
+        let none = LocateError::NoSandbox { pod: "shop/api".to_owned() };
+        let status = Refusal::from(none).to_status();
+        assert_eq!((status.code, status.is_of_pod_not_begun()), (409, true));
+        assert!(!Refusal::new(Reason::Conflict, "another").to_status().is_of_pod_not_begun());
     }
 
     #[test]

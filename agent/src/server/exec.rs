@@ -17,6 +17,7 @@ use super::asked::{Arrival, Asked, parsed};
 use super::upgrade::Upgrade;
 use super::{Agent, Reason, Refusal, forwarded};
 use crate::audit::Record;
+use crate::peer::Peer;
 use crate::registry::{About, Neighbour, Registered, Registry, SessionId};
 use crate::runtime::{ContainerRuntime, Query};
 use crate::session::place::{Aim, Place};
@@ -83,12 +84,14 @@ async fn in_pod<R: ContainerRuntime>(
     Path((namespace, name)): Path<(String, String)>,
     arrival: Arrival,
 ) -> Result<Response, Refusal> {
+    let declared = matches!(arrival.peer, Peer::Gateway { .. });
     let route = move |request: &ExecRequest| {
         Ok(Aim::Runtime(Query::Pod {
             namespace: parsed(&namespace)?,
             name: parsed(&name)?,
             container: request.container.clone(),
             containerd_namespace: request.containerd_namespace.clone(),
+            declared,
         }))
     };
     sessions.serve(arrival, route).await
@@ -157,7 +160,7 @@ impl<R: ContainerRuntime> Sessions<R> {
         let told = profile.filter(|_| !wanted.terminal);
         let place = Place::find(&*self.agent.runtime, &aim).await?;
         forwarded::confirm(&peer, &place)?;
-        let note = place.note(policy.tools());
+        let note = place.note(policy.tools(), forwarded::waiting(&peer));
         record.located(&place, note.clone());
         let span = place.span(id, &peer);
         let about = place.about(&request.tool, peer, profile);

@@ -49,6 +49,12 @@ pub(super) fn confirm(peer: &Peer, place: &Place) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Why the container of `peer` does not run, as its gateway says.
+pub(super) fn waiting(peer: &Peer) -> Option<&str> {
+    let Peer::Gateway { forwarded, .. } = peer else { return None };
+    forwarded.waiting.as_deref()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +71,7 @@ mod tests {
             audit_id: "1".to_owned(),
             pod_uid: Some("u1".to_owned()),
             container_id: Some("0123abcd".parse().expect("an ID")),
+            waiting: None,
             host_target: true,
             max_profile: "general".to_owned(),
         };

@@ -59,11 +59,11 @@ impl Place {
         }
     }
 
-    /// What a person should know before the output, or nothing.
+    /// What a person should know before the output, or nothing. `waiting` says why a container does not run.
     #[must_use]
-    pub fn note(&self, tools: Tools) -> Option<String> {
+    pub fn note(&self, tools: Tools, waiting: Option<&str>) -> Option<String> {
         match self {
-            Self::Container(located) => located.note(tools),
+            Self::Container(located) => located.note(tools, waiting),
             Self::Node => None,
         }
     }

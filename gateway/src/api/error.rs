@@ -36,6 +36,7 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 pub(crate) struct Refusal {
     reason: Reason,
     message: String,
+    pod_not_begun: bool,
 }
 
 impl Reason {
@@ -88,7 +89,7 @@ impl Reason {
 
 impl Refusal {
     pub(crate) fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+        Self { reason, message: message.into(), pod_not_begun: false }
     }
 
     pub(crate) fn reason(&self) -> Reason {
@@ -102,9 +103,10 @@ impl Refusal {
     /// The answer, after which the connection ends: who asked for another protocol and did not get it
     /// may go on in any (CVE-2018-1002105).
     pub(crate) fn into_response(self) -> Response<Body> {
-        let Self { reason, message } = self;
+        let Self { reason, message, pod_not_begun } = self;
         let code = reason.code();
         let status = Status::refusal(code.as_u16(), reason.as_str(), message);
+        let status = if pod_not_begun { status.of_pod_not_begun() } else { status };
         let mut response = Response::new(Body::from(status.to_json()));
         *response.status_mut() = code;
         let headers = response.headers_mut();
@@ -140,7 +142,8 @@ impl From<TargetError> for Refusal {
             TargetError::Unscheduled | TargetError::Over { .. } => Reason::Conflict,
             TargetError::Incomplete | TargetError::Name(_) => Reason::InternalError,
         };
-        Self::new(reason, chain(&error))
+        let pod_not_begun = matches!(error, TargetError::Unscheduled);
+        Self { pod_not_begun, ..Self::new(reason, chain(&error)) }
     }
 }
 

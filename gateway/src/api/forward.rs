@@ -26,6 +26,7 @@ pub(super) fn forwarded(
         audit_id: audit_id.to_owned(),
         pod_uid: target.pod_uid.clone(),
         container_id: target.container_id.clone(),
+        waiting: target.waiting.clone(),
         host_target: target.host.is_some(),
         max_profile: asked.profile.clone(),
     }

@@ -36,6 +36,9 @@ pub(crate) enum ClusterError {
     Tool(Box<Status>),
     #[error("Error from server{}: {}", reason(.0), .0.message)]
     Status(Box<Status>),
+    /// Of a pod that no node has begun with.
+    #[error("Error from server{}: {}; the last event of the pod: {event}", reason(.status), .status.message)]
+    NotBegun { status: Box<Status>, event: String },
     #[error("nsdebug is not installed in this cluster: it serves no API group `nsdebug.dev`")]
     NotInstalled,
     #[error("the gateways of nsdebug are not available: {words}")]
@@ -104,6 +107,7 @@ impl ClusterError {
                 | Self::Unreachable(_)
                 | Self::Unauthorized { .. }
                 | Self::Status(_)
+                | Self::NotBegun { .. }
                 | Self::Foreign { .. }
         )
     }

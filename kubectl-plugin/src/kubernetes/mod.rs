@@ -7,6 +7,7 @@ mod client;
 mod config;
 mod credential;
 pub(crate) mod error;
+mod events;
 mod expiry;
 mod kubeconfig;
 mod pods;
@@ -18,7 +19,7 @@ use http_body_util::BodyExt;
 use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode, header};
 use k8s_openapi::List;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::Config;
 use kube::client::{Body, Client};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -107,7 +108,7 @@ impl Cluster {
         let code = response.status();
         let body = upgrade::beginning(response.into_body()).await;
         let error = self.judge(ClusterError::from_answer(code, &body));
-        Err(self.explain(error, code).await)
+        Err(self.explain(error, code, &target).await)
     }
 
     /// The pod or node that `place` comes to.
@@ -157,12 +158,34 @@ impl Cluster {
     }
 
     /// What a refused session means, asking once more where the answer alone does not say it.
-    async fn explain(&self, error: ClusterError, code: StatusCode) -> ClusterError {
+    async fn explain(
+        &self,
+        error: ClusterError,
+        code: StatusCode,
+        target: &ApiTarget,
+    ) -> ClusterError {
+        let error = match (error, target) {
+            (ClusterError::Status(status), ApiTarget::Pod { namespace, name })
+                if status.is_of_pod_not_begun() =>
+            {
+                match self.last_event(namespace.as_str(), name.as_str()).await {
+                    Some(event) => return ClusterError::NotBegun { status, event },
+                    None => ClusterError::Status(status),
+                }
+            }
+            (error, _) => error,
+        };
         let unknown = matches!(code, StatusCode::FORBIDDEN | StatusCode::NOT_FOUND);
         if unknown && !matches!(error, ClusterError::Tool(_)) && self.is_missing().await {
             return ClusterError::NotInstalled;
         }
         error
+    }
+
+    /// The last that happened to a pod; nothing where its user may not list events.
+    async fn last_event(&self, namespace: &str, pod: &str) -> Option<String> {
+        let events: List<Event> = self.get(&events::path(namespace, pod)).await.ok()?;
+        events::last(&events.items)
     }
 
     /// Whether the API server surely has no such API group; who may not even get a session may ask that.

@@ -228,6 +228,39 @@ fn a_tool_that_is_missing_keeps_its_exit_code() {
 }
 
 #[test]
+fn of_a_pod_that_no_node_has_begun_with_the_last_event_is_told_if_its_user_may_know() {
+    let conflict = |status: wire::Status| {
+        Answer::Json(409, serde_json::from_slice(&status.to_json()).expect("JSON"))
+    };
+    let event = |reason: &str, second: u8| {
+        json!({"reason": reason, "message": "secret \"db\" not found", "involvedObject": {}, "metadata": {},
+            "lastTimestamp": format!("2026-01-01T00:00:0{second}Z")})
+    };
+    let list = json!({"kind": "EventList", "apiVersion": "v1", "metadata": {},
+        "items": [event("FailedMount", 2), event("Scheduled", 1)]});
+    let without = wire::Status::refusal(409, "Conflict", "pod shop/api has no sandbox");
+    let server = ApiServer::start();
+    server.answer(API, conflict(without.clone().of_pod_not_begun()));
+    let plain = "Error from server (Conflict): pod shop/api has no sandbox";
+    let event_said = "; the last event of the pod: FailedMount: secret \"db\" not found";
+    for (events, said) in [
+        (Answer::Json(200, list.clone()), format!("{plain}{event_said}\n")),
+        (refusal(403, "Forbidden", "no"), format!("{plain}\n")),
+    ] {
+        server.answer("/api/v1/namespaces/shop/events", events);
+        let left = server.run(&["api", "--", "ps"]);
+        assert_eq!((left.code, left.stderr), (125, said));
+    }
+    let asked = lines(&server);
+    assert_eq!(asked.len(), 4, "{asked:?}");
+    assert!(asked[1].ends_with("name%3Dapi"), "{asked:?}");
+    // Any other conflict is no matter of events.
+    server.answer(API, conflict(without));
+    server.answer("/api/v1/namespaces/shop/events", Answer::Json(200, list));
+    assert_eq!(server.run(&["api", "--", "ps"]).stderr, format!("{plain}\n"));
+}
+
+#[test]
 fn a_cluster_without_nsdebug_is_called_so() {
     for answer in [
         Answer::Text(404, "404 page not found\n"),

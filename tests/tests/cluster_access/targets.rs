@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use harness::{Cluster, Daemon, Finished, run};
+use harness::{Cluster, Daemon, Finished, run, until};
 use serde_json::Value;
 
-use crate::stage::{assert_refused, installed};
+use crate::stage::{SOON, assert_refused, installed};
 
 /// Every pod's specification.
 fn specs(cluster: &Cluster) -> BTreeMap<String, Value> {
@@ -47,12 +47,51 @@ fn every_kind_of_pod_can_be_debugged_and_stays_as_it_is() {
     let crashing = in_pod(&cluster, "odd", &["pod/crashing", "--", "ip", "-br", "address"]);
     let crashing = crashing.expect_success();
     assert!(crashing.out().contains("eth0"), "{crashing}");
-    for (name, there) in [("preparing", "prepare"), ("imageless", "none")] {
-        let said = format!("pod odd/{name} has no container `main`, it has: {there}");
-        assert_refused(&pod("odd", &[&format!("pod/{name}")]), &said);
-    }
+    let waiting = "main waits: PodInitializing; running now: -c prepare";
+    assert_stands_in(&cluster, "preparing", waiting);
+    assert_stands_in(&cluster, "imageless", "main waits: ImagePullBackOff");
     let after = (cluster.objects(), specs(&cluster));
     assert_eq!(after, before);
+}
+
+/// Fails unless a session in `pod` of the namespace `odd` is in its network, and says why it is nowhere else.
+#[track_caller]
+fn assert_stands_in(cluster: &Cluster, pod: &str, why: &str) {
+    let words = [&format!("pod/{pod}"), "-c", "main", "--", "ip", "-br", "address"];
+    let session = in_pod(cluster, "odd", &words).expect_success();
+    assert!(session.out().contains("eth0"), "{session}");
+    let note =
+        format!("note: container main of pod odd/{pod} does not exist ({why}): in the network");
+    assert!(session.err().contains(&note), "{note} in {session}");
+}
+
+/// As the kubelet reports it of the first container.
+fn waits_for(cluster: &Cluster, pod: &str) -> String {
+    let reason = "jsonpath={.status.containerStatuses[0].state.waiting.reason}";
+    cluster.kubectl(&["get", "pod", "-n", "odd", pod, "-o", reason]).out()
+}
+
+#[test]
+fn a_pod_of_which_something_is_missing_is_entered_as_far_as_it_is_there() {
+    let Some(cluster) = installed(&[]) else { return };
+    cluster.apply(include_str!("../../cluster/workloads/missing.yaml"));
+    let config_error = "CreateContainerConfigError";
+    until(config_error, SOON, || waits_for(&cluster, "configless") == config_error);
+    assert_stands_in(&cluster, "configless", "main waits: CreateContainerConfigError");
+    let session = |name: &str| in_pod(&cluster, "odd", &[name, "--", "ip", "address"]);
+    // Its volume comes first, and then its sandbox.
+    until("the kubelet to try", SOON, || session("volumeless").err().contains("FailedMount"));
+    let said = "pod odd/volumeless has no sandbox on its node yet";
+    let event = "the last event of the pod: FailedMount: ";
+    for words in [said, event] {
+        assert_refused(&session("volumeless"), words);
+    }
+    let nowhere = session("nodeless");
+    assert_refused(&nowhere, "the pod is not on a node yet");
+    assert_refused(&nowhere, "the last event of the pod: FailedScheduling: ");
+    let pods = ["configless", "volumeless", "nodeless"];
+    let delete = [&["delete", "pod", "-n", "odd"], &pods[..]].concat();
+    cluster.kubectl(&delete).expect_success();
 }
 
 #[test]

@@ -101,6 +101,36 @@ async fn the_agent_is_told_what_was_found_out_and_both_ends_are_written_down() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_agent_is_told_why_a_container_does_not_run_and_what_runs() {
+    let rig = Rig::start().await;
+    let _agent = rig.agent().await;
+    let mut waiting = pod();
+    let prepare = waiting["status"]["containerStatuses"][0].clone();
+    waiting["spec"]["initContainers"] = json!([{"name": "prepare"}]);
+    waiting["status"]["containerStatuses"][0]["state"] =
+        json!({"waiting": {"reason": "PodInitializing"}});
+    waiting["status"]["initContainerStatuses"] = json!([prepare]);
+    waiting["status"]["initContainerStatuses"][0]["name"] = json!("prepare");
+    rig.api.put(POD, waiting);
+    let mut session = Session::open(&rig, EXEC).await.expect("101");
+    let told = String::from_utf8(session.hear().await.expect("its first words")).expect("text");
+    let why = "waiting: Some(\"app waits: PodInitializing; running now: -c prepare\")";
+    assert!(told.contains(why) && told.contains("container_id: None"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_is_on_no_node_is_refused_as_one_with_events_to_look_at() {
+    let rig = Rig::start().await;
+    let mut nowhere = pod();
+    nowhere["spec"]["nodeName"] = json!("");
+    rig.api.put(POD, nowhere);
+    let answer = rig.ask(&upgrade(EXEC, "")).await;
+    let body = answer.split("\r\n\r\n").nth(1).expect("a body");
+    let status: wire::Status = serde_json::from_str(body).expect("a Status");
+    assert!(status.code == 409 && status.is_of_pod_not_begun(), "{body}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn netadmin_takes_the_right_to_the_node_unless_that_is_given_away() {
     let right = "use nsdebug.dev/hosttargets";
     let netadmin = format!("{EXEC}&profile=netadmin&write=true&namespaces=net&run-as=0");

@@ -93,7 +93,9 @@ fn pods_and_their_containers_are_listed_where_the_name_is_wrong() {
     refused_in_a_line(asked(&["--pod", "none/cart"]), &["pods of that namespace here: none"]);
     refused_in_a_line(
         asked(&["--pod", "shop/cart", "-c", "app"]),
-        &["pod shop/cart has no container `app`, it has: log, web"],
+        &[
+            "there is no container `app` of pod shop/cart on this node, containers of it here: log, web",
+        ],
     );
     let sandbox = format!("k8s.io/{} is the sandbox of pod shop/cart", pod.sandbox());
     let choice = "name one of the pod's containers: log, web";

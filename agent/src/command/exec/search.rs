@@ -67,7 +67,7 @@ async fn asked<T>(
     let planned = async {
         let located = located?;
         let target = session::hold(containerd, &located).await?;
-        if let Some(note) = located.note(tools) {
+        if let Some(note) = located.note(tools, None) {
             warn(&note);
         }
         let facts = session::facts(&target, &located)?;
@@ -104,6 +104,7 @@ fn query(args: &ExecArgs) -> Option<Query> {
             name: name.clone(),
             container: args.container_name.clone(),
             containerd_namespace: namespace,
+            declared: false,
         }),
         (None, None) => None,
     }
