@@ -29,7 +29,7 @@ node-tests e2e bench bench-cluster: export NSDEBUG_PROGRAMS := $(CURDIR)/$(PROGR
 E2E := $(addprefix --test ,chart cluster cluster_access cluster_chart cluster_end cluster_faults plugin_end runbooks)
 
 .DEFAULT_GOAL := help
-.PHONY: help prerequisites cluster-prerequisites build demo cluster cluster-down test node-tests e2e check bench bench-cluster image manifests lint clean
+.PHONY: help prerequisites cluster-prerequisites build demo cluster cluster-down test node-tests toolboxes e2e one quick check bench bench-cluster image manifests lint clean
 
 help: ## list these tasks
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,13 +55,24 @@ cluster-down: ## end that Kubernetes and leave nothing of it
 
 test: node-tests e2e ## run all tests, with the programs as they are released
 
-node-tests: prerequisites build ## run the tests that need a node and no Kubernetes
+node-tests: prerequisites build toolboxes ## run the tests that need a node and no Kubernetes
 	image/test.py
-	@[ -d target/toolbox-gdb/usr ] || image/build toolbox toolbox-gdb --toolbox-only
 	$(SIGNALS) $(CARGO) test $(ALL) --no-fail-fast -- --test-threads $(TEST_THREADS)
 
 e2e: cluster-prerequisites image ## run the tests on a real Kubernetes, on both containerds
 	CI=$${CI:-e2e} $(SIGNALS) $(CARGO) test $(ALL) --no-fail-fast $(E2E) -- --test-threads $(TEST_THREADS)
+
+toolboxes: prerequisites
+	@[ -d target/toolbox-gdb/usr ] || image/build toolbox toolbox-gdb --toolbox-only
+
+one: ## run one test as `make test` does, and build what it takes: T=local::NAME, T=agent::NAME; DEBUG=1 builds sooner
+	@MAKE='$(MAKE)' CARGO='$(CARGO)' tests/one $(if $(DEBUG),--debug) --cluster '$(E2E)' -- '$(T)'
+
+quick: ## format, lints and unit tests of one crate, and nothing built for the others: C=entry
+	@[ -f '$(C)/Cargo.toml' ] || { echo "make quick: say which crate, as in C=entry" >&2; exit 1; }
+	$(CARGO) fmt --check --manifest-path $(C)/Cargo.toml
+	$(CARGO) clippy --locked --manifest-path $(C)/Cargo.toml --all-targets $(if $(filter tests,$(C)),$(E2E)) -- -D warnings
+	$(SIGNALS) $(CARGO) test --locked --manifest-path $(C)/Cargo.toml $(if $(wildcard $(C)/src/lib.rs),--lib) --bins $(if $(filter tests,$(C)),--test tidy)
 
 check: ## format, lints, unit tests; no root and nothing installed
 	$(CARGO) fmt --all --check
