@@ -7,6 +7,12 @@ TEST_THREADS ?= 2
 SIGNALS := env --default-signal=HUP,INT,QUIT,TERM
 TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/nsdebug/tools
 DENY := $(TOOLS)/bin/cargo-deny
+# Those of one list of versions are in one folder, which another list does not touch.
+LINTERS := $(TOOLS)/linters-$(shell sha256sum tests/linters.txt | cut -c 1-16)
+# By their first line, so that none is forgotten.
+SCRIPTS = $(shell git ls-files --cached --others --exclude-standard -- ':!*.rs' | xargs awk 'FNR == 1 && ($(1)) { print FILENAME } { nextfile }')
+PYTHON_SCRIPTS = $(call SCRIPTS,/^\#!.*python3/ || FILENAME ~ /[.]py$$/)
+SHELL_SCRIPTS = $(call SCRIPTS,/^\#!.*sh$$/)
 
 # The whole workspace at a time: crates built alone would build their dependencies anew.
 ALL := --workspace --locked
@@ -29,7 +35,7 @@ node-tests e2e bench bench-cluster: export NSDEBUG_PROGRAMS := $(CURDIR)/$(PROGR
 E2E := $(addprefix --test ,chart cluster cluster_access cluster_chart cluster_end cluster_faults plugin_end runbooks)
 
 .DEFAULT_GOAL := help
-.PHONY: help prerequisites cluster-prerequisites build demo cluster cluster-down test node-tests toolboxes e2e one quick check bench bench-cluster image manifests lint clean
+.PHONY: help prerequisites cluster-prerequisites build demo cluster cluster-down test node-tests toolboxes e2e one quick check scripts bench bench-cluster image manifests lint clean
 
 help: ## list these tasks
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -107,8 +113,21 @@ manifests: cluster-prerequisites build ## render manifests/install.yaml from the
 	charts/readme
 	target/release/cluster manifest manifests/install.yaml
 
-lint: check $(DENY) ## check, and the licences, sources and versions of all dependencies
+scripts: $(LINTERS)/.complete ## lint and type-check the Python and shell scripts
+	$(LINTERS)/bin/ruff check $(PYTHON_SCRIPTS)
+	$(LINTERS)/bin/mypy $(PYTHON_SCRIPTS)
+	$(LINTERS)/bin/shellcheck $(SHELL_SCRIPTS)
+	$(LINTERS)/bin/python image/spdx_test.py
+
+lint: check scripts $(DENY) ## check, the scripts, and the licences, sources and versions of all dependencies
 	$(DENY) --workspace check bans licenses sources
+
+# The mark comes last: what was cut short is made again.
+$(LINTERS)/.complete:
+	rm -rf $(@D)
+	python3 -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --requirement tests/linters.txt
+	touch $@
 
 $(DENY):
 	$(CARGO) install cargo-deny --version 0.20.2 --locked --root $(TOOLS)

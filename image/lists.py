@@ -4,6 +4,7 @@ Both are made for people first, so a line that has no reason is an error.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -31,12 +32,10 @@ class Rule:
     text: str
 
     def matches(self, path: str, owner: str | None) -> bool:
-        if self.package is not None:
-            return owner == self.package
-        return fnmatchcase(path, self.glob)
+        return fnmatchcase(path, self.glob) if self.glob is not None else owner == self.package
 
 
-def _lines(file: Path):
+def _lines(file: Path) -> Iterator[tuple[str, str]]:
     """What is not a comment, with the reason that each line must carry cut off."""
     for number, line in enumerate(file.read_text().splitlines(), 1):
         if not line.strip() or line.startswith("#"):

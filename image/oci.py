@@ -13,6 +13,7 @@ import tarfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO, Any
 
 # One thread: the result must not depend on the machine. Level 19 would save an eighth of the size for eight times the time.
 COMPRESS = ["zstd", "--quiet", "--stdout", "-12", "--single-thread"]
@@ -42,13 +43,13 @@ class Layer:
     what: str
 
 
-class _Hashing:
+class _Hashing(io.RawIOBase):
     """A file that also digests what is written to it."""
 
-    def __init__(self, file):
+    def __init__(self, file: IO[bytes]) -> None:
         self.file, self.sha256 = file, hashlib.sha256()
 
-    def write(self, data) -> int:
+    def write(self, data: Any) -> int:
         self.sha256.update(data)
         return self.file.write(data)
 
@@ -74,6 +75,7 @@ def write_layer(entries: list[Entry], epoch: int, blobs: Path, what: str) -> Lay
     """Compress `entries` into `blobs`."""
     draft = blobs / f"{what}.partial"
     with draft.open("wb") as out, subprocess.Popen(COMPRESS, stdin=subprocess.PIPE, stdout=out) as zstd:
+        assert zstd.stdin is not None
         plain = _Hashing(zstd.stdin)
         with tarfile.open(fileobj=plain, mode="w|", format=tarfile.PAX_FORMAT) as tar:
             for entry in sorted(entries, key=lambda entry: entry.name.split("/")):
@@ -102,7 +104,7 @@ def _add(tar: tarfile.TarFile, entry: Entry, epoch: int) -> None:
         tar.addfile(info, io.BytesIO(content))
 
 
-def write_archive(archive: Path, name: str, layers: list[Layer], settings: dict, architecture: str, epoch: int) -> str:
+def write_archive(archive: Path, name: str, layers: list[Layer], settings: dict[str, Any], architecture: str, epoch: int) -> str:
     """Write the archive and answer the digest of the image in it."""
     created = datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     config = _json({
@@ -130,10 +132,10 @@ def write_archive(archive: Path, name: str, layers: list[Layer], settings: dict,
     with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
         for entry in sorted(entries, key=lambda entry: entry.name):
             _add(tar, entry, epoch)
-    return pointer["digest"]
+    return f"sha256:{_digest(manifest)}"
 
 
-def _json(value: dict) -> bytes:
+def _json(value: dict[str, Any]) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
@@ -141,5 +143,5 @@ def _digest(blob: bytes) -> str:
     return hashlib.sha256(blob).hexdigest()
 
 
-def _descriptor(media_type: str, blob: bytes) -> dict:
+def _descriptor(media_type: str, blob: bytes) -> dict[str, Any]:
     return {"mediaType": media_type, "digest": f"sha256:{_digest(blob)}", "size": len(blob)}

@@ -1,6 +1,7 @@
 """The bill of materials of a tree: SPDX 2.3 JSON, the same bytes for the same packages.
 
-Licences are those of machine-readable copyright files; nothing is guessed for the others (NOASSERTION).
+Licences are those of machine-readable copyright files; nothing is guessed for the others (NOASSERTION). Their grammar is
+Debian's, which no library turns into SPDX's; that the result is SPDX is tested with one (spdx_test.py).
 """
 
 import hashlib
@@ -56,7 +57,7 @@ def licence(copyright_file: str) -> str:
     if not re.match(r"Format: https?://www\.debian\.org/doc/packaging-manuals/copyright-format/1\.0", copyright_file):
         return "NOASSERTION"
     stanzas = re.split(r"\n\s*\n", copyright_file)
-    lines = [re.search(r"^License:[ \t]*(\S.*)$", text, re.M) for text in stanzas if re.search(r"^Files:", text, re.M)]
+    lines = [re.search(r"^License:[ \t]*(\S.*)$", text, re.MULTILINE) for text in stanzas if re.search(r"^Files:", text, re.MULTILINE)]
     parts = {_expression(found[1]) for found in lines if found}
     if not parts:
         return "NOASSERTION"
@@ -73,7 +74,7 @@ def _expression(short: str) -> str:
     return "".join(text)
 
 
-def _exception(found: re.Match) -> str:
+def _exception(found: re.Match[str]) -> str:
     return "-" + "-".join(found[0].split())
 
 
@@ -125,7 +126,7 @@ def document(title: str, version: str, licence_of_all: str, packages: list[Packa
     return json.dumps(text, indent=1, sort_keys=True).encode() + b"\n"
 
 
-def _entry(package: Package) -> dict:
+def _entry(package: Package) -> dict[str, object]:
     purl = f"pkg:deb/debian/{quote(package.name)}@{quote(package.version, safe='')}?arch={package.architecture}"
     return {
         "SPDXID": "SPDXRef-deb-" + re.sub(r"[^A-Za-z0-9.-]", "-", package.name), "name": package.name,

@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from lists import BuildError, Rule
@@ -69,7 +70,7 @@ def extract(packages: list[str], sources: str, epoch: int, tree: Path, debs: Pat
         "-",
     ]
     environment = {**os.environ, "SOURCE_DATE_EPOCH": str(epoch)}
-    done = subprocess.run(command, input=sources, text=True, env=environment, capture_output=True)
+    done = subprocess.run(command, check=False, input=sources, text=True, env=environment, capture_output=True)
     if done.returncode != 0:
         raise BuildError(f"mmdebstrap failed:\n{done.stderr.strip()}")
 
@@ -79,11 +80,13 @@ def owners(debs: Path) -> dict[str, str]:
     found = {}
     for deb in sorted(debs.glob("*.deb")):
         name = deb.name.split("_")[0]
-        with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE) as unpack:
-            with tarfile.open(fileobj=unpack.stdout, mode="r|") as files:
-                for member in files:
-                    if not member.isdir():
-                        found[_merged(member.name.removeprefix("."))] = name
+        with (
+            subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE) as unpack,
+            tarfile.open(fileobj=unpack.stdout, mode="r|") as files,
+        ):
+            for member in files:
+                if not member.isdir():
+                    found[_merged(member.name.removeprefix("."))] = name
     return found
 
 
@@ -93,7 +96,7 @@ def _merged(path: str) -> str:
     return f"/usr{path}" if first in ("bin", "sbin") or first.startswith("lib") else path
 
 
-def paths(tree: Path):
+def paths(tree: Path) -> Iterator[Path]:
     """Every path below `tree`, sorted; links are not followed."""
     for directory, directories, files in os.walk(tree):
         directories.sort()
@@ -123,7 +126,7 @@ def prune(tree: Path, rules: list[Rule], owner: dict[str, str]) -> None:
 
 def bytes_by_package(tree: Path, owner: dict[str, str]) -> dict[str, int]:
     """The packages that are in the tree, and how much of it each is."""
-    found = {}
+    found: dict[str, int] = {}
     for path in paths(tree):
         if (package := owner.get(inside(tree, path))) is not None:
             found[package] = found.get(package, 0) + path.lstat().st_size
@@ -145,11 +148,11 @@ def is_elf(path: Path) -> bool:
         return file.read(4) == b"\x7fELF"
 
 
-def run_inside(tree: Path, command: list[str], enter: tuple[str, ...] = ("chroot",)) -> subprocess.CompletedProcess:
+def run_inside(tree: Path, command: list[str], enter: tuple[str, ...] = ("chroot",)) -> subprocess.CompletedProcess[str]:
     """Run a command with the tree as its root; `enter` starts a program that takes the tree and the command."""
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "TERM": "xterm"}
     return subprocess.run(
-        [*enter, tree, *command], env=environment, text=True, errors="replace", stdin=subprocess.DEVNULL,
+        [*enter, tree, *command], check=False, env=environment, text=True, errors="replace", stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60,
     )
 
