@@ -28,6 +28,7 @@ mod order;
 mod plan;
 mod privilege;
 pub mod probe;
+mod procfs;
 mod profile;
 pub mod pty;
 mod relay;
@@ -68,4 +69,4 @@ pub use spawn::{
     start_relayed,
 };
 pub use target::{Target, TargetError};
-pub use whereabouts::on_node;
+pub use whereabouts::Whereabouts;

@@ -183,6 +183,12 @@ impl Plan {
         self.confinement.is_some()
     }
 
+    /// What the tool holds; `None` of a tool with the node's files, which holds all that its caller does.
+    #[must_use]
+    pub fn profile(&self) -> Option<Profile> {
+        self.confinement.as_ref().map(|confinement| confinement.profile)
+    }
+
     #[must_use]
     pub fn tool(&self) -> &Tool {
         &self.tool

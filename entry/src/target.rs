@@ -15,7 +15,7 @@ use crate::facts::{Facts, IdMap, Shared};
 use crate::kind::Kind;
 use crate::moment::Moment;
 use crate::namespaces::{namespace, namespaces_of, nodes, of_node};
-use crate::{mounts, survey};
+use crate::{mounts, procfs, survey};
 
 /// A live process, by handles that keep naming it and no other.
 #[derive(Debug)]
@@ -148,7 +148,7 @@ impl Target {
         let shared_with_node = self.shared_with_node(&theirs)?;
         let mounts = self.read("mountinfo")?;
         // Of a node whose mounts are not to be seen nothing is known to be mounted elsewhere.
-        let mounts_of_node = std::fs::read_to_string("/proc/1/mountinfo").unwrap_or_default();
+        let mounts_of_node = procfs::mounts_of("1").unwrap_or_default();
         let facts = Facts {
             pid: self.pid,
             name: first(&status, "Name:").unwrap_or_default().escape_debug().to_string(),
@@ -189,13 +189,12 @@ impl Target {
 
     fn read(&self, file: &str) -> Result<String, TargetError> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let mut content = Vec::new();
-        openat(&self.proc_dir, file, flags, Mode::empty())
+        let content = openat(&self.proc_dir, file, flags, Mode::empty())
             .map_err(io::Error::from)
-            .and_then(|fd| File::from(fd).take(LONGEST_FACT + 1).read_to_end(&mut content))
+            .and_then(|fd| procfs::rest_of(File::from(fd).take(LONGEST_FACT + 1)))
             // Half of a fact is none: capabilities stand behind groups, of which there may be many.
-            .and_then(|read| match u64::try_from(read) {
-                Ok(..=LONGEST_FACT) => Ok(()),
+            .and_then(|content| match u64::try_from(content.len()) {
+                Ok(..=LONGEST_FACT) => Ok(content),
                 _ => Err(io::ErrorKind::FileTooLarge.into()),
             })
             .map_err(|source| self.unreadable(file, source))?;

@@ -4,20 +4,34 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::mounts;
+use crate::{mounts, procfs};
 
-/// The paths on the node of all `given`, of which some need not be there yet. A path that is not to be found among
-/// the node's mounts is taken for one of the node's.
-#[must_use]
-pub fn on_node<'p>(given: impl IntoIterator<Item = &'p Path>) -> Vec<String> {
-    let read = |process: &str| fs::read_to_string(format!("/proc/{process}/mountinfo"));
-    let (own, nodes) = (read("self").unwrap_or_default(), read("1").unwrap_or_default());
-    let found = given.into_iter().flat_map(|path| {
-        let path = resolved(path);
-        let found = mounts::on_node(&path, &own, &nodes);
-        if found.is_empty() { vec![path.to_string_lossy().into_owned()] } else { found }
-    });
-    found.collect()
+/// The mounts of this process and of the node's first.
+#[derive(Debug)]
+pub struct Whereabouts {
+    own: String,
+    nodes: String,
+}
+
+impl Whereabouts {
+    /// As they are now. Of mounts that cannot be read none is known.
+    #[must_use]
+    pub fn now() -> Self {
+        let of = |process: &str| procfs::mounts_of(process).unwrap_or_default();
+        Self { own: of("self"), nodes: of("1") }
+    }
+
+    /// The paths on the node of all `given`, of which some need not be there yet. A path that is not to be found
+    /// among the node's mounts is taken for one of the node's.
+    #[must_use]
+    pub fn on_node<'p>(&self, given: impl IntoIterator<Item = &'p Path>) -> Vec<String> {
+        let found = given.into_iter().flat_map(|path| {
+            let path = resolved(path);
+            let found = mounts::on_node(&path, &self.own, &self.nodes);
+            if found.is_empty() { vec![path.to_string_lossy().into_owned()] } else { found }
+        });
+        found.collect()
+    }
 }
 
 /// The path without links, as far as it is there.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use entry::{Capability, HostSigns, on_node};
+use entry::{Capability, HostSigns, Whereabouts};
 use wire::host;
 
 /// By their paths on the node.
@@ -18,7 +18,8 @@ impl OwnPaths {
         reached: impl IntoIterator<Item = &'p Path>,
         written: impl IntoIterator<Item = &'p Path>,
     ) -> Self {
-        Self { reached: on_node(reached), written: on_node(written) }
+        let here = Whereabouts::now();
+        Self { reached: here.on_node(reached), written: here.on_node(written) }
     }
 
     /// The list that each agent has, and these.

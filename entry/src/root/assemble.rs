@@ -1,6 +1,5 @@
 //! Putting a session's root together: first what the node has, after joining the rest.
 
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -14,6 +13,7 @@ use super::target::Visit;
 use super::{device, target};
 use crate::message::{During, Failure, Step};
 use crate::plan::Confinement;
+use crate::procfs;
 use crate::sys::Depth;
 
 /// Writable places, with the bytes they may hold. All of it is memory of the session.
@@ -68,7 +68,7 @@ pub(crate) fn assemble(
     let Confinement { tree, who, write, watch, .. } = confinement;
     let tree = tree.to_string_lossy();
     let visit = target::visit(target, *write).during(Step::CloneTarget)?;
-    let nodes = || fs::read_to_string("/proc/1/mountinfo").unwrap_or_default();
+    let nodes = || procfs::mounts_of("1").unwrap_or_default();
     let hidden = watch.judge(&visit.mounts, nodes).map_err(|why| Failure {
         step: Step::Exposed,
         errno: 0,

@@ -15,6 +15,7 @@ use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType};
 use rustix::thread::{move_into_link_name_space, move_into_thread_name_spaces};
 
 use super::detached::{DATA, Detached, READ_ONLY};
+use crate::procfs;
 use crate::sys::Depth;
 
 /// Bytes of a file that is copied: `MAXRESOLVSORT` and friends fit many times.
@@ -48,9 +49,8 @@ pub(super) fn visit(target: BorrowedFd<'_>, write: bool) -> io::Result<Visit> {
     let attributes = if write { DATA } else { DATA | READ_ONLY };
     let files = tree?.restricted(attributes, Depth::All)?;
     let proc = proc.and_then(|proc| proc.restricted(DATA | READ_ONLY, Depth::One)).ok();
-    let mut all = Vec::new();
-    File::from(mounts?).read_to_end(&mut all)?;
-    let mounts = String::from_utf8_lossy(&all).into_owned();
+    let mounts = procfs::rest_of(File::from(mounts?))?;
+    let mounts = String::from_utf8_lossy(&mounts).into_owned();
     Ok(Visit { files, mounts, proc })
 }
 

@@ -42,15 +42,14 @@ fn enter(args: ExecArgs) -> Result<u8, StartError> {
     if args.tty && !terminal {
         warn("stdin is not a terminal; going on without one");
     }
-    let policy = policy(&args);
+    let tools = args.tools;
     let search = Search::of(&args);
     let manner = Manner { stdin: args.stdin, total: args.session_limit, note: warn };
-    let resources = args.limits.clone().of(matches!(policy, Policy::Toolbox { .. }));
+    let resources = args.limits.clone().of(tools == Tools::Toolbox);
     let explain = args.explain;
-    let request = request(args, &policy, terminal)?;
-    let profile = request.limits.as_ref().map(|limits| limits.profile);
+    let request = || request(args, terminal);
     if explain {
-        let ((), planned) = search.planned(request, policy.tools(), || ());
+        let ((), planned) = search.planned(request, tools, || ());
         let (_, plan) = planned?;
         // A reader that has seen enough, such as `head`, is not worth a word.
         let _ = write!(io::stdout(), "{plan}");
@@ -59,8 +58,9 @@ fn enter(args: ExecArgs) -> Result<u8, StartError> {
     let cgroups = cgroups(resources)?;
     let image = image()?;
     let start = || Ready::new(&image, cgroups.as_ref());
-    let (ready, planned) = search.planned(request, policy.tools(), start);
+    let (ready, planned) = search.planned(request, tools, start);
     let ready = ready?;
+    let profile = planned.as_ref().ok().and_then(|(_, plan)| plan.profile());
     let ran = match planned {
         Ok((target, plan)) => {
             // The kernel takes its time to dissolve the clone of a mount.
@@ -117,10 +117,11 @@ fn policy(args: &ExecArgs) -> Policy {
     }
 }
 
-fn request(args: ExecArgs, policy: &Policy, terminal: bool) -> Result<Request, PolicyError> {
+fn request(args: ExecArgs, terminal: bool) -> Result<Request, PolicyError> {
+    let policy = policy(&args);
     let ExecArgs { profile, run_as, write, namespaces, join_user, command, .. } = args;
     let limits = policy.limits(Choice { profile, run_as, write, node: false })?;
-    let tool = tool(command, policy, terminal);
+    let tool = tool(command, &policy, terminal);
     Ok(Request { kinds: namespaces, join_user, limits, tool })
 }
 

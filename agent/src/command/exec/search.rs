@@ -9,7 +9,7 @@ use tokio::runtime::Builder;
 use super::args::{ExecArgs, PodName};
 use super::warning::warn;
 use crate::runtime::{ContainerRuntime, Containerd, Query};
-use crate::session::{self, StartError};
+use crate::session::{self, PolicyError, StartError};
 use crate::tools::Tools;
 
 /// Where a target is to be found.
@@ -26,11 +26,11 @@ impl Search {
         }
     }
 
-    /// Holds the target and decides what to do to it for `request`. What has to be done besides is done
-    /// `meanwhile`: once containerd has been asked.
+    /// Holds the target and decides what to do to it for the `request`. What has to be done besides is done
+    /// `meanwhile`: once containerd has been asked, and before the request is put together.
     pub(super) fn planned<T>(
         self,
-        request: Request,
+        request: impl FnOnce() -> Result<Request, PolicyError>,
         tools: Tools,
         meanwhile: impl FnOnce() -> T,
     ) -> (T, Result<(Target, Plan), StartError>) {
@@ -50,7 +50,11 @@ impl Search {
     }
 }
 
-fn by_pid(pid: u32, request: Request) -> Result<(Target, Plan), StartError> {
+fn by_pid(
+    pid: u32,
+    request: impl FnOnce() -> Result<Request, PolicyError>,
+) -> Result<(Target, Plan), StartError> {
+    let request = request()?;
     let target = Target::open(pid)?;
     let plan = session::plan(&target, request)?;
     Ok((target, plan))
@@ -59,12 +63,13 @@ fn by_pid(pid: u32, request: Request) -> Result<(Target, Plan), StartError> {
 async fn asked<T>(
     containerd: &Containerd,
     query: &Query,
-    request: Request,
+    request: impl FnOnce() -> Result<Request, PolicyError>,
     tools: Tools,
     meanwhile: impl FnOnce() -> T,
 ) -> (T, Result<(Target, Plan), StartError>) {
     let (located, done) = beside(containerd.locate(query), meanwhile).await;
     let planned = async {
+        let request = request()?;
         let located = located?;
         let target = session::hold(containerd, &located).await?;
         if let Some(note) = located.note(tools, None) {
