@@ -18,7 +18,7 @@ SHELL_SCRIPTS = $(call SCRIPTS,/^\#!.*sh$$/)
 ALL := --workspace --locked
 
 # What is released has no loader to run and nothing to relocate at its start, which is most of what a session of a
-# few milliseconds would wait for; see ARCHITECTURE.md. `--target` keeps the flags from the compiler's own plug-ins.
+# few milliseconds would wait for; see docs/performance.md. `--target` keeps the flags from the compiler's own plug-ins.
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 
 # On x86-64 glibc before 2.39 copies with `rep movsb`, which AMD's Zen 3 and 4 do 25 times as slowly where it ends up to

@@ -6,7 +6,7 @@
 //! `setns(2)`, gives up whatever a confined session may not hold, and only then forks the
 //! *supervisor*, which is inside of the target's pid namespace and forks the *tool*. A [`Session`] is the agent's view of all three.
 //!
-//! Order is the design; ARCHITECTURE.md gives the reason for each place in it. Deliberately absent:
+//! Order is the design; docs/entering.md gives the reason for each place in it. Deliberately absent:
 //! threads, containerd, Kubernetes, and any knowledge of who may do this.
 
 mod capability;
