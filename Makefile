@@ -14,7 +14,7 @@ SCRIPTS = $(shell git ls-files --cached --others --exclude-standard -- ':!*.rs' 
 PYTHON_SCRIPTS = $(call SCRIPTS,/^\#!.*python3/ || FILENAME ~ /[.]py$$/)
 SHELL_SCRIPTS = $(call SCRIPTS,/^\#!.*sh$$/)
 
-# The whole workspace at a time: crates built alone would build their dependencies anew.
+# The whole workspace at a time: crates built alone would build their dependencies again.
 ALL := --workspace --locked
 
 # What is released has no loader to run and nothing to relocate at its start, which is most of what a session of a
