@@ -57,6 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a process to look at")]
     fn a_child_is_found_among_the_children() {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep");
         assert!(children(std::process::id()).contains(&child.id()));

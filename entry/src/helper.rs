@@ -159,6 +159,7 @@ fn wait(agent: &Connection, alone: &Alone) -> Result<Option<Ordered>, Failure> {
 
 /// Leaves the node's mount namespace and joins the target's others. What the node has of a confined
 /// session's root is mounted before.
+#[expect(clippy::disallowed_methods, reason = "the one join of what the plan says")]
 fn join(
     order: &Order,
     terminals: Option<OwnedFd>,

@@ -62,6 +62,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a process to look at")]
     fn the_clock_is_the_one_that_the_kernel_dates_processes_by() {
         let before = Moment::now();
         let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep");

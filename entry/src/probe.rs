@@ -37,6 +37,7 @@ pub fn pidfd() -> io::Result<()> {
 }
 
 /// Several namespaces can be joined at once by a pidfd: here, those that it is in already.
+#[expect(clippy::disallowed_methods, reason = "a thread that ends with the probe")]
 pub fn join_by_pidfd() -> io::Result<()> {
     in_thread(|| {
         let this = pidfd_open(getpid(), PidfdFlags::empty())?;

@@ -209,6 +209,7 @@ fn write_order(plan: &Plan, rings: Memory) -> io::Result<File> {
 }
 
 /// Starts the program as what `role` says, with `connections` from [`CONTROL`] on.
+#[expect(clippy::disallowed_methods, reason = "the room where helpers and relays are started")]
 fn spawn(
     image: &HelperImage,
     role: &CStr,

@@ -188,6 +188,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a process to look at")]
     fn the_kernel_tells_who_ends() {
         let mut ended = std::process::Command::new("true").spawn().expect("it starts");
         let stat = format!("/proc/{}/stat", ended.id());

@@ -291,6 +291,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a process to look at")]
     fn an_exited_process_is_not_a_target() {
         let mut child = std::process::Command::new("true").spawn().expect("true");
         let target = Target::open(child.id());

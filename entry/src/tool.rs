@@ -137,6 +137,7 @@ fn become_tool(
     Err(execute(tool))
 }
 
+#[expect(clippy::disallowed_methods, reason = "the user namespace is joined last, by the tool")]
 fn join_user(target: std::os::fd::BorrowedFd<'_>, user: JoinUser) -> rustix::io::Result<()> {
     move_into_thread_name_spaces(target, ThreadNameSpaceType::USER)?;
     if user.become_root {

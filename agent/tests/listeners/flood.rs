@@ -38,6 +38,7 @@ struct Program {
 
 impl Program {
     /// With its address.
+    #[expect(clippy::disallowed_methods, reason = "the program under test")]
     fn start() -> (Self, SocketAddr) {
         let directory = tempfile::tempdir().expect("a directory");
         let authority = Authority::new("ours");

@@ -3,6 +3,8 @@
 //!
 //! The same tests run as the first process of another kernel, where version 2 has everything.
 
+#![expect(clippy::disallowed_methods, reason = "processes to be held")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 

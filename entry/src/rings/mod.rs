@@ -98,6 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a process to look at")]
     fn a_broker_that_has_ended_is_reaped() {
         let mut sleep = std::process::Command::new("sleep");
         let mut child = sleep.arg("600").spawn().expect("a process");

@@ -35,6 +35,7 @@ pub(super) struct Visit {
 ///
 /// A tree can only be cloned from inside of its mount namespace, so this process goes there and
 /// comes back. Nothing in the target sees it: a clone is in nobody's tree.
+#[expect(clippy::disallowed_methods, reason = "the room of mount namespaces")]
 pub(super) fn visit(target: BorrowedFd<'_>, write: bool) -> io::Result<Visit> {
     let home = openat(CWD, "/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let own_proc = openat(CWD, "/proc", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;

@@ -1,5 +1,7 @@
 //! Forking, leaving the mount namespace, and signal dispositions, of a process with one thread.
 
+#![expect(clippy::disallowed_methods, reason = "the room of fork and unshare")]
+
 use std::io;
 use std::os::unix::fs::MetadataExt;
 

@@ -137,6 +137,7 @@ fn ask(exec: &ExecConfig, terminal: bool) -> Result<Made, CredentialError> {
     Ok(printed.status.unwrap_or_default())
 }
 
+#[expect(clippy::disallowed_methods, reason = "the program of a kubeconfig, as kubectl starts it")]
 fn command(exec: &ExecConfig, program: &str, interactive: bool) -> Command {
     let mut command = Command::new(program);
     command.args(exec.args.iter().flatten());

@@ -131,6 +131,7 @@ impl Agent {
 }
 
 /// The program without anything that the surroundings of the test would tell it.
+#[expect(clippy::disallowed_methods, reason = "the program under test")]
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-nsdebug"));
     command.env_clear();

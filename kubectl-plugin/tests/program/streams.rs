@@ -166,6 +166,7 @@ fn ctrl_c_without_a_terminal_ends_the_session() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the program under test, below nohup")]
 fn a_signal_that_our_parent_ignores_does_not_end_the_session() {
     let (go_on, told) = mpsc::sync_channel(1);
     let agent = Agent::new(move |mut session| async move {

@@ -60,6 +60,11 @@ const ROOMS: [Room; 7] = [
     },
 ];
 
+/// The folders of the crates.
+pub(crate) fn folders() -> impl Iterator<Item = &'static str> {
+    ROOMS.iter().map(|room| room.folder)
+}
+
 /// Dependencies that `manifest`, found at `path`, has and may not have.
 pub(crate) fn findings(path: &Path, manifest: &str) -> Vec<String> {
     let Some(folder) = path.parent().and_then(Path::to_str).filter(|folder| !folder.is_empty())

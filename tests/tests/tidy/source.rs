@@ -1,6 +1,6 @@
 //! A Rust file as the rules see it: its text, and the same text with comments and literals blanked out.
 //!
-//! Not a parser: braces, words and lines are all that the rules ask for.
+//! Not a parser: words and lines are all that the rules ask for.
 
 use std::path::{Path, PathBuf};
 
@@ -11,13 +11,6 @@ pub(crate) struct Source {
     pub(crate) lines: Vec<String>,
     /// Of the same length: only code is left, the rest is spaces.
     pub(crate) code: Vec<String>,
-}
-
-/// A function and where it is.
-pub(crate) struct Function {
-    pub(crate) name: String,
-    pub(crate) first_line: usize,
-    pub(crate) lines: usize,
 }
 
 impl Source {
@@ -35,40 +28,6 @@ impl Source {
         let tests = self.code.iter().position(|line| line.trim() == "#[cfg(test)]");
         self.code.iter().enumerate().take(tests.unwrap_or(self.code.len()))
     }
-
-    /// Every function that has a body.
-    pub(crate) fn functions(&self) -> Vec<Function> {
-        let starts = self.code.iter().enumerate();
-        starts.filter_map(|(line, code)| self.function_at(line, name_of_function(code)?)).collect()
-    }
-
-    fn function_at(&self, start: usize, name: &str) -> Option<Function> {
-        let (mut depth, mut opened) = (0_usize, false);
-        for (line, code) in self.code.iter().enumerate().skip(start) {
-            for character in code.chars() {
-                match character {
-                    '{' => (depth, opened) = (depth + 1, true),
-                    '}' => depth = depth.saturating_sub(1),
-                    ';' if !opened => return None,
-                    _ => {}
-                }
-            }
-            if opened && depth == 0 {
-                let lines = line - start + 1;
-                return Some(Function { name: name.to_owned(), first_line: start + 1, lines });
-            }
-        }
-        None
-    }
-}
-
-/// The name after the word `fn`, if this line declares a function.
-fn name_of_function(code: &str) -> Option<&str> {
-    let mut words = code.split_whitespace();
-    words.find(|word| *word == "fn")?;
-    let name = words.next()?;
-    let end = name.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(name.len());
-    (end > 0).then(|| &name[..end])
 }
 
 /// `text` with every comment and literal replaced by spaces; line breaks stay.
@@ -144,15 +103,6 @@ mod tests {
         assert_eq!(code(r#"f("} \" {", '{', '\'', b"x")"#), "f( , , , b )");
         assert_eq!(code("r#\"a \" } \"# b"), "b");
         assert_eq!(code("fn f<'a>(x: &'a str) {}"), "fn f<'a>(x: &'a str) {}");
-    }
-
-    #[test]
-    fn functions_are_measured_by_their_braces() {
-        let text = "trait T {\n    fn declared(&self);\n}\nfn one() {}\nfn two(\n) {\n    if x {\n    }\n}\n";
-        let functions = Source::new(Path::new("x.rs"), text).functions();
-        let sizes: Vec<_> =
-            functions.iter().map(|f| (f.name.as_str(), f.first_line, f.lines)).collect();
-        assert_eq!(sizes, [("one", 4, 1), ("two", 5, 5)]);
     }
 
     #[test]
