@@ -4,6 +4,7 @@
 //! applies it to the files of this repository.
 
 mod arrows;
+mod environment;
 mod lints;
 mod proofs;
 mod rules;
@@ -96,6 +97,15 @@ fn no_text_names_the_machine_it_was_written_on() {
     let texts = files(&["md", "rs", "toml", "sh", "yaml"]);
     let findings = texts.iter().flat_map(|path| rules::machine_path(path, &text(path)));
     assert_tidy(&findings.collect::<Vec<_>>());
+}
+
+#[test]
+fn what_the_environment_tells_tests_is_explained() {
+    let mut paths = files(&["rs"]);
+    paths.extend(["Makefile", "tests/one", "tests/prerequisites"].map(PathBuf::from));
+    paths.push(PathBuf::from("tests/cluster/programs/build"));
+    let sources: Vec<_> = paths.iter().map(|path| text(path)).collect();
+    assert_tidy(&environment::findings(&sources, &text(Path::new("CONTRIBUTING.md"))));
 }
 
 #[test]
