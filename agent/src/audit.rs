@@ -172,7 +172,7 @@ impl Record {
         let argv = request.command.iter();
         let subject = &mut self.subject;
         subject.argv = argv.map(|word| String::from_utf8_lossy(word).into_owned()).collect();
-        subject.asked_profile.clone_from(&request.profile);
+        subject.asked_profile = request.profile.map(|profile| profile.to_string());
         subject.run_as.clone_from(&request.run_as);
         subject.namespaces.clone_from(&request.namespaces);
         subject.write = request.write;
@@ -327,7 +327,7 @@ mod tests {
         let command = vec![b"echo".to_vec(), b"a\n\"b\x1b[2J\xff".to_vec()];
         let asked = ExecRequest { command, tty: true, write: true, ..ExecRequest::default() };
         let namespaces = Some("net".to_owned());
-        record.asked(&ExecRequest { namespaces, profile: Some("x".to_owned()), ..asked });
+        record.asked(&ExecRequest { namespaces, profile: Some(wire::Profile::Netadmin), ..asked });
         record.observed(Some("it shares".to_owned()));
         record.given(Some(entry::Profile::General));
         record.started().expect("a line");
@@ -348,7 +348,7 @@ mod tests {
         for line in &lines {
             assert_eq!(
                 (&line["profile"], &line["asked_profile"]),
-                (&"general".into(), &"x".into())
+                (&"general".into(), &"netadmin".into())
             );
             assert_eq!((&line["namespaces"], &line["write"]), (&"net".into(), &true.into()));
             assert_eq!(line["host_target"], "it shares");

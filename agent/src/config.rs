@@ -12,15 +12,17 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
-use entry::{Profile, Resources};
+use entry::Resources;
 
 pub use error::BadConfig;
 pub use gateways::GatewayArgs;
 pub use tls::TlsConfig;
 use used::Used;
+use wire::Profile;
 
 use crate::limits::{LimitArgs, SessionLimits, TogetherArgs};
 use crate::listen::Gateways;
+use crate::profile::planned;
 use crate::session::{Lifetime, Policy};
 use crate::span::Span;
 use crate::tools::Tools;
@@ -68,9 +70,13 @@ pub struct ServeArgs {
     #[arg(long, env = "NSDEBUG_TOOLBOX", value_name = "DIR", default_value = TOOLBOX)]
     toolbox: PathBuf,
 
-    /// The profile that no session exceeds, whatever its caller asks for: restricted, baseline,
-    /// general, netadmin or sysadmin
-    #[arg(long, env = "NSDEBUG_MAX_PROFILE", value_name = "NAME", default_value = "general")]
+    #[arg(
+        long,
+        env = "NSDEBUG_MAX_PROFILE",
+        value_name = "NAME",
+        default_value_t,
+        help = max_profile_help()
+    )]
     max_profile: Profile,
 
     /// Give `netadmin` to callers without a right to host targets, though `NET_ADMIN` names other network
@@ -108,6 +114,11 @@ pub struct ServeArgs {
 
     #[command(flatten)]
     care: CareArgs,
+}
+
+fn max_profile_help() -> String {
+    let all = Profile::names();
+    format!("The profile that no session exceeds, whatever its caller asks for: {all}")
 }
 
 /// How sessions are looked after
@@ -263,7 +274,7 @@ impl TryFrom<ServeArgs> for Config {
                 }
                 .paths(),
                 tree: toolbox,
-                most: max_profile,
+                most: planned(max_profile),
                 host_targets: allow_host_targets,
                 node_network: netadmin_reaches_node_network,
             },

@@ -12,6 +12,7 @@ pub mod limits;
 pub mod listen;
 pub mod metrics;
 pub mod peer;
+pub mod profile;
 pub mod registry;
 pub mod runtime;
 pub mod server;

@@ -336,7 +336,7 @@ mod tests {
             container_id: None,
             waiting: None,
             host_target: false,
-            max_profile: "general".to_owned(),
+            max_profile: wire::Profile::General,
         };
         let through = |forwarded: Forwarded| Peer::Gateway {
             address: std::net::SocketAddr::from(([192, 0, 2, 1], 9443)),

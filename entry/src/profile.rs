@@ -1,4 +1,4 @@
-//! What a session may hold, by name: data, and the argument for each capability.
+//! What a session may hold: data, and the argument for each capability.
 
 use std::fmt;
 use std::str::FromStr;
@@ -33,34 +33,10 @@ pub enum RunAs {
     Target,
 }
 
-/// The name is not one of a profile.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "there is no profile `{given}`: choose from restricted, baseline, general, netadmin, sysadmin"
-)]
-pub struct NoSuchProfile {
-    given: String,
-}
-
 /// The user and group of nobody else in an image.
 pub(crate) const UNPRIVILEGED: u32 = 65533;
 
 impl Profile {
-    pub const ALL: [Self; 5] =
-        [Self::Restricted, Self::Baseline, Self::General, Self::Netadmin, Self::Sysadmin];
-
-    /// The name, as in `kubectl debug --profile`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Restricted => "restricted",
-            Self::Baseline => "baseline",
-            Self::General => "general",
-            Self::Netadmin => "netadmin",
-            Self::Sysadmin => "sysadmin",
-        }
-    }
-
     /// Who tools are where the caller does not say.
     #[must_use]
     pub fn run_as(self) -> RunAs {
@@ -122,19 +98,9 @@ const NETADMIN: [(Capability, &str); 3] = [
 ];
 
 impl fmt::Display for Profile {
+    /// As requests name it, which are read elsewhere.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Profile {
-    type Err = NoSuchProfile;
-
-    fn from_str(name: &str) -> Result<Self, NoSuchProfile> {
-        Self::ALL
-            .into_iter()
-            .find(|profile| profile.as_str() == name)
-            .ok_or_else(|| NoSuchProfile { given: name.escape_debug().take(40).collect() })
+        f.write_str(&format!("{self:?}").to_lowercase())
     }
 }
 
@@ -166,6 +132,14 @@ impl FromStr for RunAs {
 mod tests {
     use super::*;
 
+    const ALL: [Profile; 5] = [
+        Profile::Restricted,
+        Profile::Baseline,
+        Profile::General,
+        Profile::Netadmin,
+        Profile::Sysadmin,
+    ];
+
     #[test]
     fn the_first_four_never_hold_what_makes_root_of_the_node() {
         use Capability as C;
@@ -181,7 +155,7 @@ mod tests {
             C::Setuid,
             C::Setgid,
         ];
-        for profile in Profile::ALL.into_iter().filter(|profile| *profile != Profile::Sysadmin) {
+        for profile in ALL.into_iter().filter(|profile| *profile != Profile::Sysadmin) {
             for capability in never {
                 assert!(!profile.capabilities().contains(capability), "{profile} {capability:?}");
             }
@@ -190,7 +164,7 @@ mod tests {
 
     #[test]
     fn each_profile_holds_no_less_than_the_one_before() {
-        for pair in Profile::ALL.windows(2) {
+        for pair in ALL.windows(2) {
             assert!(pair[0] < pair[1]);
             assert!(pair[1].capabilities().contains_all(pair[0].capabilities()));
         }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use daemon::audit::{AuditError, AuditLog, Event};
 use serde::Serialize;
-use wire::{ApiTarget, ExecRequest};
+use wire::{ApiTarget, ExecRequest, Profile};
 
 use crate::identity::Caller;
 use crate::metrics::Outcome;
@@ -113,7 +113,7 @@ impl Record {
         &self.subject.session_id
     }
 
-    pub(crate) fn asked(&mut self, target: &ApiTarget, request: &ExecRequest, profile: &str) {
+    pub(crate) fn asked(&mut self, target: &ApiTarget, request: &ExecRequest, profile: Profile) {
         let subject = &mut self.subject;
         match target {
             ApiTarget::Pod { namespace, name } => {
@@ -126,7 +126,7 @@ impl Record {
         }
         let argv = request.command.iter();
         subject.argv = argv.map(|word| String::from_utf8_lossy(word).into_owned()).collect();
-        subject.profile = Some(profile.to_owned());
+        subject.profile = Some(profile.to_string());
         subject.run_as.clone_from(&request.run_as);
         subject.write = request.write;
         subject.namespaces.clone_from(&request.namespaces);

@@ -5,6 +5,8 @@ use harness::{
     run,
 };
 
+use wire::Profile;
+
 const CERT_MANAGER: [&str; 2] =
     ["certificate.source=certManager", "certificate.certManager.issuerRef.name=internal"];
 const EXISTING: [&str; 3] = [
@@ -146,11 +148,15 @@ fn the_largest_profile_bounds_roles_agents_and_their_capabilities() {
         return;
     }
     let roles = |text: &str| {
-        let all = ["restricted", "baseline", "general", "netadmin", "sysadmin"];
+        let all = Profile::ALL.map(Profile::as_str);
         let has = |name: &&str| text.contains(&format!("\n  name: nsdebug-{name}\n"));
         all.into_iter().filter(has).collect::<Vec<_>>()
     };
     let text = rendered(&["maxProfile=general"]);
+    for (index, largest) in Profile::ALL.into_iter().enumerate() {
+        let up_to = roles(&rendered(&[&format!("maxProfile={largest}")]));
+        assert_eq!(up_to, Profile::ALL[..=index].iter().map(|it| it.as_str()).collect::<Vec<_>>());
+    }
     assert_eq!(roles(&text), ["restricted", "baseline", "general"]);
     assert!(document(&text, "DaemonSet", "nsdebug-agent").contains("--max-profile=general"));
     let usual = rendered(&[]);

@@ -218,6 +218,10 @@ fn a_bad_query_is_refused_by_name() {
             ("command=a&command=b%00c", "argument 1 of the command holds a NUL byte"),
             ("stdout=true", "no command is given"),
             ("command=", "no command is given"),
+            (
+                "command=ps&profile=genral",
+                "there is no profile `genral`; profiles are restricted, ",
+            ),
             ("command=ps&namespaces=mnt", "mnt"),
             ("command=ps&namespaces=colour", "colour"),
             ("command=ps&containerd-namespace=a/b", "`containerd-namespace`"),

@@ -10,6 +10,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 
 use crate::header::AUDIT_ID;
 use crate::name::ContainerPrefix;
+use crate::profile::Profile;
 
 /// Where an agent offers its connection, by `POST`.
 pub const CONNECT_PATH: &str = "/connect";
@@ -68,7 +69,7 @@ pub struct Forwarded {
     /// The user may enter what is worth as much as the node.
     pub host_target: bool,
     /// The profile that was reviewed; the session gets no more.
-    pub max_profile: String,
+    pub max_profile: Profile,
 }
 
 /// Why a gateway ends a session.
@@ -135,7 +136,7 @@ impl Forwarded {
         let encoded = |text: &str| utf8_percent_encode(text, ENCODED).to_string();
         let mut fields = vec![(USER, encoded(user))];
         fields.extend(session_id.as_ref().map(|id| (SESSION_ID, encoded(id))));
-        fields.extend([(AUDIT_ID, encoded(audit_id)), (MAX_PROFILE, encoded(max_profile))]);
+        fields.extend([(AUDIT_ID, encoded(audit_id)), (MAX_PROFILE, max_profile.to_string())]);
         fields.extend(pod_uid.as_ref().map(|uid| (POD_UID, encoded(uid))));
         fields.extend(container_id.as_ref().map(|id| (CONTAINER_ID, id.to_string())));
         fields.extend(waiting.as_ref().map(|words| (WAITING, encoded(words))));
@@ -178,7 +179,7 @@ impl Forwarded {
             container_id,
             waiting: optional(WAITING)?,
             host_target,
-            max_profile: required(MAX_PROFILE)?,
+            max_profile: required(MAX_PROFILE)?.parse().map_err(|_| unreadable(MAX_PROFILE))?,
         })
     }
 }
@@ -196,7 +197,7 @@ mod tests {
             container_id: Some("0123abcd".parse().expect("an ID")),
             waiting: Some("app waits: CrashLoopBackOff".to_owned()),
             host_target: true,
-            max_profile: "general".to_owned(),
+            max_profile: Profile::General,
         }
     }
 

@@ -113,7 +113,7 @@ fn is_dns_label(text: &str) -> bool {
 }
 
 /// `text` as it may be shown to a person: short, and without anything a terminal would obey.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     const LONGEST_SHOWN: usize = 100;
     let mut shown: String = text.chars().take(LONGEST_SHOWN).flat_map(char::escape_debug).collect();
     if text.chars().count() > LONGEST_SHOWN {

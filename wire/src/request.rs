@@ -7,6 +7,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_e
 
 use crate::limits;
 use crate::name::{BadName, Label};
+use crate::profile::{NoSuchProfile, Profile};
 
 /// Everything but the unreserved characters of RFC 3986.
 const RESERVED: &AsciiSet =
@@ -31,7 +32,7 @@ pub struct ExecRequest {
     /// `TERM` of a session with a terminal.
     pub term: Option<String>,
     /// The profile to run under; without it, the agent's default.
-    pub profile: Option<String>,
+    pub profile: Option<Profile>,
     /// `UID`, `UID:GID` or `target`; without it, as the profile says.
     pub run_as: Option<String>,
     /// Mount `/target` writable.
@@ -55,6 +56,8 @@ pub enum BadRequest {
     Line { name: &'static str, most: usize },
     #[error("parameter `container`")]
     Container(#[source] BadName),
+    #[error(transparent)]
+    Profile(#[from] NoSuchProfile),
     #[error("no command is given")]
     NoCommand,
     #[error("argument {index} of the command holds a NUL byte, which no program can be given")]
@@ -104,14 +107,13 @@ impl ExecRequest {
             ("namespaces", &self.namespaces),
             ("containerd-namespace", &self.containerd_namespace),
             ("term", &self.term),
-            ("profile", &self.profile),
             ("run-as", &self.run_as),
             ("reason", &self.reason),
         ];
-        for (name, value) in texts {
-            if let Some(value) = value {
-                push(name, value.as_bytes());
-            }
+        let profile = self.profile.map(|profile| ("profile", profile.as_str()));
+        let texts = texts.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
+        for (name, value) in profile.into_iter().chain(texts) {
+            push(name, value.as_bytes());
         }
         check_length(&query)?;
         Ok(query)
@@ -162,7 +164,7 @@ impl ExecRequest {
             "namespaces" => self.namespaces = Some(word(name, value, b",")?),
             "containerd-namespace" => self.containerd_namespace = Some(word(name, value, b"._-")?),
             "term" => self.term = Some(word(name, value, b"._-+")?),
-            "profile" => self.profile = Some(word(name, value, b"-")?),
+            "profile" => self.profile = Some(String::from_utf8_lossy(value).parse()?),
             "run-as" => self.run_as = Some(word(name, value, b":")?),
             "write" => self.write = boolean(name, value)?,
             _ => self.reason = Some(line(name, value)?),
@@ -268,7 +270,7 @@ mod tests {
             namespaces: Some("pid,net".to_owned()),
             containerd_namespace: Some("moby".to_owned()),
             term: Some("xterm-256color".to_owned()),
-            profile: Some("netadmin".to_owned()),
+            profile: Some(Profile::Netadmin),
             run_as: Some("1000:1000".to_owned()),
             write: true,
             reason: Some("INC-42: no route".to_owned()),
@@ -295,6 +297,7 @@ mod tests {
         assert!(refusal("command=ps&colour=red").contains("`colour`"));
         assert!(refusal("command=ps&tty=true&tty=false").contains("`tty`"));
         assert!(refusal("command=ps&tty=maybe").contains("`maybe`"));
+        assert!(refusal("command=ps&profile=genral").contains("no profile `genral`; profiles are"));
         assert!(refusal("command=ps&term=%1b%5b2J").contains("`term`"));
         assert!(refusal("command=ps&reason=a%0Ab").contains("`reason`"));
         assert!(refusal("command=ps&command=a%00b").contains("argument 1"));

@@ -1,7 +1,9 @@
 //! The bytes on the wire, written down: a change here breaks every client that is out there.
 
 use wire::frame::{self, Channel, FromClient, FromServer, Protocol, Size};
-use wire::{ApiTarget, Ending, ExecRequest, Exit, Forwarded, SessionTarget, Status, forward};
+use wire::{
+    ApiTarget, Ending, ExecRequest, Exit, Forwarded, Profile, SessionTarget, Status, forward,
+};
 
 #[test]
 fn frames() {
@@ -52,7 +54,7 @@ fn what_a_gateway_vouches_for() {
         container_id: Some("0123abcd".parse().expect("an ID")),
         waiting: Some("app waits: ErrImagePull".to_owned()),
         host_target: true,
-        max_profile: "general".to_owned(),
+        max_profile: Profile::General,
     };
     let fields = [
         ("nsdebug-user", "jos%C3%A9%201%25"),

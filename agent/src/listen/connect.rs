@@ -319,7 +319,7 @@ mod tests {
             container_id: None,
             waiting: None,
             host_target: false,
-            max_profile: "general".to_owned(),
+            max_profile: wire::Profile::General,
         }
     }
 

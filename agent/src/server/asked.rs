@@ -16,6 +16,7 @@ use super::upgrade::Upgrade;
 use super::{Reason, Refusal};
 use crate::audit::{AuditId, Record};
 use crate::peer::Peer;
+use crate::profile::planned;
 use crate::session::place::Aim;
 use crate::session::{Choice, Policy, StartError, Wanted};
 
@@ -83,7 +84,7 @@ impl Asked {
         record.aimed(&aim);
         let kinds = request.namespaces.as_deref().map(parsed).transpose()?;
         let choice = Choice {
-            profile: request.profile.as_deref().map(parsed).transpose()?,
+            profile: request.profile.map(planned),
             run_as: request.run_as.as_deref().map(parsed).transpose()?,
             write: request.write,
             node: aim == Aim::Node,

@@ -4,6 +4,7 @@ use wire::Forwarded;
 
 use super::{Reason, Refusal};
 use crate::peer::Peer;
+use crate::profile::planned;
 use crate::session::Policy;
 use crate::session::place::Place;
 
@@ -15,14 +16,9 @@ pub(super) fn bounded(policy: &Policy, peer: &Peer) -> Result<Policy, Refusal> {
         let message = "this agent runs the node's own tools, which is not for gateways";
         return Err(Refusal::new(Reason::Forbidden, message));
     };
-    let reviewed = forwarded.max_profile.parse();
-    let reviewed = reviewed.map_err(|error| {
-        let error: &dyn std::error::Error = &error;
-        Refusal::new(Reason::BadRequest, daemon::chain(error))
-    })?;
     Ok(Policy::Toolbox {
         tree: tree.clone(),
-        most: (*most).min(reviewed),
+        most: (*most).min(planned(forwarded.max_profile)),
         host_targets: *host_targets && forwarded.host_target,
         node_network: *node_network,
         own: own.clone(),
@@ -73,7 +69,7 @@ mod tests {
             container_id: Some("0123abcd".parse().expect("an ID")),
             waiting: None,
             host_target: true,
-            max_profile: "general".to_owned(),
+            max_profile: wire::Profile::General,
         };
         change(&mut forwarded);
         let address = SocketAddr::from(([192, 0, 2, 1], 9443));
@@ -96,7 +92,6 @@ mod tests {
         let denied = gateway(|forwarded| forwarded.host_target = false);
         assert_eq!(lower(&agents, &denied), toolbox(Profile::General, false));
         assert_eq!(lower(&agents, &Peer::Root { pid: None }), agents);
-        assert!(bounded(&agents, &gateway(|f| f.max_profile = "root".to_owned())).is_err());
         assert!(bounded(&Policy::Host, &peer).is_err());
         assert!(bounded(&Policy::Host, &Peer::Root { pid: None }).is_ok());
     }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use entry::{Capabilities, Exit, HostSigns, Limits, Profile, RunAs};
 
 use super::own::{OwnPaths, host_signs};
+use crate::profile::planned;
 use crate::tools::Tools;
 
 /// Whose tools sessions run.
@@ -58,9 +59,6 @@ pub enum PolicyError {
     NotItsChoice { profile: Profile },
 }
 
-/// What people get who do not choose.
-const DEFAULT_PROFILE: Profile = Profile::General;
-
 /// What a person may want to know whose tool has failed under `profile`: the kernel only says that
 /// something is not permitted.
 #[must_use]
@@ -68,7 +66,8 @@ pub fn hint(profile: Profile, exit: Exit) -> Option<String> {
     let holds_nothing = profile.capabilities() == Capabilities::NONE;
     (holds_nothing && matches!(exit, Exit::Code(1..))).then(|| {
         format!(
-            "under the profile `{profile}` a tool may not trace, capture packets, or look into and signal others' processes: `{DEFAULT_PROFILE}` could"
+            "under the profile `{profile}` a tool may not trace, capture packets, or look into and signal others' processes: `{}` could",
+            wire::Profile::General
         )
     })
 }
@@ -123,7 +122,7 @@ impl Policy {
             };
         };
         // Nobody who did not choose is refused for it.
-        let profile = profile.unwrap_or(DEFAULT_PROFILE.min(*most));
+        let profile = profile.unwrap_or(planned(wire::Profile::default()).min(*most));
         if profile > *most {
             return Err(PolicyError::AboveMaximum { asked: profile, most: *most });
         }

@@ -7,6 +7,4 @@ mod review;
 mod rights;
 
 pub(crate) use review::{AccessError, Reviewer};
-pub(crate) use rights::{
-    DEFAULT_PROFILE, Policy, Right, for_host_target, for_session, worth_the_node,
-};
+pub(crate) use rights::{Policy, Right, for_host_target, for_session, worth_the_node};

@@ -6,12 +6,9 @@
 use std::fmt;
 
 use k8s_openapi::api::authorization::v1::ResourceAttributes;
-use wire::ApiTarget;
 use wire::api::{GROUP, VERSION};
 use wire::host::{self, Reason};
-
-/// What a session runs under that does not say: the agent gives it no more.
-pub(crate) const DEFAULT_PROFILE: &str = "general";
+use wire::{ApiTarget, Profile};
 
 /// Whose namespaces are the cluster's own.
 const KUBE_SYSTEM: &str = "kube-system";
@@ -39,7 +36,7 @@ pub(crate) struct Right {
 }
 
 /// The rights that do not depend on what the target is like.
-pub(crate) fn for_session(target: &ApiTarget, profile: &str, policy: &Policy) -> Vec<Right> {
+pub(crate) fn for_session(target: &ApiTarget, profile: Profile, policy: &Policy) -> Vec<Right> {
     let (namespace, exec) = match target {
         ApiTarget::Pod { namespace, name } => {
             let namespace = namespace.to_string();
@@ -47,7 +44,7 @@ pub(crate) fn for_session(target: &ApiTarget, profile: &str, policy: &Policy) ->
         }
         ApiTarget::Node { name } => (None, exec(GROUP, "nodes", None, name.as_str())),
     };
-    let mut rights = vec![exec, using("profiles", namespace, profile)];
+    let mut rights = vec![exec, using("profiles", namespace, profile.as_str())];
     if let ApiTarget::Pod { namespace, name } = target {
         if policy.core_exec {
             rights.push(exec_of_core(namespace.as_str(), name.as_str()));
@@ -61,7 +58,7 @@ pub(crate) fn for_session(target: &ApiTarget, profile: &str, policy: &Policy) ->
 }
 
 /// Why a session of `profile` is worth as much as the node whatever its target is.
-pub(crate) fn worth_the_node(profile: &str, policy: &Policy) -> Option<Reason> {
+pub(crate) fn worth_the_node(profile: Profile, policy: &Policy) -> Option<Reason> {
     host::by_profile(profile, policy.netadmin_without_host_target)
 }
 
@@ -140,7 +137,10 @@ mod tests {
     }
 
     fn said(target: &ApiTarget, core_exec: bool) -> Vec<String> {
-        for_session(target, "general", &policy(core_exec)).iter().map(Right::to_string).collect()
+        for_session(target, Profile::General, &policy(core_exec))
+            .iter()
+            .map(Right::to_string)
+            .collect()
     }
 
     #[test]
@@ -164,12 +164,12 @@ mod tests {
     #[test]
     fn a_profile_that_reaches_the_node_takes_its_right_unless_that_is_given_away() {
         let given = Policy { netadmin_without_host_target: true, ..policy(true) };
-        let worth = |profile: &str, policy: &Policy| worth_the_node(profile, policy).is_some();
-        for profile in ["restricted", "baseline", "general"] {
+        let worth = |profile, policy: &Policy| worth_the_node(profile, policy).is_some();
+        for profile in [Profile::Restricted, Profile::Baseline, Profile::General] {
             assert!(!worth(profile, &policy(true)), "{profile}");
         }
-        assert!(worth("netadmin", &policy(true)) && !worth("netadmin", &given));
-        assert!(worth("sysadmin", &policy(true)) && worth("sysadmin", &given));
+        assert!(worth(Profile::Netadmin, &policy(true)) && !worth(Profile::Netadmin, &given));
+        assert!(worth(Profile::Sysadmin, &policy(true)) && worth(Profile::Sysadmin, &given));
     }
 
     #[test]

@@ -2,11 +2,10 @@
 
 use axum::http::{HeaderMap, Method, Request, Version};
 use daemon::chain;
-use wire::{ApiTarget, ExecRequest};
+use wire::{ApiTarget, ExecRequest, Profile};
 
 use super::error::{Reason, Refusal};
 use super::websocket::Handshake;
-use crate::access::DEFAULT_PROFILE;
 
 /// A request that is in order, apart from who makes it and what it is about.
 #[derive(Debug)]
@@ -14,7 +13,7 @@ pub(super) struct Asked {
     pub(super) target: ApiTarget,
     pub(super) request: ExecRequest,
     /// The profile to review; the session gets no more.
-    pub(super) profile: String,
+    pub(super) profile: Profile,
     pub(super) handshake: Handshake,
 }
 
@@ -41,7 +40,7 @@ impl Asked {
             let message = "a pod's containers are in one containerd namespace, which is not the caller's to choose";
             return Err(Refusal::new(Reason::BadRequest, message));
         }
-        let profile = request.profile.clone().unwrap_or_else(|| DEFAULT_PROFILE.to_owned());
+        let profile = request.profile.unwrap_or_default();
         Ok(Self { target, request, profile, handshake })
     }
 }

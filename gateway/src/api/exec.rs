@@ -103,7 +103,7 @@ impl Sessions {
             Ok(asked) => asked,
             Err(refusal) => return Err(self.refuse_on_record(record, refusal)),
         };
-        record.asked(&asked.target, &asked.request, &asked.profile);
+        record.asked(&asked.target, &asked.request, asked.profile);
         let span = info_span!("session", session_id = record.session_id(), user = caller.name());
         let opened = self.open(&caller, asked, &audit_id, &mut record);
         match opened.instrument(span.clone()).await {
@@ -129,12 +129,12 @@ impl Sessions {
     ) -> Result<Opened, Refusal> {
         let turn = self.turns.take(caller.name()).await?;
         let reviewer = Reviewer::new(self.kubernetes.clone());
-        let mut rights = for_session(&asked.target, &asked.profile, &self.policy);
+        let mut rights = for_session(&asked.target, asked.profile, &self.policy);
         let allowed = async { Ok::<_, Refusal>(reviewer.review(caller, &rights).await?) };
         let looked_up = async { Ok(self.target(&asked).await) };
         let ((), target) = try_join(allowed, looked_up).await?;
         let mut target = target?;
-        target.host = target.host.or_else(|| worth_the_node(&asked.profile, &self.policy));
+        target.host = target.host.or_else(|| worth_the_node(asked.profile, &self.policy));
         record.found(&target);
         // Who may enter a node has been asked already.
         if target.host.is_some() && target.pod_uid.is_some() {

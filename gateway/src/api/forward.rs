@@ -28,7 +28,7 @@ pub(super) fn forwarded(
         container_id: target.container_id.clone(),
         waiting: target.waiting.clone(),
         host_target: target.host.is_some(),
-        max_profile: asked.profile.clone(),
+        max_profile: asked.profile,
     }
 }
 

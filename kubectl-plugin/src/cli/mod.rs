@@ -14,6 +14,8 @@ mod usage;
 pub(crate) use cluster::{CertificateFlags, ClusterFlags};
 pub(crate) use usage::UsageError;
 
+use wire::Profile;
+
 use crate::connect::Address;
 use crate::duration::Limit;
 use crate::target::Target;
@@ -136,10 +138,8 @@ pub(crate) struct DirectFlags {
 /// What a session may be and hold, as far as its caller chooses.
 #[derive(Debug, Args)]
 pub(crate) struct Choice {
-    /// What the tool may hold: restricted, baseline, general, netadmin or sysadmin, as far as the
-    /// agent gives it; without it, general
-    #[arg(long, env = "NSDEBUG_PROFILE", value_name = "NAME", global = true)]
-    pub(crate) profile: Option<String>,
+    #[arg(long, env = "NSDEBUG_PROFILE", value_name = "NAME", global = true, help = profile_help())]
+    pub(crate) profile: Option<Profile>,
 
     /// Who the tool is: UID, UID:GID or `target`; without it, as the profile says
     #[arg(long, env = "NSDEBUG_RUN_AS", value_name = "USER")]
@@ -152,6 +152,11 @@ pub(crate) struct Choice {
     /// Why, in a few words, for the audit log
     #[arg(long, env = "NSDEBUG_REASON", value_name = "TEXT")]
     pub(crate) reason: Option<String>,
+}
+
+fn profile_help() -> String {
+    let (all, usual) = (Profile::names(), Profile::default());
+    format!("What the tool may hold, as far as the agent gives it: {all}; without it, {usual}")
 }
 
 impl Arguments {

@@ -11,7 +11,7 @@ use clap::{Arg, CommandFactory, Parser};
 use k8s_openapi::List;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use serde_json::Value;
-use wire::Label;
+use wire::{Label, Profile};
 
 use crate::cli::{Arguments, CertificateFlags, ClusterFlags};
 use crate::kubernetes::{self, Cluster, Place};
@@ -25,8 +25,6 @@ const WORD: &str = "__complete";
 
 /// Longer than that nobody waits for a key.
 const PATIENCE: Duration = Duration::from_secs(3);
-
-const PROFILES: [&str; 5] = ["restricted", "baseline", "general", "netadmin", "sysadmin"];
 
 /// What cobra, kubectl's library, calls `ShellCompDirective`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +79,7 @@ fn candidates(before: &[String], word: &str) -> (Vec<String>, Directive) {
     match asked {
         Asked::Other => (Vec::new(), Directive::Default),
         Asked::Flag => (flags(), Directive::NoFiles),
-        Asked::Profile => (PROFILES.map(str::to_owned).to_vec(), Directive::NoFiles),
+        Asked::Profile => (Profile::ALL.map(|it| it.to_string()).to_vec(), Directive::NoFiles),
         Asked::Subcommand => (Vec::new(), Directive::NoFiles),
         Asked::Configured(list) => (configured(&words, list), Directive::NoFiles),
         asked => {

@@ -176,7 +176,7 @@ fn decide(
         namespaces: namespaces.clone(),
         containerd_namespace: arguments.direct.containerd_namespace.clone(),
         term: term.filter(|term| wiring.tty && is_term(term)),
-        profile: profile.clone(),
+        profile: *profile,
         run_as: run_as.clone(),
         write: *write,
         reason: reason.clone(),

@@ -79,7 +79,7 @@ fn an_agent_that_does_not_answer_in_time_is_given_up() {
 #[test]
 fn wrong_command_lines_exit_2_and_say_what_is_wrong() {
     let long = "x".repeat(wire::limits::QUERY);
-    let cases: [(&[&str], &str); 9] = [
+    let cases: [(&[&str], &str); 10] = [
         (&["web", "--", "ps"], "--agent"),
         (&["--agent", "unix:/a", "web"], "no COMMAND is given"),
         (&["--agent", "unix:/a", "web", "--tiemout", "1s", "--", "ps"], "'--timeout'"),
@@ -89,6 +89,10 @@ fn wrong_command_lines_exit_2_and_say_what_is_wrong() {
         (
             &["--agent", "unix:/a", "--timeout", "10", "web", "--", "ps"],
             "a whole number and a unit",
+        ),
+        (
+            &["--agent", "unix:/a", "--profile", "genral", "web", "--", "ps"],
+            "there is no profile `genral`; profiles are restricted, ",
         ),
         (&["--agent", "unix:/a", "web", "--", ""], "no command is given"),
         (&["--agent", "unix:/a", "web", "--", "echo", &long], "when encoded"),

@@ -112,6 +112,7 @@ async fn what_makes_no_sense_is_refused_before_anybody_is_asked() {
         ("400", path(&format!("{EXEC}&colour=red"))),
         ("400", path(&format!("{EXEC}&tty=true&tty=false"))),
         ("400", path(&format!("{EXEC}&containerd-namespace=moby"))),
+        ("400", path(&format!("{EXEC}&profile=genral"))),
         ("400", path("/apis/nsdebug.dev/v1alpha1/namespaces/shop/pods/api/exec")),
     ];
     for (code, head) in odd {

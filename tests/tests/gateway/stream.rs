@@ -75,7 +75,7 @@ async fn the_agent_is_told_what_was_found_out_and_both_ends_are_written_down() {
         "pod_uid: Some(\"uid-1\")",
         "0123abcd",
         "host_target: false",
-        "max_profile: \"general\"",
+        "max_profile: General",
     ] {
         assert!(told.contains(word), "{word} in {told}");
     }

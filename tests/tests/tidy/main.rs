@@ -6,6 +6,7 @@
 mod arrows;
 mod environment;
 mod lints;
+mod profiles;
 mod proofs;
 mod rules;
 mod source;
@@ -106,6 +107,16 @@ fn what_the_environment_tells_tests_is_explained() {
     paths.push(PathBuf::from("tests/cluster/programs/build"));
     let sources: Vec<_> = paths.iter().map(|path| text(path)).collect();
     assert_tidy(&environment::findings(&sources, &text(Path::new("CONTRIBUTING.md"))));
+}
+
+#[test]
+fn profiles_have_one_list() {
+    let code = files(&["rs"]);
+    let findings = code.iter().flat_map(|path| profiles::second_list(path, &text(path)));
+    assert_tidy(&findings.collect::<Vec<_>>());
+    let texts = files(&["md", "yaml", "json", "tpl", "txt"]);
+    let findings = texts.iter().flat_map(|path| profiles::other_list(path, &text(path)));
+    assert_tidy(&findings.collect::<Vec<_>>());
 }
 
 #[test]

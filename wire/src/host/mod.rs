@@ -11,6 +11,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::profile::Profile;
+
 pub use list::{
     CAPABILITIES, FOLDERS, HARMLESS_TO_READ, OF_CONTAINERS, RUNTIME_SOCKETS, WITH_OPEN_DEVICES,
 };
@@ -31,7 +33,7 @@ pub enum Reason {
     /// A volume of its own that it has as a device.
     Device(String),
     /// What [`by_profile`] says of it.
-    Profile(&'static str),
+    Profile(Profile),
     /// A spec that cannot be read might hold anything.
     Unreadable,
 }
@@ -53,10 +55,12 @@ impl fmt::Display for Reason {
             Self::Device(path) => {
                 write!(f, "has a disk as a device, at {}", path.escape_debug())
             }
-            Self::Profile(name) => {
-                let what =
-                    if *name == "netadmin" { "reaches the node's network" } else { "holds all" };
-                write!(f, "is to be entered with the profile {name}, which {what}")
+            Self::Profile(profile) => {
+                let what = match profile {
+                    Profile::Netadmin => "reaches the node's network",
+                    _ => "holds all",
+                };
+                write!(f, "is to be entered with the profile {profile}, which {what}")
             }
             Self::Unreadable => f.write_str("has a spec that cannot be read"),
         }
@@ -67,12 +71,13 @@ impl fmt::Display for Reason {
 /// network namespaces by `link-netnsid`, the node's among them, and `sysadmin` holds everything. An operator
 /// may have given that of `netadmin` away.
 #[must_use]
-pub fn by_profile(profile: &str, netadmin_is_given_away: bool) -> Option<Reason> {
-    match profile {
-        "sysadmin" => Some(Reason::Profile("sysadmin")),
-        "netadmin" if !netadmin_is_given_away => Some(Reason::Profile("netadmin")),
-        _ => None,
-    }
+pub fn by_profile(profile: Profile, netadmin_is_given_away: bool) -> Option<Reason> {
+    let reaches_the_node = match profile {
+        Profile::Restricted | Profile::Baseline | Profile::General => false,
+        Profile::Netadmin => !netadmin_is_given_away,
+        Profile::Sysadmin => true,
+    };
+    reaches_the_node.then_some(Reason::Profile(profile))
 }
 
 /// What of the node's file system makes a container worth the node. Everything does that may be written,
@@ -383,15 +388,15 @@ mod tests {
 
     #[test]
     fn a_profile_that_reaches_the_node_counts_unless_that_is_given_away() {
-        for profile in ["restricted", "baseline", "general"] {
+        for profile in [Profile::Restricted, Profile::Baseline, Profile::General] {
             assert_eq!(by_profile(profile, false), None, "{profile}");
         }
         let said = |profile, given| by_profile(profile, given).map(|reason| reason.to_string());
-        let netadmin = said("netadmin", false).expect("it reaches the node");
+        let netadmin = said(Profile::Netadmin, false).expect("it reaches the node");
         assert!(netadmin.ends_with("the profile netadmin, which reaches the node's network"));
-        assert_eq!(said("netadmin", true), None);
+        assert_eq!(said(Profile::Netadmin, true), None);
         for given in [false, true] {
-            let sysadmin = said("sysadmin", given).expect("it is root of the node");
+            let sysadmin = said(Profile::Sysadmin, given).expect("it is root of the node");
             assert!(sysadmin.ends_with("the profile sysadmin, which holds all"), "{sysadmin}");
         }
     }

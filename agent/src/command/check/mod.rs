@@ -15,6 +15,7 @@ use entry::{Capabilities, Profile, probe};
 
 use crate::config::{CONTAINERD_SOCKET, TOOLBOX};
 use crate::kernel::CollectsAtClose;
+use crate::profile::planned;
 use crate::runtime::{ContainerRuntime, Containerd};
 use crate::tools::Tools;
 use finding::{Finding, Verdict};
@@ -159,7 +160,7 @@ fn privileges(tools: Tools) -> Vec<Finding> {
         findings.push(Finding::ok("capabilities", "all that entering takes"));
     }
     if tools == Tools::Toolbox {
-        findings.extend(Profile::ALL.map(|profile| of_profile(profile, held)));
+        findings.extend(wire::Profile::ALL.map(|profile| of_profile(planned(profile), held)));
     }
     findings
 }

@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use clap::ArgGroup;
 use clap::builder::BoolishValueParser;
-use entry::{Kinds, Profile, RunAs};
-use wire::{BadName, ContainerPrefix, Label, ObjectName};
+use entry::{Kinds, RunAs};
+use wire::{BadName, ContainerPrefix, Label, ObjectName, Profile};
 
 use crate::config::{CONTAINERD_SOCKET, TOOLBOX};
 use crate::limits::LimitArgs;
@@ -72,9 +72,7 @@ pub struct ExecArgs {
     #[arg(long, env = "NSDEBUG_TOOLBOX", value_name = "DIR", default_value = TOOLBOX)]
     pub toolbox: PathBuf,
 
-    /// What the tool may hold, in a toolbox: restricted, baseline, general, netadmin (which reaches the
-    /// node's network too) or sysadmin [default: general]
-    #[arg(long, env = "NSDEBUG_PROFILE", value_name = "NAME")]
+    #[arg(long, env = "NSDEBUG_PROFILE", value_name = "NAME", help = profile_help())]
     pub profile: Option<Profile>,
 
     /// Who the tool is, in a toolbox: UID, UID:GID or `target` [default: as the profile says]
@@ -113,6 +111,13 @@ pub struct ExecArgs {
     /// The tool and its arguments
     #[arg(last = true, required = true, num_args = 1.., value_name = "COMMAND")]
     pub command: Vec<OsString>,
+}
+
+fn profile_help() -> String {
+    let (all, usual) = (Profile::names(), Profile::default());
+    format!(
+        "What the tool may hold, in a toolbox: {all} (netadmin reaches the node's network too) [default: {usual}]"
+    )
 }
 
 /// A pod as `--pod` names it.
@@ -179,6 +184,13 @@ mod tests {
         let args = args(&words).expect("a command");
         assert_eq!(args.command, [OsString::from("ps"), "-t".into(), raw]);
         assert!(!args.tty);
+    }
+
+    #[test]
+    fn a_profile_is_one_of_those_there_are() {
+        let wrong = args(&["--pid", "1", "--profile", "genral", "--", "ps"]).expect_err("none");
+        let said = format!("there is no profile `genral`; profiles are {}", Profile::names());
+        assert!(wrong.contains(&said), "{wrong}");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use entry::{Cgroups, Exit, HelperImage, ImageError, Layout, Profile, Request, To
 pub use args::{BadPodName, ExecArgs, PodName};
 
 use crate::limits::{NoCgroups, SessionLimits};
+use crate::profile::planned;
 use crate::session::local::{self, Manner, Ready};
 use crate::session::{self, Choice, OwnPaths, Policy, PolicyError, StartError};
 use crate::tools::Tools;
@@ -120,6 +121,7 @@ fn policy(args: &ExecArgs) -> Policy {
 fn request(args: ExecArgs, terminal: bool) -> Result<Request, PolicyError> {
     let policy = policy(&args);
     let ExecArgs { profile, run_as, write, namespaces, join_user, command, .. } = args;
+    let profile = profile.map(planned);
     let limits = policy.limits(Choice { profile, run_as, write, node: false })?;
     let tool = tool(command, &policy, terminal);
     Ok(Request { kinds: namespaces, join_user, limits, tool })

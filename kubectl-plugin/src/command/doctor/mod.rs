@@ -8,7 +8,7 @@ mod pod;
 mod report;
 mod rights;
 
-use wire::{ApiTarget, Label, ObjectName};
+use wire::{ApiTarget, Label, ObjectName, Profile};
 
 use super::run::place;
 use crate::cli::{Arguments, ClusterFlags};
@@ -27,7 +27,7 @@ pub(super) fn run(arguments: Arguments, target: Option<Target>) -> Result<Outcom
         let cluster = Cluster::open(&flags, &certificates).await?;
         let namespace = namespace.as_ref().map_or(cluster.default_namespace(), Label::as_str);
         let mut look = Look { cluster: &cluster, report: Report::default(), namespace };
-        let wanted = choice.profile.as_deref();
+        let wanted = choice.profile;
         let container = container.as_ref();
         look.at_everything(&flags, place.as_ref(), container, wanted).await;
         Ok(look.report)
@@ -58,7 +58,7 @@ impl Look<'_> {
         flags: &ClusterFlags,
         place: Option<&crate::kubernetes::Place>,
         container: Option<&Label>,
-        profile: Option<&str>,
+        profile: Option<Profile>,
     ) {
         // Whoever cannot be reached or does not know us says nothing about the rest either.
         if !self.at_api_server(flags).await {

@@ -1,16 +1,15 @@
 //! The rights that a session takes, each asked of the API server as the gateway asks it.
 
 use serde_json::{Value, json};
-use wire::ApiTarget;
 use wire::api::GROUP;
 use wire::host;
+use wire::{ApiTarget, Profile};
 
 use super::report::Verdict;
 use super::{Found, Look, pod_name};
 use crate::kubernetes::error::ClusterError;
 
 const REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
-const PROFILES: [&str; 5] = ["restricted", "baseline", "general", "netadmin", "sysadmin"];
 const KUBE_SYSTEM: &str = "kube-system";
 
 /// What a session is to enter.
@@ -24,7 +23,7 @@ enum Entered<'a> {
 
 impl Entered<'_> {
     /// What a person should know of `profile` besides: which right it takes, where it does and why.
-    fn beside(&self, profile: &str) -> String {
+    fn beside(&self, profile: Profile) -> String {
         let (Self::Pod { node }, Some(why)) = (self, by_profile(profile)) else {
             return String::new();
         };
@@ -44,7 +43,7 @@ impl Entered<'_> {
 }
 
 /// What the gateway would say of it, as it is unless it is told otherwise.
-fn by_profile(profile: &str) -> Option<host::Reason> {
+fn by_profile(profile: Profile) -> Option<host::Reason> {
     host::by_profile(profile, false)
 }
 
@@ -94,7 +93,7 @@ impl Look<'_> {
     pub(super) async fn at_rights(
         &mut self,
         found: Option<&Found>,
-        profile: Option<&str>,
+        profile: Option<Profile>,
         home: &str,
     ) {
         let target = found.map(|found| &found.target);
@@ -135,9 +134,14 @@ impl Look<'_> {
     }
 
     /// The one that is wanted, or any at all.
-    async fn at_profiles(&mut self, namespace: &str, wanted: Option<&str>, entered: Entered<'_>) {
+    async fn at_profiles(
+        &mut self,
+        namespace: &str,
+        wanted: Option<Profile>,
+        entered: Entered<'_>,
+    ) {
         let mut any = false;
-        for profile in PROFILES {
+        for profile in Profile::ALL {
             let missing = match self.missing(namespace, profile, &entered).await {
                 Ok(missing) => missing,
                 Err(error) => return self.report.failed("profile", &error),
@@ -160,10 +164,10 @@ impl Look<'_> {
     async fn missing(
         &self,
         namespace: &str,
-        profile: &str,
+        profile: Profile,
         entered: &Entered<'_>,
     ) -> Result<Option<String>, ClusterError> {
-        let right = using("profiles", namespace, profile);
+        let right = using("profiles", namespace, profile.as_str());
         if !self.may(&right).await? {
             return Ok(Some(right.said()));
         }
