@@ -112,6 +112,12 @@ impl RelayLine {
         let _ = self.0.send(&ToSession::Resize { width, height });
     }
 
+    /// Has the relay pass a signal for the tool's process group on to its supervisor. Never waits: neither of them
+    /// that is held up hears of it.
+    pub fn signal(&self, number: i32) {
+        let _ = self.0.send(&ToSession::Signal(number));
+    }
+
     /// Has the relay pass on what there is of output, and then end. Never waits.
     pub fn finish(&self) {
         let _ = self.0.send(&ToSession::Finish);

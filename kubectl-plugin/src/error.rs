@@ -57,7 +57,7 @@ impl Failure {
             Self::Usage(error) => error.hint().map(str::to_owned),
             Self::Connect(error) => error.hint(),
             Self::Cluster(error) => error.hint(),
-            Self::Session(error) => error.hint().map(str::to_owned),
+            Self::Session(error) => error.hint(),
             Self::Runtime(_) => None,
         }
     }

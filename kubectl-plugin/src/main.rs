@@ -18,6 +18,7 @@ mod pump;
 mod runtime;
 mod session;
 mod signals;
+mod stop;
 mod target;
 mod terminal;
 

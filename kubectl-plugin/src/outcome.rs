@@ -6,9 +6,10 @@
 use std::time::Duration;
 
 use tokio_tungstenite::tungstenite;
-use wire::{Exit, Status};
+use wire::{Exit, Signal, Status};
 
 use crate::pump::{BrokenRule, End, Received};
+use crate::stop::DRAIN;
 
 /// A session that went as it should.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,10 +25,21 @@ impl Outcome {
         Self { code, note: None }
     }
 
-    /// Ended by a signal to the process of this number, as a shell says it.
-    pub(crate) fn killed_by(signal: u8) -> Self {
-        Self { code: Exit::Signal(signal).code(), note: None }
+    /// Ended by the signal of this number to this process, as a shell says it.
+    pub(crate) fn killed_by(number: u8) -> Self {
+        Self { code: Exit::Signal(number).code(), note: None }
     }
+
+    /// Ended by `signal` to this process, which the tool was sent too and did not end of.
+    pub(crate) fn unheard(signal: Signal) -> Self {
+        Self { note: Some(unheard(signal)), ..Self::killed_by(signal.number()) }
+    }
+}
+
+/// What is said of a tool that was told to end.
+pub(crate) fn unheard(signal: Signal) -> String {
+    let (name, seconds) = (signal.name(), DRAIN.as_secs());
+    format!("the tool did not end within {seconds} s of SIG{name}: its output may be incomplete")
 }
 
 /// Why a session cannot be trusted to have been complete.

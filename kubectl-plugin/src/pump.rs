@@ -12,6 +12,7 @@ use tokio::select;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_tungstenite::tungstenite::{self, Message};
+use wire::Signal;
 use wire::frame::{self, BadFrame, Channel, FromServer, Protocol};
 use wire::limits::{CLOSE_WAIT, PING_EVERY};
 
@@ -141,6 +142,8 @@ impl Received {
 pub(crate) struct Input {
     pub(crate) stdin: Option<mpsc::Receiver<io::Result<Vec<u8>>>>,
     pub(crate) resizes: Option<Resizes>,
+    /// For the tool; `None` where the server would not understand.
+    pub(crate) signals: Option<mpsc::Receiver<Signal>>,
 }
 
 /// Passes on what the person says, and asks for signs of life. Ends only when stdin fails.
@@ -162,6 +165,7 @@ where
                 None => binary(frame::close_stdin()),
             },
             size = next_size(&mut input.resizes) => binary(frame::resize(size)),
+            signal = next_signal(&mut input.signals) => binary(frame::signal(signal)),
             _ = ping.tick() => Message::Ping(Bytes::new()),
         };
         if server.send(message).await.is_err() {
@@ -189,6 +193,17 @@ async fn next_piece(
 async fn next_size(resizes: &mut Option<Resizes>) -> frame::Size {
     match resizes {
         Some(resizes) => resizes.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_signal(signals: &mut Option<mpsc::Receiver<Signal>>) -> Signal {
+    let next = match signals {
+        Some(signals) => signals.recv().await,
+        None => None,
+    };
+    match next {
+        Some(signal) => signal,
         None => std::future::pending().await,
     }
 }
@@ -289,9 +304,9 @@ mod tests {
         drop(end);
         let mut messages = Vec::new();
         runtime().block_on(async {
-            let input = Input { stdin: Some(stdin), resizes: None };
+            let input = Input { stdin: Some(stdin), resizes: None, signals: None };
             send(&mut messages_of(&mut messages), input, protocol).await;
-            let input = Input { stdin: Some(rest), resizes: None };
+            let input = Input { stdin: Some(rest), resizes: None, signals: None };
             let mut sink = messages_of(&mut messages);
             // Everything that can be said is said before the first wait.
             select! {

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use futures_util::{Sink, SinkExt, StreamExt};
 use tokio::select;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+use wire::Signal;
+use wire::frame::Protocol;
 use wire::limits::PEER_SILENCE;
 
 use crate::connect::Connection;
@@ -18,6 +20,7 @@ use crate::local::{self, Finished, OutputError};
 use crate::outcome::{self, Incomplete, Outcome};
 use crate::pump::{self, End, Input, Received};
 use crate::signals::Signals;
+use crate::stop::{Cause, Stop, Watch};
 use crate::terminal::{RawTerminal, Resizes, TerminalError};
 
 /// SIGPIPE: the exit code that a shell shows of `yes | head -1`.
@@ -45,14 +48,19 @@ pub(crate) enum SessionError {
     Output(#[from] OutputError),
     #[error(transparent)]
     Incomplete(#[from] Incomplete),
-    #[error("the session was ended after {0:?} (--timeout)")]
-    TimedOut(Duration),
+    #[error("the session was ended after {limit:?} (--timeout)")]
+    TimedOut {
+        limit: Duration,
+        /// What the tool was told, and did not end of.
+        unheard: Option<Signal>,
+    },
 }
 
 impl SessionError {
-    pub(crate) fn hint(&self) -> Option<&'static str> {
+    pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::Incomplete(error) => error.hint(),
+            Self::Incomplete(error) => error.hint().map(str::to_owned),
+            Self::TimedOut { unheard, .. } => unheard.map(outcome::unheard),
             _ => None,
         }
     }
@@ -78,20 +86,26 @@ impl Ended {
 
 /// What ends a session on this side.
 enum Cut {
-    Signal(u8),
+    Stopped(Stop),
     Stdin(io::Error),
     Output(OutputError),
-    Deadline(Duration),
 }
 
 impl Cut {
     fn judge(self) -> Result<Outcome, SessionError> {
         match self {
-            Self::Signal(number) => Ok(Outcome::killed_by(number)),
+            Self::Stopped(Stop { cause: Cause::Signal(signal), unheard: None }) => {
+                Ok(Outcome::killed_by(signal.number()))
+            }
+            Self::Stopped(Stop { cause: Cause::Signal(signal), .. }) => {
+                Ok(Outcome::unheard(signal))
+            }
+            Self::Stopped(Stop { cause: Cause::Deadline(limit), unheard }) => {
+                Err(SessionError::TimedOut { limit, unheard })
+            }
             Self::Output(error) if error.is_closed_pipe() => Ok(Outcome::killed_by(CLOSED_PIPE)),
             Self::Output(error) => Err(error.into()),
             Self::Stdin(error) => Err(SessionError::Stdin(error)),
-            Self::Deadline(limit) => Err(SessionError::TimedOut(limit)),
         }
     }
 }
@@ -102,7 +116,10 @@ pub(crate) async fn run(
     wiring: Wiring,
     deadline: Option<(Instant, Duration)>,
 ) -> Result<Outcome, SessionError> {
-    let mut signals = Signals::listen().map_err(SessionError::Signals)?;
+    let Connection { socket, protocol, note: _, defaulted: _ } = connection;
+    let passes_on = protocol == Protocol::Signals;
+    let signals = Signals::listen(passes_on).map_err(SessionError::Signals)?;
+    let mut watch = Watch::new(signals, deadline);
     let (output, mut finished) = local::write_output()?;
     let (_raw, resizes) = if wiring.tty {
         (Some(RawTerminal::enter()?), Some(Resizes::watch().map_err(SessionError::Signals)?))
@@ -110,13 +127,12 @@ pub(crate) async fn run(
         (None, None)
     };
     let stdin = wiring.stdin.then(local::read_input).transpose().map_err(SessionError::Stdin)?;
-    let Connection { socket, protocol, note: _, defaulted: _ } = connection;
     let (mut server, words) = socket.split();
-    let input = Input { stdin, resizes };
+    let input = Input { stdin, resizes, signals: passes_on.then(|| watch.pass_on()) };
     let ended = select! {
         (received, end) = pump::receive(words, output, PEER_SILENCE) => Ended::Server(received, end),
         error = pump::send(&mut server, input, protocol) => Ended::Here(Cut::Stdin(error)),
-        cut = cut(&mut signals, deadline) => Ended::Here(cut),
+        stop = watch.stop() => Ended::Here(Cut::Stopped(stop)),
         // While the queue is open the output can only end by an error.
         error = broken(&mut finished) => Ended::Here(Cut::Output(error)),
     };
@@ -125,13 +141,16 @@ pub(crate) async fn run(
     match ended {
         Ended::Here(cut) => cut.judge(),
         Ended::Server(received, end) => {
+            watch.tool_has_ended();
             let cut = select! {
                 written = finished.wait() => written.err().map(Cut::Output),
-                cut = cut(&mut signals, deadline) => Some(cut),
+                stop = watch.stop() => Some(Cut::Stopped(stop)),
             };
-            match cut {
-                Some(cut) => cut.judge(),
-                None => Ok(outcome::judge(&received, end)?),
+            match (cut, watch.timed_out()) {
+                (Some(cut), _) => cut.judge(),
+                // Whatever the tool made of it.
+                (None, Some(limit)) => Err(SessionError::TimedOut { limit, unheard: None }),
+                (None, None) => Ok(outcome::judge(&received, end)?),
             }
         }
     }
@@ -146,23 +165,6 @@ where
     // Refused where the agent has closed already: then its answer only needs to be sent.
     let _ = server.feed(Message::Close(Some(close))).await;
     server.close().await
-}
-
-/// A signal to us or the end of our time, whichever comes first.
-async fn cut(signals: &mut Signals, deadline: Option<(Instant, Duration)>) -> Cut {
-    let expire = async {
-        match deadline {
-            Some((at, limit)) => {
-                sleep_until(at).await;
-                limit
-            }
-            None => std::future::pending().await,
-        }
-    };
-    select! {
-        number = signals.next() => Cut::Signal(number),
-        limit = expire => Cut::Deadline(limit),
-    }
 }
 
 async fn broken(finished: &mut Finished) -> OutputError {

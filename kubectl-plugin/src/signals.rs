@@ -1,4 +1,5 @@
-//! Signals that end a session on this side, so that it can say goodbye and restore the terminal.
+//! Signals to us: those that end a session, so that it can say goodbye and restore the terminal, and those
+//! that are only passed on to its tool.
 //!
 //! One that our parent told us to ignore (`nohup`, a job in the background) stays ignored.
 
@@ -12,40 +13,49 @@ pub(crate) use other::Signals;
 mod unix {
     use std::io;
 
-    use tokio::signal::unix::{Signal, SignalKind, signal};
+    use tokio::signal::unix::{Signal as Heard, SignalKind, signal};
+    use wire::Signal;
 
     /// Ctrl-C, Ctrl-\, a plain `kill`, and the terminal that goes away.
-    const ENDING: [SignalKind; 4] = [
-        SignalKind::interrupt(),
-        SignalKind::quit(),
-        SignalKind::terminate(),
-        SignalKind::hangup(),
-    ];
+    const ENDING: [Signal; 4] = [Signal::Int, Signal::Quit, Signal::Term, Signal::Hup];
 
-    pub(crate) struct Signals(Vec<(u8, Signal)>);
+    pub(crate) struct Signals(Vec<(Signal, Heard)>);
 
     impl Signals {
-        pub(crate) fn listen() -> io::Result<Self> {
+        /// Those that end a session; and all others where they can be passed on to its tool.
+        pub(crate) fn listen(passes_on: bool) -> io::Result<Self> {
             let ignored = ignored();
-            let heard = ENDING.into_iter().filter_map(|kind| {
-                let number = u8::try_from(kind.as_raw_value()).ok()?;
-                let is_ignored = ignored & (1 << (number - 1)) != 0;
-                (!is_ignored).then(|| Ok((number, signal(kind)?)))
+            let heard = Signal::ALL.into_iter().filter_map(|of| {
+                let kind = kind(of);
+                let is_ignored = ignored & (1 << (kind.as_raw_value() - 1)) != 0;
+                let is_wanted = passes_on || ENDING.contains(&of);
+                (is_wanted && !is_ignored).then(|| Ok((of, signal(kind)?)))
             });
             heard.collect::<io::Result<_>>().map(Self)
         }
 
-        /// The number of the next one.
-        pub(crate) async fn next(&mut self) -> u8 {
+        pub(crate) async fn next(&mut self) -> Signal {
             std::future::poll_fn(|context| {
-                for (number, signal) in &mut self.0 {
-                    if signal.poll_recv(context).is_ready() {
-                        return std::task::Poll::Ready(*number);
+                for (signal, heard) in &mut self.0 {
+                    if heard.poll_recv(context).is_ready() {
+                        return std::task::Poll::Ready(*signal);
                     }
                 }
                 std::task::Poll::Pending
             })
             .await
+        }
+    }
+
+    /// By the number that this system has for it.
+    fn kind(signal: Signal) -> SignalKind {
+        match signal {
+            Signal::Hup => SignalKind::hangup(),
+            Signal::Int => SignalKind::interrupt(),
+            Signal::Quit => SignalKind::quit(),
+            Signal::Usr1 => SignalKind::user_defined1(),
+            Signal::Usr2 => SignalKind::user_defined2(),
+            Signal::Term => SignalKind::terminate(),
         }
     }
 
@@ -62,20 +72,20 @@ mod unix {
 mod other {
     use std::io;
 
-    /// SIGINT: the only one that there is.
-    const INTERRUPT: u8 = 2;
+    use wire::Signal;
 
+    /// Ctrl-C is the only one that there is.
     pub(crate) struct Signals;
 
     impl Signals {
         #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
-        pub(crate) fn listen() -> io::Result<Self> {
+        pub(crate) fn listen(_: bool) -> io::Result<Self> {
             Ok(Self)
         }
 
-        pub(crate) async fn next(&mut self) -> u8 {
+        pub(crate) async fn next(&mut self) -> Signal {
             match tokio::signal::ctrl_c().await {
-                Ok(()) => INTERRUPT,
+                Ok(()) => Signal::Int,
                 Err(_) => std::future::pending().await,
             }
         }

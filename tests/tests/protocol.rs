@@ -127,6 +127,27 @@ fn a_foreign_client_may_send_what_means_nothing() {
 }
 
 #[test]
+fn a_foreign_client_may_send_text_as_kubelet_takes_it() {
+    with_agent(|agent, _| {
+        for protocol in [V5, V4] {
+            let query = "command=head&command=-n2&stdin=true&stdout=true";
+            let mut client = open(agent, query, protocol);
+            client.send_raw(Message::text("\0gr\u{fc}n\n"));
+            client.send_raw(Message::text(""));
+            client.send(0, b"\xff and bytes\n");
+            assert_eq!(client.finish().stdout, b"gr\xc3\xbcn\n\xff and bytes\n");
+        }
+        let query =
+            "command=sh&command=-c&command=read+line;stty+size&stdin=true&stdout=true&tty=true";
+        let mut client = open(agent, query, V5);
+        client.send_raw(Message::text("\u{4}{\"Width\": 132, \"Height\": 50}"));
+        client.send_raw(Message::text("\0go\r"));
+        let shown = String::from_utf8_lossy(&client.finish().stdout).into_owned();
+        assert!(shown.contains("50 132\r\n"), "{shown}");
+    });
+}
+
+#[test]
 fn output_that_was_not_asked_for_does_not_come() {
     with_agent(|agent, _| {
         let heard = heard(agent, "command=sh&command=-c&command=echo+a;echo+b+%3E%262&stderr=true");
@@ -162,7 +183,8 @@ fn a_message_that_breaks_the_protocol_ends_the_session() {
             (Message::binary(b"\x01hello".to_vec()), 1002, "Stdout, which this side does not"),
             (Message::binary(b"\x04{}".to_vec()), 1002, "not a width and a height"),
             (Message::binary(b"\xff\x01".to_vec()), 1002, "does not close stdin"),
-            (Message::text("hello"), 1003, "text messages are not part"),
+            (Message::text("hello"), 1002, "channel 104, which does not exist"),
+            (Message::text("\u{80}INT"), 1002, "channel 128, which does not exist"),
             (Message::binary(vec![0; (1 << 20) + 1]), 1009, "longer than 1048576 bytes"),
         ];
         for (message, code, words) in cases {

@@ -1,23 +1,30 @@
 //! Messages of `v5.channel.k8s.io` and `v4.channel.k8s.io`: a channel byte, then the payload.
 //!
 //! Both are described by client-go's `remotecommand` package. v5 adds the close channel, without
-//! which the end of stdin cannot be told from the end of the session.
+//! which the end of stdin cannot be told from the end of the session. `v5.channel.nsdebug.dev` is v5 with
+//! one channel more, on which a client has its tool signalled: a client offers it beside the others, and
+//! a server that does not know it chooses one of those.
 
 use serde::{Deserialize, Serialize};
+
+use crate::Signal;
 
 /// The subprotocols that are spoken, the preferred one first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
+    /// [`Self::V5`] and [`Channel::Signal`].
+    Signals,
     V5,
     V4,
 }
 
 impl Protocol {
-    pub const ALL: [Self; 2] = [Self::V5, Self::V4];
+    pub const ALL: [Self; 3] = [Self::Signals, Self::V5, Self::V4];
 
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Signals => "v5.channel.nsdebug.dev",
             Self::V5 => "v5.channel.k8s.io",
             Self::V4 => "v4.channel.k8s.io",
         }
@@ -39,14 +46,24 @@ pub enum Channel {
     Stderr = 2,
     Status = 3,
     Resize = 4,
+    /// The name of a [`Signal`]; only in [`Protocol::Signals`].
+    Signal = 128,
     Close = 255,
 }
 
 impl Channel {
-    fn from_byte(byte: u8) -> Option<Self> {
-        let all =
-            [Self::Stdin, Self::Stdout, Self::Stderr, Self::Status, Self::Resize, Self::Close];
-        all.into_iter().find(|channel| *channel as u8 == byte)
+    const ALL: [Self; 7] = [
+        Self::Stdin,
+        Self::Stdout,
+        Self::Stderr,
+        Self::Status,
+        Self::Resize,
+        Self::Signal,
+        Self::Close,
+    ];
+
+    fn numbered(number: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|channel| *channel as u32 == number)
     }
 }
 
@@ -64,6 +81,8 @@ pub enum FromClient<'a> {
     Stdin(&'a [u8]),
     /// The last of the sizes in the message: the others are already history.
     Resize(Size),
+    /// To be sent to the tool.
+    Signal(Signal),
     /// No more stdin will come (v5 only).
     CloseStdin,
 }
@@ -83,19 +102,38 @@ pub enum BadFrame {
     #[error("a message without a channel byte")]
     Empty,
     #[error("a message for channel {0}, which does not exist")]
-    UnknownChannel(u8),
+    UnknownChannel(u32),
     #[error("a message for channel {0:?}, which this side does not read")]
     WrongWay(Channel),
     #[error("a resize message that is not a width and a height")]
     Resize,
+    #[error("a signal message that does not name one of {}", Signal::ALL.map(Signal::name).join(", "))]
+    Signal,
     #[error("a close message that does not close stdin")]
     Close,
 }
 
 impl<'a> FromClient<'a> {
-    pub fn decode(message: &'a [u8]) -> Result<Self, BadFrame> {
-        let (channel, payload) = split(message)?;
-        match channel {
+    /// Reads a binary message of a session in `protocol`.
+    pub fn decode(message: &'a [u8], protocol: Protocol) -> Result<Self, BadFrame> {
+        let (&byte, payload) = message.split_first().ok_or(BadFrame::Empty)?;
+        Self::on(byte.into(), payload, protocol)
+    }
+
+    /// Reads a text message, as some clients send their stdin: the code point of its first character is
+    /// the channel.
+    pub fn decode_text(message: &'a str, protocol: Protocol) -> Result<Self, BadFrame> {
+        let mut characters = message.chars();
+        let channel = characters.next().ok_or(BadFrame::Empty)?;
+        Self::on(channel.into(), characters.as_str().as_bytes(), protocol)
+    }
+
+    fn on(number: u32, payload: &'a [u8], protocol: Protocol) -> Result<Self, BadFrame> {
+        match Channel::numbered(number).ok_or(BadFrame::UnknownChannel(number))? {
+            Channel::Signal if protocol != Protocol::Signals => {
+                Err(BadFrame::UnknownChannel(number))
+            }
+            Channel::Signal => Signal::named(payload).map(Self::Signal).ok_or(BadFrame::Signal),
             Channel::Stdin => Ok(Self::Stdin(payload)),
             Channel::Resize => last_size(payload).map(Self::Resize).ok_or(BadFrame::Resize),
             Channel::Close if payload == [Channel::Stdin as u8] => Ok(Self::CloseStdin),
@@ -107,8 +145,8 @@ impl<'a> FromClient<'a> {
 
 impl<'a> FromServer<'a> {
     pub fn decode(message: &'a [u8]) -> Result<Self, BadFrame> {
-        let (channel, payload) = split(message)?;
-        match channel {
+        let (&byte, payload) = message.split_first().ok_or(BadFrame::Empty)?;
+        match Channel::numbered(byte.into()).ok_or(BadFrame::UnknownChannel(byte.into()))? {
             Channel::Stdout => Ok(Self::Stdout(payload)),
             Channel::Stderr => Ok(Self::Stderr(payload)),
             Channel::Status => Ok(Self::Status(payload)),
@@ -189,10 +227,10 @@ pub fn close_stdin() -> Vec<u8> {
     encode(Channel::Close, &[Channel::Stdin as u8])
 }
 
-fn split(message: &[u8]) -> Result<(Channel, &[u8]), BadFrame> {
-    let (&byte, payload) = message.split_first().ok_or(BadFrame::Empty)?;
-    let channel = Channel::from_byte(byte).ok_or(BadFrame::UnknownChannel(byte))?;
-    Ok((channel, payload))
+/// The message that has the tool signalled ([`Protocol::Signals`] only).
+#[must_use]
+pub fn signal(signal: Signal) -> Vec<u8> {
+    encode(Channel::Signal, signal.name().as_bytes())
 }
 
 /// client-go writes one JSON object a resize and lets a slow reader find several in a row.
@@ -207,13 +245,16 @@ mod tests {
 
     #[test]
     fn an_unknown_channel_is_refused_with_its_number() {
-        assert_eq!(FromClient::decode(&[7, 1]), Err(BadFrame::UnknownChannel(7)));
+        assert_eq!(FromClient::decode(&[7, 1], Protocol::V5), Err(BadFrame::UnknownChannel(7)));
         assert_eq!(FromServer::decode(&[254]), Err(BadFrame::UnknownChannel(254)));
     }
 
     #[test]
     fn each_side_refuses_what_only_the_other_may_say() {
-        assert_eq!(FromClient::decode(&[1, 65]), Err(BadFrame::WrongWay(Channel::Stdout)));
+        assert_eq!(
+            FromClient::decode(&[1, 65], Protocol::V5),
+            Err(BadFrame::WrongWay(Channel::Stdout))
+        );
         assert_eq!(FromServer::decode(&[0, 65]), Err(BadFrame::WrongWay(Channel::Stdin)));
     }
 
@@ -221,14 +262,54 @@ mod tests {
     fn of_several_sizes_in_one_message_the_last_counts() {
         let message = b"\x04{\"Width\":1,\"Height\":2}\n{\"Width\":80,\"Height\":24}";
         let size = Size { width: 80, height: 24 };
-        assert_eq!(FromClient::decode(message), Ok(FromClient::Resize(size)));
+        assert_eq!(FromClient::decode(message, Protocol::V5), Ok(FromClient::Resize(size)));
+    }
+
+    #[test]
+    fn a_signal_is_one_by_name_and_only_where_that_was_agreed_on() {
+        for signal in Signal::ALL {
+            let message = frame_of(signal.name());
+            let agreed = FromClient::decode(&message, Protocol::Signals);
+            assert_eq!(agreed, Ok(FromClient::Signal(signal)));
+            for protocol in [Protocol::V5, Protocol::V4] {
+                let refused = FromClient::decode(&message, protocol);
+                assert_eq!(refused, Err(BadFrame::UnknownChannel(128)));
+            }
+        }
+        for name in ["", "KILL", "STOP", "SIGINT", "int", "INT ", "2"] {
+            let message = frame_of(name);
+            let refused = FromClient::decode(&message, Protocol::Signals);
+            assert_eq!(refused, Err(BadFrame::Signal), "{name}");
+        }
+    }
+
+    fn frame_of(signal: &str) -> Vec<u8> {
+        encode(Channel::Signal, signal.as_bytes())
+    }
+
+    #[test]
+    fn the_first_character_of_a_text_message_is_the_channel() {
+        let read = |text| FromClient::decode_text(text, Protocol::V5);
+        let size = Size { width: 80, height: 24 };
+        assert_eq!(read("\0gr\u{fc}n"), Ok(FromClient::Stdin("gr\u{fc}n".as_bytes())));
+        let resize = read("\u{4}{\"Width\":80,\"Height\":24}");
+        assert_eq!(resize, Ok(FromClient::Resize(size)));
+        assert_eq!(read("\u{ff}\0"), Ok(FromClient::CloseStdin));
+        assert_eq!(read(""), Err(BadFrame::Empty));
+        assert_eq!(read("hello"), Err(BadFrame::UnknownChannel(104)));
+        assert_eq!(read("\u{1f408}"), Err(BadFrame::UnknownChannel(0x1_f408)));
+        assert_eq!(read("\u{1}x"), Err(BadFrame::WrongWay(Channel::Stdout)));
     }
 
     #[test]
     fn a_size_that_is_none_is_refused() {
         for payload in ["", "{}", "{\"Width\":-1,\"Height\":2}", "{\"Width\":70000,\"Height\":2}"] {
             let message = encode(Channel::Resize, payload.as_bytes());
-            assert_eq!(FromClient::decode(&message), Err(BadFrame::Resize), "{payload}");
+            assert_eq!(
+                FromClient::decode(&message, Protocol::V5),
+                Err(BadFrame::Resize),
+                "{payload}"
+            );
         }
     }
 
@@ -248,9 +329,10 @@ mod tests {
         for first in 0..=255u8 {
             for rest in [&b""[..], b"\x00", b"{", b"\xff\x00\xff", b"{\"Width\":1"] {
                 let message = [&[first], rest].concat();
-                let _ = (FromClient::decode(&message), FromServer::decode(&message));
+                let _ =
+                    (FromClient::decode(&message, Protocol::Signals), FromServer::decode(&message));
             }
         }
-        assert_eq!(FromClient::decode(&[]), Err(BadFrame::Empty));
+        assert_eq!(FromClient::decode(&[], Protocol::V5), Err(BadFrame::Empty));
     }
 }

@@ -3,7 +3,7 @@
 //! A session is one websocket. The client asks for it with a path ([`SessionTarget`]) and a query
 //! ([`ExecRequest`]); a refusal is an ordinary HTTP error whose body is a [`Status`]. After
 //! `101 Switching Protocols` both sides exchange binary messages ([`frame`]) of the Kubernetes exec
-//! protocol `v5.channel.k8s.io`, and the server ends with one `Status` and a close with code 1000.
+//! protocol `v5.channel.k8s.io`, or of `v5.channel.nsdebug.dev`, which adds signals, and the server ends with one `Status` and a close with code 1000.
 //! Nothing here reads a socket or a clock: see `agent` and `kubectl-plugin` for both ends.
 
 pub mod api;
@@ -17,6 +17,7 @@ mod path;
 mod profile;
 mod request;
 mod session;
+mod signal;
 mod status;
 
 pub use api::ApiTarget;
@@ -26,4 +27,5 @@ pub use path::SessionTarget;
 pub use profile::{NoSuchProfile, Profile};
 pub use request::{BadRequest, ExecRequest};
 pub use session::SessionInfo;
+pub use signal::Signal;
 pub use status::{Cause, Details, Ending, Exit, Status, StatusKind, signal_name};

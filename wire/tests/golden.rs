@@ -2,7 +2,8 @@
 
 use wire::frame::{self, Channel, FromClient, FromServer, Protocol, Size};
 use wire::{
-    ApiTarget, Ending, ExecRequest, Exit, Forwarded, Profile, SessionTarget, Status, forward,
+    ApiTarget, Ending, ExecRequest, Exit, Forwarded, Profile, SessionTarget, Signal, Status,
+    forward,
 };
 
 #[test]
@@ -12,10 +13,22 @@ fn frames() {
     assert_eq!(frame::close_stdin(), b"\xff\x00");
     let size = Size { width: 80, height: 24 };
     assert_eq!(frame::resize(size), b"\x04{\"Width\":80,\"Height\":24}");
-    assert_eq!(FromClient::decode(b"\x00ls\n"), Ok(FromClient::Stdin(b"ls\n")));
-    assert_eq!(FromClient::decode(b"\xff\x00"), Ok(FromClient::CloseStdin));
+    assert_eq!(FromClient::decode(b"\x00ls\n", Protocol::V5), Ok(FromClient::Stdin(b"ls\n")));
+    assert_eq!(FromClient::decode(b"\xff\x00", Protocol::V5), Ok(FromClient::CloseStdin));
     assert_eq!(FromServer::decode(b"\x03{}"), Ok(FromServer::Status(b"{}")));
-    assert_eq!(Protocol::ALL.map(Protocol::as_str), ["v5.channel.k8s.io", "v4.channel.k8s.io"]);
+    let protocols = ["v5.channel.nsdebug.dev", "v5.channel.k8s.io", "v4.channel.k8s.io"];
+    assert_eq!(Protocol::ALL.map(Protocol::as_str), protocols);
+    let signals = [
+        (Signal::Hup, 1, &b"\x80HUP"[..]),
+        (Signal::Int, 2, b"\x80INT"),
+        (Signal::Quit, 3, b"\x80QUIT"),
+        (Signal::Usr1, 10, b"\x80USR1"),
+        (Signal::Usr2, 12, b"\x80USR2"),
+        (Signal::Term, 15, b"\x80TERM"),
+    ];
+    for (signal, number, message) in signals {
+        assert_eq!((signal.number(), &frame::signal(signal)[..]), (number, message));
+    }
 }
 
 #[test]

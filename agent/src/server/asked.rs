@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite;
 use wire::ExecRequest;
 use wire::frame::Protocol;
 
-use super::upgrade::Upgrade;
+use super::upgrade::{Proposal, Upgrade};
 use super::{Reason, Refusal};
 use crate::audit::{AuditId, Record};
 use crate::peer::Peer;
@@ -32,7 +32,7 @@ pub(super) struct Arrival {
     pub(super) peer: Peer,
     headers: HeaderMap,
     query: String,
-    upgrade: Result<Upgrade, tungstenite::Error>,
+    upgrade: Result<Proposal, tungstenite::Error>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Arrival {
@@ -44,7 +44,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Arrival {
         })?;
         let headers = parts.headers.clone();
         let query = parts.uri.query().unwrap_or_default().to_owned();
-        let upgrade = Upgrade::asked_by(parts);
+        let upgrade = Proposal::asked_by(parts);
         Ok(Self { peer, headers, query, upgrade })
     }
 }
@@ -93,11 +93,11 @@ impl Asked {
             let message = format!("a session is a websocket: {rejection}");
             Refusal::new(Reason::BadRequest, message)
         })?;
-        if upgrade.protocol().is_none() {
-            let spoken = Protocol::ALL.map(Protocol::as_str).join(" and ");
+        let upgrade = upgrade.agreed().ok_or_else(|| {
+            let spoken = Protocol::ALL.map(Protocol::as_str).join(", ");
             let message = format!("no subprotocol in common: this agent speaks {spoken}");
-            return Err(Refusal::new(Reason::BadRequest, message));
-        }
+            Refusal::new(Reason::BadRequest, message)
+        })?;
         Ok(Self { aim, request, kinds, choice, audit_id, upgrade })
     }
 

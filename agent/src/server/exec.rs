@@ -191,10 +191,10 @@ impl<R: ContainerRuntime> Sessions<R> {
             profile,
         };
         let open = self.agent.metrics.open_session();
-        let mut response = upgrade.grant(move |socket| {
+        let mut response = upgrade.grant(move |socket, protocol| {
             let session = async move {
                 // What begins and ends is the audit's to say, once.
-                match session::pump(socket, running, ends, &care, open).await {
+                match session::pump(socket, protocol, running, ends, &care, open).await {
                     Ok(finished) => record.ended(&finished),
                     Err(error) => record.failed(chain(&error)),
                 }

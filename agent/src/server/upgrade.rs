@@ -14,52 +14,65 @@ use wire::frame::Protocol;
 
 use crate::session::Socket;
 
-/// A request that is a proper one for a websocket (RFC 6455, 4.2.1), and the answer to it.
+/// A request that is a proper one for a websocket (RFC 6455, 4.2.1), whatever it is to carry.
 #[derive(Debug)]
-pub(super) struct Upgrade {
+pub(super) struct Proposal {
     answer: Response,
     switched: OnUpgrade,
     /// The best of the protocols that both sides speak.
     protocol: Option<Protocol>,
 }
 
-impl Upgrade {
+/// A websocket for a protocol that both sides speak, and the answer that begins it.
+#[derive(Debug)]
+pub(super) struct Upgrade {
+    answer: Response,
+    switched: OnUpgrade,
+    protocol: Protocol,
+}
+
+impl Proposal {
     pub(super) fn asked_by(parts: &mut Parts) -> Result<Self, Error> {
         let mut request = Request::new(());
         request.method_mut().clone_from(&parts.method);
         *request.version_mut() = parts.version;
         request.headers_mut().clone_from(&parts.headers);
-        let mut answer = create_response(&request)?.map(|()| Body::empty());
+        let answer = create_response(&request)?.map(|()| Body::empty());
         // Only a connection of HTTP/1.1 comes with one.
         let switched = parts.extensions.remove::<OnUpgrade>();
         let switched = switched.ok_or(Error::Protocol(ProtocolError::WrongHttpVersion))?;
-        let protocol = offered(&parts.headers);
-        if let Some(protocol) = protocol {
-            let name = HeaderValue::from_static(protocol.as_str());
-            answer.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, name);
-        }
-        Ok(Self { answer, switched, protocol })
+        Ok(Self { answer, switched, protocol: offered(&parts.headers) })
     }
 
-    pub(super) fn protocol(&self) -> Option<Protocol> {
-        self.protocol
+    /// `None` where no protocol is in common.
+    pub(super) fn agreed(self) -> Option<Upgrade> {
+        let Self { mut answer, switched, protocol } = self;
+        let protocol = protocol?;
+        let name = HeaderValue::from_static(protocol.as_str());
+        answer.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, name);
+        Some(Upgrade { answer, switched, protocol })
     }
+}
 
+impl Upgrade {
     /// Grants it. `session` has the websocket as soon as the answer is out, and is dropped where
     /// the client has gone before.
-    pub(super) fn grant<F>(self, session: impl FnOnce(Socket) -> F + Send + 'static) -> Response
+    pub(super) fn grant<F>(
+        self,
+        session: impl FnOnce(Socket, Protocol) -> F + Send + 'static,
+    ) -> Response
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let switched = self.switched;
+        let Self { answer, switched, protocol } = self;
         let run = async move {
             match switched.await {
-                Ok(upgraded) => session(Socket::new(upgraded).await).await,
+                Ok(upgraded) => session(Socket::new(upgraded).await, protocol).await,
                 Err(error) => debug!(error = daemon::chain(&error), "not upgraded"),
             }
         };
         tokio::spawn(run.instrument(Span::current()));
-        self.answer
+        answer
     }
 }
 
@@ -87,6 +100,8 @@ mod tests {
 
     #[test]
     fn the_newest_protocol_of_both_is_chosen_in_whatever_order_they_come() {
+        let all = "v4.channel.k8s.io, v5.channel.k8s.io,v5.channel.nsdebug.dev";
+        assert_eq!(chosen_of(&[all]), Some(Protocol::Signals));
         let both = "v4.channel.k8s.io , v5.channel.k8s.io";
         assert_eq!(chosen_of(&[both]), Some(Protocol::V5));
         assert_eq!(chosen_of(&["channel.k8s.io", "v4.channel.k8s.io"]), Some(Protocol::V4));

@@ -17,7 +17,7 @@ pub(crate) struct Handshake {
 pub(crate) enum BadHandshake {
     #[error("a session is a websocket, and this is not the request for one: `{field}`")]
     Field { field: &'static str },
-    #[error("no subprotocol in common: {} are spoken here", Protocol::ALL.map(Protocol::as_str).join(" and "))]
+    #[error("no subprotocol in common: {} are spoken here", Protocol::ALL.map(Protocol::as_str).join(", "))]
     Protocol,
     #[error("pages of the origin {origin} are not allowed to open sessions")]
     Origin { origin: String },
@@ -129,7 +129,7 @@ mod tests {
             (1, "websocket, spdy/3.1", "Upgrade"),
             (2, "8", "Sec-WebSocket-Version"),
             (3, "short", "Sec-WebSocket-Key"),
-            (4, "v4.base64.channel.k8s.io", "v5.channel.k8s.io and v4"),
+            (4, "v4.base64.channel.k8s.io", "v5.channel.k8s.io, v4"),
         ];
         for (field, value, named) in bad {
             let mut fields = GOOD;

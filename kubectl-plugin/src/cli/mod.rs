@@ -88,7 +88,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) choice: Choice,
 
-    /// End the whole session after this long, such as `10s`, `5m` or `1h30m`; 0 is never
+    /// End the whole session after this long, such as `10s`, `5m` or `1h30m`; 0 is never. The tool is sent TERM and has 5 s to end
     #[arg(long, env = "NSDEBUG_TIMEOUT", value_name = "DURATION")]
     pub(crate) timeout: Option<Limit>,
 

@@ -48,7 +48,8 @@ fn a_pod_s_session_is_one_request() {
     assert_eq!(lines(&server), [format!("GET {API}?{query}")]);
     let headers = &server.asked()[0].headers;
     assert_eq!(headers["authorization"], "Bearer secret");
-    assert_eq!(headers["sec-websocket-protocol"], "v5.channel.k8s.io, v4.channel.k8s.io");
+    let offered = "v5.channel.nsdebug.dev, v5.channel.k8s.io, v4.channel.k8s.io";
+    assert_eq!(headers["sec-websocket-protocol"], offered);
 }
 
 #[test]

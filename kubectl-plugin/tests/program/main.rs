@@ -9,6 +9,7 @@ mod krew;
 mod outcome;
 mod refusal;
 mod scripted;
+mod signals;
 mod streams;
 mod terminal;
 mod tls;

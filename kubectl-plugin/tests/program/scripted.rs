@@ -16,8 +16,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
-use wire::frame::{self, Channel, FromClient};
-use wire::{Ending, Exit, Status};
+use wire::frame::{self, Channel, FromClient, Protocol};
+use wire::{Ending, Exit, Signal, Status};
 
 /// One end of a session.
 pub(crate) struct Session {
@@ -171,6 +171,7 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 pub(crate) enum Said {
     Stdin(Vec<u8>),
     Resize(frame::Size),
+    Signal(Signal),
     CloseStdin,
     Close(u16),
 }
@@ -210,11 +211,15 @@ impl Session {
         loop {
             match self.socket.next().await?.ok()? {
                 Message::Binary(bytes) => {
-                    return Some(match FromClient::decode(&bytes).expect("a good message") {
-                        FromClient::Stdin(bytes) => Said::Stdin(bytes.to_vec()),
-                        FromClient::Resize(size) => Said::Resize(size),
-                        FromClient::CloseStdin => Said::CloseStdin,
-                    });
+                    return Some(
+                        match FromClient::decode(&bytes, Protocol::Signals).expect("a good message")
+                        {
+                            FromClient::Stdin(bytes) => Said::Stdin(bytes.to_vec()),
+                            FromClient::Resize(size) => Said::Resize(size),
+                            FromClient::Signal(signal) => Said::Signal(signal),
+                            FromClient::CloseStdin => Said::CloseStdin,
+                        },
+                    );
                 }
                 Message::Close(close) => {
                     return Some(Said::Close(close.map_or(1005, |close| close.code.into())));

@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use wire::Ending;
-use wire::frame::{BadFrame, Channel, FromClient};
+use wire::frame::{BadFrame, Channel, FromClient, Protocol};
 use wire::limits;
 
 use super::output::Output;
@@ -53,6 +53,7 @@ pub struct Finished {
 /// Runs the session to its end, whatever that is. When this returns, nothing of it is left.
 pub async fn pump(
     socket: Socket,
+    protocol: Protocol,
     running: Running,
     ends: Ends,
     care: &Care,
@@ -66,10 +67,10 @@ pub async fn pump(
     let traffic = care.traffic();
     let mut running = running;
     let mut sender = Sender { sink, splices, traffic, ping: pings() };
-    let mut receiver = Receiver { source, traffic };
+    let mut receiver = Receiver { source, protocol, traffic };
     let mut verdict = tokio::select! {
         verdict = sender.deliver([stdout, stderr], ending(&mut running), &line) => verdict,
-        verdict = receiver.accept(stdin, |size| line.resize(size.width, size.height)) => verdict,
+        verdict = receiver.accept(stdin, &line) => verdict,
         // Not left to the sender, which may wait for a client that takes nothing.
         why = care.cut() => Verdict::Cut(why),
     };
@@ -323,12 +324,13 @@ fn status(finished: &Finished, hint: Option<String>) -> Vec<u8> {
 
 struct Receiver<'a> {
     source: SplitStream<Socket>,
+    protocol: Protocol,
     traffic: &'a Traffic,
 }
 
 impl Receiver<'_> {
     /// Takes input until the client is gone or breaks the protocol.
-    async fn accept(&mut self, mut stdin: Input, resized: impl Fn(wire::frame::Size)) -> Verdict {
+    async fn accept(&mut self, mut stdin: Input, line: &RelayLine) -> Verdict {
         loop {
             let message = match timeout(limits::PEER_SILENCE, self.source.next()).await {
                 Err(_) if self.traffic.is_blocked() => continue,
@@ -337,23 +339,22 @@ impl Receiver<'_> {
                 Ok(Some(Err(error))) => return offence_of(error),
                 Ok(Some(Ok(message))) => message,
             };
-            match message {
-                Message::Binary(message) => match FromClient::decode(&message) {
-                    Ok(FromClient::Stdin(bytes)) => {
-                        self.traffic.add(Flow::Stdin, bytes.len());
-                        stdin.write(bytes).await;
-                    }
-                    Ok(FromClient::Resize(size)) => resized(size),
-                    Ok(FromClient::CloseStdin) => stdin.close(),
-                    Err(BadFrame::Empty) => {}
-                    Err(bad) => return Verdict::Offence(CloseCode::Protocol, bad.to_string()),
-                },
-                Message::Text(_) => {
-                    let what = "text messages are not part of this protocol".to_owned();
-                    return Verdict::Offence(CloseCode::Unsupported, what);
-                }
+            let said = match &message {
+                Message::Binary(message) => FromClient::decode(message, self.protocol),
+                Message::Text(message) => FromClient::decode_text(message, self.protocol),
                 Message::Close(_) => return Verdict::Gone,
-                Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+                Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => continue,
+            };
+            match said {
+                Ok(FromClient::Stdin(bytes)) => {
+                    self.traffic.add(Flow::Stdin, bytes.len());
+                    stdin.write(bytes).await;
+                }
+                Ok(FromClient::Resize(size)) => line.resize(size.width, size.height),
+                Ok(FromClient::Signal(signal)) => line.signal(signal.number().into()),
+                Ok(FromClient::CloseStdin) => stdin.close(),
+                Err(BadFrame::Empty) => {}
+                Err(bad) => return Verdict::Offence(CloseCode::Protocol, bad.to_string()),
             }
         }
     }
@@ -373,6 +374,10 @@ fn offence_of(error: Error) -> Verdict {
         }
         Error::Protocol(what) if what != ProtocolError::ResetWithoutClosingHandshake => {
             Verdict::Offence(CloseCode::Protocol, what.to_string())
+        }
+        Error::Utf8(_) => {
+            let what = "a text message is not UTF-8: bytes are sent as binary messages".to_owned();
+            Verdict::Offence(CloseCode::Invalid, what)
         }
         _ => Verdict::Gone,
     }
