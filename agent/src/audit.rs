@@ -372,7 +372,7 @@ mod tests {
         let full = AuditLog::to_file(Path::new("/dev/full")).expect("a device");
         let mut record = record(&full);
         let error = record.started().expect_err("no room").to_string();
-        assert!(error.contains("no session goes without"), "{error}");
+        assert!(error.contains("sessions are refused until it is writable"), "{error}");
     }
 
     #[test]

@@ -78,7 +78,7 @@ pub enum SessionLimits {
 /// Why there are no control groups for sessions.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "sessions need control groups of their own: mount /sys/fs/cgroup writable, or let them do without limits (--no-session-cgroup)"
+    "sessions need control groups: mount /sys/fs/cgroup writable, or run them without limits (--no-session-cgroup)"
 )]
 pub struct NoCgroups {
     source: CgroupError,

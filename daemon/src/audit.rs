@@ -41,7 +41,7 @@ struct Lines<W> {
 pub enum AuditError {
     #[error("cannot open the audit log {}", path.display())]
     Open { path: PathBuf, source: io::Error },
-    #[error("cannot write to the audit log {}, and no session goes without", path.display())]
+    #[error("cannot write to the audit log {}; sessions are refused until it is writable", path.display())]
     Write { path: PathBuf, source: io::Error },
 }
 

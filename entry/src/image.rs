@@ -26,7 +26,7 @@ pub struct HelperImage(OwnedFd);
 pub enum ImageError {
     #[error("cannot read the program {}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("cannot keep a sealed copy of the program in memory")]
+    #[error("cannot make a sealed copy of the program in memory")]
     Copy { source: io::Error },
     #[error("cannot clone the mount of the program {}", path.display())]
     Clone { path: PathBuf, source: io::Error },

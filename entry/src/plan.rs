@@ -112,7 +112,7 @@ pub enum PlanError {
     #[error("the profile `{profile}` may not write to /target: `general` could")]
     MayNotWrite { profile: Profile },
     #[error(
-        "the node is nobody: to run as the target's user there would be to run as root, so that `restricted` and --run-as target are not for it; `baseline` is nobody anywhere"
+        "the node has no user to run as: `restricted` and --run-as target would run the tool as root; use `baseline`, `general` or --run-as UID"
     )]
     NobodyOnNode,
     #[error(

@@ -40,7 +40,7 @@ pub enum Event {
 /// What went wrong between agent and session; the session is over.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    #[error("the session spoke out of turn: {got} where {expected} was due")]
+    #[error("unexpected message from the session: {got} instead of {expected}")]
     OutOfTurn { got: String, expected: String },
     #[error("cannot read from the session")]
     Receive { source: io::Error },

@@ -72,13 +72,13 @@ pub struct RelayedStdio {
 /// Why no helper was started.
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
-    #[error("cannot write down what the helper is to do")]
+    #[error("cannot write the helper's order")]
     Order { source: io::Error },
-    #[error("cannot make the helper's descriptors")]
+    #[error("cannot create the helper's descriptors")]
     Descriptors { source: io::Error },
     #[error("cannot start the helper")]
     Start { source: io::Error },
-    #[error("the helper was gone before it could be told what to do")]
+    #[error("the helper exited before it got its order")]
     Gone { source: io::Error },
 }
 

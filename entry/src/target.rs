@@ -41,7 +41,7 @@ pub enum TargetError {
     )]
     Denied { pid: u32 },
     #[error(
-        "the node's own processes are not seen from here: that takes its pid namespace (in a pod: hostPID: true)"
+        "the node's processes are not visible: the agent needs the node's pid namespace (in a pod: hostPID: true)"
     )]
     NotOfNode,
     #[error("process {pid} is not in the container {container}: its control group is {found}")]

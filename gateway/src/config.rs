@@ -216,7 +216,7 @@ pub(crate) enum Certificates {
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadConfig {
-    #[error("a certificate needs a name: --service or --dns-name")]
+    #[error("the certificate needs a name: give --service or --dns-name")]
     NoName,
 }
 

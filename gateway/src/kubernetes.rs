@@ -27,11 +27,11 @@ pub(crate) struct Kubernetes {
 pub(crate) enum ApiError {
     #[error("the API server did not answer within {} s", LIMIT.as_secs())]
     Silent,
-    #[error("the API server answers {code}: {message}")]
+    #[error("the API server answered {code}: {message}")]
     Refused { code: u16, message: String },
     #[error("the API server cannot be asked")]
     Unreachable(#[source] kube::Error),
-    #[error("somebody else wrote it meanwhile")]
+    #[error("another gateway has written it meanwhile")]
     Conflict,
 }
 

@@ -31,10 +31,12 @@ pub(crate) struct Place {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Full {
-    #[error("all {most} sessions of this gateway are in use: end one, or raise --max-sessions")]
+    #[error(
+        "all {most} sessions of this gateway are in use: end one, or raise the limit (chart: gateway.maxSessions)"
+    )]
     All { most: NonZeroU32 },
     #[error(
-        "you have {most} sessions already, the most that this gateway gives one user (--max-sessions-per-user)"
+        "you already have {most} sessions, the most for one user (chart: gateway.maxSessionsPerUser)"
     )]
     User { most: NonZeroU32 },
 }

@@ -42,7 +42,7 @@ pub(crate) enum TargetError {
     NoSuchContainer { wanted: Label, there: Vec<String> },
     #[error("the API server describes a pod without containers, or without an identity")]
     Incomplete,
-    #[error("the API server names a container that cannot be one")]
+    #[error("the API server returned an invalid container name")]
     Name(#[source] BadName),
 }
 

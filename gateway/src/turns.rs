@@ -54,9 +54,9 @@ struct Request {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Busy {
-    #[error("you have {WAITING} requests under way that are being looked at: wait for them")]
+    #[error("you already have {WAITING} requests that wait for their review: wait for them")]
     Own,
-    #[error("too many requests are being looked at, and yours had no turn within {} s: try again", LIMIT.as_secs())]
+    #[error("the gateway is busy: this request had no turn within {} s; try again", LIMIT.as_secs())]
     All,
 }
 

@@ -54,7 +54,7 @@ pub(crate) enum OutputError {
         #[source]
         source: io::Error,
     },
-    #[error("the thread that writes the output is gone")]
+    #[error("the thread that writes the output has ended")]
     Gone,
 }
 

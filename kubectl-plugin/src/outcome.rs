@@ -49,17 +49,17 @@ pub(crate) enum Incomplete {
         "the output is incomplete: the tool wrote {sent} bytes to {stream}, and {arrived} arrived"
     )]
     Short { stream: &'static str, sent: u64, arrived: u64 },
-    #[error("the agent did not say how much output there was, so that some may be missing")]
+    #[error("the agent did not state how much output there was: some may be missing")]
     Uncounted,
     #[error("the agent's last message cannot be read")]
     Unreadable(#[source] serde_json::Error),
     #[error("the agent ended the session without an exit code (close code {code}){reason}")]
     Closed { code: u16, reason: Reason },
-    #[error("the agent, or a server on the way to it, hung up in the middle of the session")]
+    #[error("the agent, or a server on the way to it, closed the connection during the session")]
     HungUp,
     #[error("the connection to the agent was lost")]
     Lost(#[source] tungstenite::Error),
-    #[error("nothing was heard of the agent for {} s", .0.as_secs())]
+    #[error("the agent has sent nothing for {} s", .0.as_secs())]
     Silent(Duration),
     #[error("the agent broke the protocol")]
     Broken(#[source] BrokenRule),

@@ -113,7 +113,7 @@ fn a_command_line_that_is_wrong_is_explained() {
         let _web = containerd.run(&RunSpec::new("web-one"));
         let cases: [(&[&str], i32, &[&str]); 6] = [
             (&["container/web-one", "--", ""], 2, &["no command is given"]),
-            (&["container/web-one"], 2, &["a shell needs a terminal", "hint: "]),
+            (&["container/web-one"], 2, &["the default shell needs a terminal", "hint: "]),
             (&["deploy/web", "--", "true"], 2, &["`deploy`"]),
             (&["container/web-one", "ps"], 2, &["the command goes after `--`"]),
             (&["container/web-one", "--time", "5s", "--", "ps"], 2, &["'--timeout'"]),
@@ -140,5 +140,5 @@ fn an_agent_that_is_not_there_is_said_so() {
     assert!(done.err().contains(&format!("cannot reach an agent at unix:{nowhere}")), "{done}");
     assert!(done.err().contains("hint: is the agent running?"), "{done}");
     let done = run(harness::plugin().args(["container/web-one", "--", "true"])).expect_code(2);
-    assert!(done.err().contains("containers by their ID are only behind --agent"), "{done}");
+    assert!(done.err().contains("a cluster does not know containers by their ID"), "{done}");
 }

@@ -121,7 +121,7 @@ impl FromStr for Withdrawal {
 /// Why a request over a gateway's connection is not one of a gateway.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadForward {
-    #[error("the gateway did not say `{field}`")]
+    #[error("the gateway sent no `{field}`")]
     Missing { field: &'static str },
     #[error("the gateway's `{field}` cannot be read")]
     Unreadable { field: &'static str },

@@ -99,7 +99,7 @@ pub enum FromServer<'a> {
 /// Why a message is refused. All but an empty message are errors of protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadFrame {
-    #[error("a message without a channel byte")]
+    #[error("a message has no channel byte")]
     Empty,
     #[error("a message for channel {0}, which does not exist")]
     UnknownChannel(u32),

@@ -48,7 +48,7 @@ pub enum BadRequest {
     Unknown { name: String },
     #[error("parameter `{name}` is given more than once")]
     Repeated { name: &'static str },
-    #[error("parameter `{name}` is `{given}`, which is neither true nor false")]
+    #[error("parameter `{name}` is `{given}`: use true or false")]
     Boolean { name: &'static str, given: String },
     #[error("`{name}` is 1 to {most} letters, digits and characters of `{also}`")]
     Word { name: &'static str, most: usize, also: String },

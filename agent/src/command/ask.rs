@@ -27,16 +27,16 @@ pub(super) enum AskError {
     Reach { socket: PathBuf, source: io::Error },
     #[error("no agent answered at {} within {} s", socket.display(), ANSWER.as_secs())]
     NoAnswer { socket: PathBuf },
-    #[error("the agent hung up")]
+    #[error("the agent closed the connection")]
     Broken(#[source] hyper::Error),
-    #[error("the agent's answer broke off, or is longer than {LONGEST} bytes")]
+    #[error("the agent's answer is incomplete, or longer than {LONGEST} bytes")]
     Body(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the request cannot be written")]
     Request(#[source] hyper::http::Error),
     /// The agent's own words.
     #[error("{message}")]
     Refused { message: String },
-    #[error("the answer `{code}` is not one of an agent of nsdebug")]
+    #[error("the answer `{code}` is not an nsdebug agent's")]
     Foreign { code: StatusCode },
 }
 

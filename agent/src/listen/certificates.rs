@@ -54,7 +54,7 @@ pub enum CertificateError {
         #[source]
         source: rustls::Error,
     },
-    #[error("no client could be verified with {}", path.display())]
+    #[error("{} cannot verify any client certificate", path.display())]
     Verifier {
         path: PathBuf,
         #[source]

@@ -56,7 +56,7 @@ pub(super) enum DialError {
         #[source]
         source: io::Error,
     },
-    #[error("no certificate can be for `{host}`")]
+    #[error("`{host}` is not a valid host name for a certificate")]
     Name {
         host: String,
         #[source]
@@ -64,15 +64,15 @@ pub(super) enum DialError {
     },
     #[error("TLS cannot be set up")]
     Setup(#[source] rustls::Error),
-    #[error("there is no connection")]
+    #[error("cannot connect to the gateway")]
     Connect(#[source] io::Error),
-    #[error("there is no TLS with it")]
+    #[error("TLS with the gateway failed")]
     Tls(#[source] io::Error),
     #[error("the request cannot be written")]
     Request(#[source] axum::http::Error),
-    #[error("it hung up before it answered")]
+    #[error("the gateway closed the connection before answering")]
     Answer(#[source] hyper::Error),
-    #[error("it answers {code}")]
+    #[error("the gateway answered {code}")]
     Refused { code: StatusCode },
     #[error("it takes longer than {} s", DIAL_LIMIT.as_secs())]
     Slow,

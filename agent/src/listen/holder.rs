@@ -34,7 +34,7 @@ pub enum NoHolder {
     #[error("the client certificate cannot be read")]
     Unreadable,
     #[error(
-        "the client certificate names nobody: it needs a common name, or a subject alternative name"
+        "the client certificate has no name: it needs a common name or a subject alternative name"
     )]
     Nameless,
 }

@@ -51,15 +51,15 @@ struct SocketFile {
 
 #[derive(Debug, thiserror::Error)]
 pub enum UnixError {
-    #[error("cannot make the directory {}", path.display())]
+    #[error("cannot create the directory {}", path.display())]
     Directory {
         path: PathBuf,
         #[source]
         source: io::Error,
     },
-    #[error("another agent listens on {}", path.display())]
+    #[error("another agent already listens on {}", path.display())]
     InUse { path: PathBuf },
-    #[error("{} exists and is no socket: move it away", path.display())]
+    #[error("{} exists and is not a socket: move or remove it", path.display())]
     NotASocket { path: PathBuf },
     #[error("cannot listen on {}", path.display())]
     Listen {

@@ -24,7 +24,7 @@ pub enum LocateError {
     #[error("container {container} is {state}, and only a running container can be entered")]
     NotRunning { container: String, state: TaskState },
     #[error(
-        "{container} is the sandbox of pod {pod}, name one of the pod's containers: {containers}"
+        "{container} is the sandbox of pod {pod}: name one of the pod's containers ({containers})"
     )]
     IsSandbox { container: String, pod: String, containers: Shortlist },
     #[error(
@@ -38,12 +38,14 @@ pub enum LocateError {
     #[error("no pod {pod} is on this node, pods of that namespace here: {pods}")]
     NoSuchPod { pod: String, pods: Shortlist },
     #[error(
-        "container {container} is run by `{runtime}`: its processes are behind another kernel or inside a virtual machine, and what the node could enter is the sandbox around them"
+        "container {container} is run by `{runtime}`, in a virtual machine or behind another kernel: nsdebug could only enter the sandbox around it, not its processes"
     )]
     OtherRuntime { container: String, runtime: String },
-    #[error("container {container} was restarted meanwhile: its process was {before} and is {now}")]
+    #[error(
+        "container {container} was restarted during the look-up: its process was {before} and is now {now}; try again"
+    )]
     Restarted { container: String, before: u32, now: u32 },
-    #[error("`{}` cannot be a containerd namespace", given.escape_debug())]
+    #[error("`{}` is not a valid containerd namespace", given.escape_debug())]
     BadNamespace { given: String },
     #[error("containerd does not answer on {}", socket.display())]
     Unreachable {
@@ -66,11 +68,11 @@ pub enum Unreachable {
     Missing,
     #[error("permission denied: run this as root")]
     Denied,
-    #[error("nobody listens on it: start containerd, or name its socket with --containerd")]
+    #[error("no process listens on it: start containerd, or name its socket with --containerd")]
     Refused,
     #[error("no answer within {seconds} s: containerd hangs, or this is another program's socket")]
     Silent { seconds: u64 },
-    #[error("the connection broke: is this containerd's gRPC socket (--containerd)?")]
+    #[error("the connection failed: is this containerd's gRPC socket (--containerd)?")]
     Broken(#[source] Box<tonic::Status>),
 }
 

@@ -39,7 +39,7 @@ pub(super) fn confirm(peer: &Peer, place: &Place) -> Result<(), Refusal> {
     // A sandbox that stands in has an ID of its own, and less to enter.
     let runs = located.stands_in_for.is_none();
     if runs && container_id.as_ref().is_some_and(|id| id.as_str() != located.id) {
-        let message = "the container was restarted meanwhile: try again";
+        let message = "the container was restarted during the look-up; try again";
         return Err(Refusal::new(Reason::Conflict, message));
     }
     Ok(())

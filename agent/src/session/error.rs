@@ -44,7 +44,7 @@ pub enum StartError {
         "the sessions of this node have as many processes as they may: wait for the end of one, or raise --all-sessions-pids of the agent; what has ended counts until the first process of its container has reaped it"
     )]
     NoProcesses,
-    #[error("cannot make the tool's standard streams")]
+    #[error("cannot create the tool's standard streams")]
     Streams { source: io::Error },
     #[error("the target exited before it could be entered")]
     TargetExited,
@@ -69,7 +69,7 @@ pub enum StartError {
     )]
     Exposed { why: String },
     #[error(
-        "the session would have had the agent's or the node's {kind} namespace, and no session has that; a target that has just joined it is a host target"
+        "the session would be in the agent's or the node's {kind} namespace, which no session may be: a target that has just joined it is a host target"
     )]
     NotApart { kind: String },
     #[error("there is no `{name}` {place}; looked in {path}")]

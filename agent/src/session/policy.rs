@@ -43,18 +43,18 @@ pub struct Choice {
 /// Why a session is not given.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
-    #[error("{what} means nothing with the node's own tools: it needs --tools toolbox")]
+    #[error("{what} has no effect with the node's own tools: it needs --tools toolbox")]
     OnlyInToolbox { what: &'static str },
     #[error(
-        "the profile `{asked}` is above `{most}`, the most that this agent gives (--max-profile)"
+        "the profile `{asked}` is above `{most}`, the highest that this agent gives (--max-profile; chart: maxProfile)"
     )]
     AboveMaximum { asked: Profile, most: Profile },
     #[error(
-        "the profile `netadmin` is not for here: NET_ADMIN names network namespaces that it is not in by their link-netnsid, the node's among them, so it takes the right to host targets (the agent's --allow-host-targets, or --netadmin-reaches-node-network to give it without)"
+        "the profile `netadmin` is not allowed here: NET_ADMIN reaches the node's network by link-netnsid, so it needs the right to host targets (agent: --allow-host-targets, or --netadmin-reaches-node-network to give it without; chart: hostTargets, netadminReachesNodeNetwork)"
     )]
     NodeNetwork,
     #[error(
-        "under the profile `{profile}` a tool runs as the profile says or, with `target`, as the target does: another user takes `general` or more"
+        "the profile `{profile}` runs as its own user or, with --run-as target, as the target's: any other user needs the profile `general` or higher"
     )]
     NotItsChoice { profile: Profile },
 }

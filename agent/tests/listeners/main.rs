@@ -352,7 +352,7 @@ async fn a_certificate_that_names_nobody_is_told_so() {
     let nobody = ours.sign(params, Validity::Now);
     let answer = get_tls(address, &ours, Some(nobody)).await.expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
-    assert!(answer.contains("names nobody: it needs a common name"), "{answer}");
+    assert!(answer.contains("has no name: it needs a common name"), "{answer}");
     let page = world.serving.metrics.render().expect("a page");
     assert!(page.contains("connections_refused_total{reason=\"Nameless\"} 1"), "{page}");
 }

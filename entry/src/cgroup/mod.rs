@@ -45,15 +45,15 @@ pub enum CgroupError {
     NodesMounts,
     #[error("cannot make {} writable", path.display())]
     Remount { path: PathBuf, source: io::Error },
-    #[error("no writable control group here can limit {what}")]
+    #[error("no writable control group can limit {what}")]
     NoControl { what: &'static str },
-    #[error("cannot give the controllers of {} to control groups below it", path.display())]
+    #[error("cannot enable the controllers of {} for the control groups below it", path.display())]
     Delegate { path: PathBuf, source: io::Error },
-    #[error("cannot make the control group {}", path.display())]
+    #[error("cannot create the control group {}", path.display())]
     Make { path: PathBuf, source: io::Error },
     #[error("cannot set {}", file.display())]
     Limit { file: PathBuf, source: io::Error },
-    #[error("cannot keep devices from the processes in {}", path.display())]
+    #[error("cannot restrict the devices of the processes in {}", path.display())]
     Devices { path: PathBuf, source: io::Error },
     #[error("cannot move a process into {}", path.display())]
     Move { path: PathBuf, source: io::Error },

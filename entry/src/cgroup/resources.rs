@@ -43,11 +43,11 @@ pub struct Memory(u64);
 pub struct Cpu(u32);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("memory is a number of bytes of at least 16Mi, for example 256Mi or 1Gi")]
+#[error("memory must be a number of bytes of at least 16Mi, for example 256Mi or 1Gi")]
 pub struct BadMemory;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("processors are a number of at least 0.01, for example 0.5, 500m or 2")]
+#[error("processors must be a number of at least 0.01, for example 0.5, 500m or 2")]
 pub struct BadCpu;
 
 /// Helper, supervisor and a small tool need a third of this; less only fails in odd places.

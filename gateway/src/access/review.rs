@@ -21,7 +21,7 @@ pub(crate) struct Reviewer {
 pub(crate) enum AccessError {
     #[error("User \"{user}\" cannot {right}")]
     Denied { user: String, right: Right },
-    #[error("it cannot be found out whether user \"{user}\" can {right}")]
+    #[error("cannot find out whether user \"{user}\" can {right}")]
     Unknown {
         user: String,
         right: Right,

@@ -29,13 +29,13 @@ pub(crate) struct Reception {
 
 #[derive(Debug, thiserror::Error)]
 enum NotReceived {
-    #[error("agents come in by `POST {CONNECT_PATH}` and `Upgrade: {CONNECT_PROTOCOL}`")]
+    #[error("agents connect with `POST {CONNECT_PATH}` and `Upgrade: {CONNECT_PROTOCOL}`")]
     Request,
     #[error("no bearer token")]
     NoToken,
     #[error(transparent)]
     Token(#[from] TokenError),
-    #[error("the token is of the node {proved}, and the agent says that it is on {claimed}")]
+    #[error("the token belongs to the node {proved}, but the agent says that it is on {claimed}")]
     OtherNode { proved: String, claimed: String },
     #[error(transparent)]
     Crowded(#[from] Crowded),

@@ -103,7 +103,7 @@ pub(crate) enum AgentError {
     },
     #[error("the agent of the node {node} did not answer within {} s", ANSWER_LIMIT.as_secs())]
     Silent { node: String },
-    #[error("the agent answered {code}, and not as an agent answers")]
+    #[error("the agent answered {code} in an unexpected form")]
     Foreign { code: StatusCode },
 }
 

@@ -47,11 +47,11 @@ pub(crate) struct Tokens {
 pub(crate) enum TokenError {
     #[error("the token is not valid for the audience `{AUDIENCE}`")]
     Invalid,
-    #[error("the token is not one of an agent")]
+    #[error("the token does not belong to an agent")]
     NotAnAgent,
-    #[error("the token is not bound to a pod on a node (`{key}`)")]
+    #[error("the token is not bound to a pod on a node: it has no `{key}`")]
     Unbound { key: &'static str },
-    #[error("too many tokens are being reviewed: try again")]
+    #[error("the gateway is busy reviewing other tokens: try again")]
     Busy,
     #[error("the token cannot be reviewed")]
     Unknown(#[source] ApiError),
@@ -167,7 +167,7 @@ mod tests {
         }
         let other = "system:serviceaccount:nsdebug:default";
         let said = judged(&json!({"aud": AUDIENCE, "sub": other})).expect("refused");
-        assert!(said.contains("not one of an agent"), "{said}");
+        assert!(said.contains("does not belong to an agent"), "{said}");
         for word in ["", "good", "a.b", "a.b.c", "e30.e30.x", "e30.e30.x.y"] {
             assert!(Claims::of(word).is_none(), "{word}");
         }

@@ -32,7 +32,7 @@ pub(crate) enum FilesError {
         #[source]
         source: io::Error,
     },
-    #[error("{} and {} cannot be shown", chain.display(), key.display())]
+    #[error("{} and {} cannot be used", chain.display(), key.display())]
     Pair {
         chain: PathBuf,
         key: PathBuf,

@@ -72,18 +72,18 @@ enum KeepError {
         source: ApiError,
     },
     #[error(
-        "the Secret {name} is gone and cannot be made here: apply the chart again, which makes it"
+        "the Secret {name} does not exist and the gateway may not create it: apply the chart again"
     )]
     Gone {
         name: String,
         #[source]
         source: ApiError,
     },
-    #[error("cannot make a certificate")]
+    #[error("cannot create a certificate")]
     Issue(#[source] rcgen::Error),
-    #[error("the Secret {name} was written by somebody else again and again")]
+    #[error("other gateways keep writing the Secret {name}")]
     Contended { name: String },
-    #[error("the certificate in the Secret {name} cannot be shown")]
+    #[error("the certificate in the Secret {name} cannot be used")]
     Show {
         name: String,
         #[source]

@@ -21,7 +21,7 @@ pub(crate) struct Caller {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CallerError {
-    #[error("the request names no user")]
+    #[error("the request has no user")]
     Nobody,
     #[error("the request names more than one user")]
     Several,
@@ -29,7 +29,7 @@ pub(crate) enum CallerError {
     SeveralUids,
     #[error("the field `{field}` is not UTF-8")]
     NotText { field: String },
-    #[error("anonymous users get no session")]
+    #[error("anonymous users cannot open sessions")]
     Anonymous,
 }
 

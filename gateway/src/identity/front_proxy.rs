@@ -57,7 +57,7 @@ pub(crate) enum FrontProxyError {
     Pem(#[source] pem::Error),
     #[error("a certificate in `{CLIENT_CA}` cannot be a CA")]
     Authority(#[source] rustls::Error),
-    #[error("no certificate could be verified with `{CLIENT_CA}`")]
+    #[error("`{CLIENT_CA}` cannot verify any certificate")]
     Verifier(#[source] VerifierBuilderError),
 }
 

@@ -8,26 +8,26 @@ pub(crate) enum UsageError {
     NoTarget,
     #[error("`doctor` and `version` come first; a pod of such a name is written `pod/NAME`")]
     WordAfterTarget,
-    #[error("no COMMAND is given, and a shell needs a terminal on stdin, stdout and stderr")]
+    #[error(
+        "no COMMAND is given, and the default shell needs a terminal on stdin, stdout and stderr"
+    )]
     NoTerminalForShell,
-    #[error("--container names a container of a pod, but the target is not a pod")]
+    #[error("--container has no effect: the target is not a pod")]
     ContainerOfNoPod,
-    #[error("behind --agent there are POD, pod/NAME and container/ID, and no `{kind}`")]
+    #[error("with --agent the target must be POD, pod/NAME or container/ID, not `{kind}`")]
     NotOfAgent { kind: &'static str },
-    #[error("a cluster knows no `{target}`: containers by their ID are only behind --agent")]
+    #[error("`{target}` needs --agent: a cluster does not know containers by their ID")]
     NotOfCluster { target: String },
-    #[error("--agent asks one agent and no cluster: {flag} says nothing there")]
+    #[error("{flag} has no effect with --agent, which talks to one agent and not to a cluster")]
     TwoWays { flag: &'static str },
-    #[error("--containerd-namespace is only for containers behind --agent")]
+    #[error("--containerd-namespace has no effect without --agent and container/ID")]
     ContainerdNamespace,
     #[cfg_attr(unix, expect(dead_code, reason = "arguments are bytes here"))]
     #[error("argument {index} of the command is not valid Unicode")]
     NotUnicode { index: usize },
     #[error(transparent)]
     Request(#[from] BadRequest),
-    #[error(
-        "an agent behind https is trusted by its certificate, and --certificate-authority is not given"
-    )]
+    #[error("an https agent needs --certificate-authority, which verifies its certificate")]
     NoAuthority,
 }
 

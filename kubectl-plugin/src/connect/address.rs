@@ -22,9 +22,9 @@ pub(crate) enum BadAddress {
     Form,
     #[error("the port is missing: https://HOST:PORT")]
     NoPort,
-    #[error("an address is only `https://HOST:PORT`, without user, path or query")]
+    #[error("an agent's address is `https://HOST:PORT`, without user, path or query")]
     TooMuch,
-    #[error("an agent is not spoken to without encryption: `unix:PATH` or `https://HOST:PORT`")]
+    #[error("agents are only reached with encryption: use `unix:PATH` or `https://HOST:PORT`")]
     Plain,
 }
 

@@ -46,7 +46,7 @@ pub(crate) enum ConnectError {
     #[error("the session could not start at {address} within {limit:?} (--timeout)")]
     TimedOut { address: Address, limit: Duration },
     #[cfg(not(unix))]
-    #[error("{address}: sockets in the file system are not supported on this system")]
+    #[error("{address}: unix sockets are not supported on this system")]
     NoUnixSockets { address: Address },
     #[error(transparent)]
     Upgrade(#[from] UpgradeError),

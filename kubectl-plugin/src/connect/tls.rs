@@ -69,9 +69,9 @@ pub(crate) enum TlsError {
     Untrusted,
     #[error("the agent's certificate is for another name")]
     WrongName(#[source] rustls::Error),
-    #[error("the agent wants to see a client certificate")]
+    #[error("the agent requires a client certificate")]
     ClientCertificateWanted,
-    #[error("the agent does not accept our client certificate: it {why}")]
+    #[error("the agent refused the client certificate: it {why}")]
     ClientCertificateRefused { why: &'static str },
     #[error("the handshake failed")]
     Handshake(#[source] io::Error),

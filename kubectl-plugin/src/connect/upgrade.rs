@@ -41,18 +41,18 @@ pub(crate) struct Connection {
 pub(crate) enum UpgradeError {
     #[error("the request cannot be written")]
     Request(#[source] http::Error),
-    #[error("the server hung up before it answered")]
+    #[error("the server closed the connection before it answered")]
     NoAnswer(#[source] hyper::Error),
     /// The agent's own words and nothing else: they are written for the person.
     #[error("{}", status.message)]
     Refused { status: Box<Status> },
-    #[error("the server answered `{code}`, and not as an agent of nsdebug answers")]
+    #[error("the server answered `{code}` in a form that is not an nsdebug agent's")]
     Foreign { code: StatusCode },
-    #[error("the server switched protocols, but not to the websocket that was asked for")]
+    #[error("the server switched protocols, but not to the requested websocket")]
     NotAWebsocket,
-    #[error("the server chose no protocol that was offered")]
+    #[error("the server chose a protocol that was not offered")]
     NoProtocol,
-    #[error("the server broke off while switching protocols")]
+    #[error("the server closed the connection while switching protocols")]
     Switch(#[source] hyper::Error),
 }
 

@@ -21,9 +21,7 @@ pub(crate) enum ConfigError {
     Choice(#[from] ChoiceError),
     #[error(transparent)]
     Credential(#[from] CredentialError),
-    #[error(
-        "nothing says which cluster is meant: there is no kubeconfig, no --server and no --agent"
-    )]
+    #[error("no cluster is configured: there is no kubeconfig, no --server and no --agent")]
     Nowhere,
     #[error("the service account of this pod cannot be used")]
     InCluster(#[source] InClusterError),

@@ -17,7 +17,9 @@ const KIND: &str = "ExecCredential";
 pub(crate) enum CredentialError {
     #[error("the kubeconfig names no command to get credentials from")]
     NoCommand,
-    #[error("`{command}` has to ask for something, and stdin is not a terminal")]
+    #[error(
+        "the credential program `{command}` needs to ask for input, and stdin is not a terminal"
+    )]
     NoTerminal { command: String },
     #[error("getting credentials: exec: executable {command} not found")]
     NotFound { command: String, install: Option<String> },

@@ -76,9 +76,9 @@ pub(crate) enum TargetError {
     NoSelector { what: String },
     #[error("{what} selects pods in a way that is not understood here: `{operator}`")]
     Selector { what: String, operator: String },
-    #[error("the kubeconfig's namespace `{given}` cannot be one: give another with -n")]
+    #[error("the kubeconfig's namespace `{given}` is not a valid name: give another with -n")]
     Namespace { given: String },
-    #[error("the API server names a pod that cannot be one")]
+    #[error("the API server returned an invalid pod name")]
     Name,
 }
 

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use hyper::Uri;
 
 #[derive(Debug, thiserror::Error)]
-#[error("the proxy `{given}` is no URL")]
+#[error("invalid proxy `{given}`: not a URL")]
 pub(crate) struct BadProxy {
     given: String,
     #[source]

@@ -15,11 +15,11 @@ pub(crate) use other::{RawTerminal, Resizes};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TerminalError {
     #[cfg(unix)]
-    #[error("cannot make the terminal on stdin pass keys through")]
+    #[error("cannot set the terminal on stdin to raw mode")]
     Raw(#[source] std::io::Error),
     #[cfg(not(unix))]
     #[error(
-        "terminals are not supported on this system: give a command after `--` without -t, or -i to feed a shell"
+        "terminals are not supported on this system: give a command after `--` without -t, or use -i with a shell"
     )]
     Unsupported,
 }

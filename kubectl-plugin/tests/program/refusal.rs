@@ -85,7 +85,7 @@ fn wrong_command_lines_exit_2_and_say_what_is_wrong() {
         (&["--agent", "unix:/a", "web", "--tiemout", "1s", "--", "ps"], "'--timeout'"),
         (&["--agent", "unix:/a", "web", "ps"], "after `--`"),
         (&["--agent", "unix:/a", "deploy/web", "--", "ps"], "`deploy`"),
-        (&["--agent", "http://a:1", "web", "--", "ps"], "without encryption"),
+        (&["--agent", "http://a:1", "web", "--", "ps"], "only reached with encryption"),
         (
             &["--agent", "unix:/a", "--timeout", "10", "web", "--", "ps"],
             "a whole number and a unit",

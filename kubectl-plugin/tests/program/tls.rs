@@ -169,7 +169,7 @@ fn a_client_certificate_that_is_missing_or_expired_is_named() {
     let files = Files::new();
     let port = files.serve("127.0.0.1", Validity::Now);
     let left = files.run(port, &[CA]);
-    assert_says(&left, "the agent wants to see a client certificate");
+    assert_says(&left, "the agent requires a client certificate");
     assert_says(&left, "hint: give --client-certificate and --client-key");
     let port = files.serve("127.0.0.1", Validity::Now);
     let old = [CA, ("--client-certificate", "old-client.pem"), ("--client-key", "old-client.key")];

@@ -93,7 +93,7 @@ fn a_session_that_cannot_be_written_down_is_not_given() {
         let agent = Serving::start(containerd, &["--audit-log", "/dev/full"]);
         let refused =
             run(&mut agent.plugin(&["container/webcontainer", "--", "echo", "x"])).expect_code(125);
-        assert!(refused.err().contains("no session goes without"), "{refused}");
+        assert!(refused.err().contains("sessions are refused until it is writable"), "{refused}");
         assert_eq!(refused.out(), "");
     });
 }

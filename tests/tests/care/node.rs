@@ -162,7 +162,10 @@ fn nobody_runs_as_the_nodes_own_user() {
         let agent = allowing().start(containerd);
         for asked in ["&profile=restricted", "&profile=baseline&run-as=target", "&run-as=target"] {
             let (code, why) = refusal(&agent, asked);
-            assert!(code == 403 && why.contains("the node is nobody"), "{asked}: {code} {why}");
+            assert!(
+                code == 403 && why.contains("the node has no user to run as"),
+                "{asked}: {code} {why}"
+            );
         }
         let said = said(&agent, "cat /target/etc/shadow", "&profile=baseline");
         let refused = String::from_utf8_lossy(&said.stderr).into_owned();

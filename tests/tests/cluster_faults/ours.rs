@@ -40,7 +40,7 @@ fn an_agent_that_is_killed_leaves_nothing_and_comes_back() {
     let agent = Process::open(cluster.pid_of(RELEASE, name, None)).expect("it runs");
     agent.signal(Signal::KILL);
     assert!(agent.wait(SOON), "SIGKILL");
-    session.assert_ends("hung up in the middle of the session");
+    session.assert_ends("closed the connection during the session");
     serves(&cluster);
 }
 

@@ -115,7 +115,7 @@ fn a_containerd_that_is_not_there_is_named_with_what_helps() {
     refused_in_a_line(at(&nowhere), &[&says, help]);
     let deaf = stage.file("deaf.sock");
     drop(std::os::unix::net::UnixListener::bind(&deaf).expect("a socket in an own folder"));
-    refused_in_a_line(at(&deaf), &["nobody listens on it", help]);
+    refused_in_a_line(at(&deaf), &["no process listens on it", help]);
     refused_in_a_line(at("/etc/passwd"), &["containerd does not answer on /etc/passwd"]);
 }
 
