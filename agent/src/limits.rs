@@ -24,8 +24,8 @@ pub struct LimitArgs {
     #[arg(long, env = "NSDEBUG_SESSION_CPU", value_name = "CORES", default_value_t = Resources::CPU)]
     session_cpu: Cpu,
 
-    /// Do without control groups: sessions may use all of the node, outlive their supervisor, and
-    /// open any device that the target's image has a node of
+    /// Use no control groups: sessions can use all of the node, outlive their supervisor, and open any device
+    /// that the target's image has a node of
     #[arg(long, env = "NSDEBUG_NO_SESSION_CGROUP", value_parser = BoolishValueParser::new())]
     no_session_cgroup: bool,
 }

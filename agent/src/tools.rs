@@ -5,8 +5,8 @@ use clap::ValueEnum;
 /// Whose tools a session runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Tools {
-    /// The node's own file system, and all that the caller holds.
+    /// The node's own files, with all that the caller holds.
     Host,
-    /// A tree of tools, under a profile.
+    /// A tree of tools, within a profile.
     Toolbox,
 }

@@ -21,7 +21,7 @@ enum Format {
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Logging")]
 pub struct LogArgs {
-    /// How log lines are written to stderr
+    /// Format of log lines, which go to stderr
     #[arg(long, global = true, env = "NSDEBUG_LOG_FORMAT", value_enum, default_value = "text")]
     log_format: Format,
 

@@ -14,12 +14,12 @@ use crate::serve::Gateway;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0    it was told to stop, and did
+  0    it stopped on a signal
   125  it could not start
   2    wrong usage";
 
 const LOG_LEVEL: &str =
-    "What to log: a level, or levels by module such as `warn,gateway=debug` [default: info]";
+    "Log level, or levels by module such as `warn,gateway=debug` [default: info]";
 
 /// Serves nsdebug.dev/v1alpha1 behind kube-apiserver
 #[derive(Debug, Parser)]
@@ -34,7 +34,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the API, and agents
+    /// Serve the API to kube-apiserver, and let agents connect
     #[command(after_help = EXIT_CODES)]
     Serve(Box<ServeArgs>),
 }

@@ -13,7 +13,7 @@ use crate::certificates::{Files, Names};
 /// The least that a replacement takes to be known everywhere; only tests go below an hour.
 const SHORTEST_LIFETIME: u32 = 36;
 
-/// Serve the API, and agents
+/// Serve the API to kube-apiserver, and let agents connect
 #[derive(Clone, Debug, clap::Args)]
 pub struct ServeArgs {
     /// Where kube-apiserver connects; only its front proxy's certificate is let in
@@ -127,7 +127,7 @@ pub struct ServeArgs {
     #[arg(long, env = "NSDEBUG_ALLOWED_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     allowed_origin: Vec<String>,
 
-    /// Sessions at once; the next one is refused
+    /// Concurrent sessions; the next one is refused
     #[arg(long, env = "NSDEBUG_MAX_SESSIONS", value_name = "COUNT", default_value = "1024")]
     max_sessions: NonZeroU32,
 

@@ -24,7 +24,7 @@ Exit codes:
   2      wrong usage
   1      of `check`: a session could not work here";
 
-const LOG_LEVEL: &str = "What to log: a level, or levels by module such as `warn,agent=debug` \
+const LOG_LEVEL: &str = "Log level, or levels by module such as `warn,agent=debug` \
                          [default: info for `serve`, else warn]";
 
 /// Runs tools that a container does not have, inside its Linux namespaces
@@ -53,7 +53,7 @@ enum Command {
     /// End a session that an agent on this node serves
     #[command(after_help = EXIT_CODES)]
     Kill(sessions::KillArgs),
-    /// Say what this node supports, a line each, and what is missing
+    /// Check what this node supports, and name what is missing
     #[command(after_help = EXIT_CODES)]
     Check(check::CheckArgs),
 }

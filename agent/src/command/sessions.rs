@@ -15,7 +15,7 @@ use crate::config::{BadAddress, ListenAddress};
 /// Which agent.
 #[derive(Clone, Debug, clap::Args)]
 struct AgentArgs {
-    /// The socket of the agent, as `serve --listen` has it
+    /// The agent's socket, as given to `serve --listen`
     #[arg(
         long,
         env = "NSDEBUG_AGENT",
@@ -26,13 +26,13 @@ struct AgentArgs {
     agent: PathBuf,
 }
 
-/// List the sessions that run.
+/// List the sessions that an agent on this node serves.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SessionsArgs {
     #[command(flatten)]
     agent: AgentArgs,
 
-    /// How to show them
+    /// Output format
     #[arg(short = 'o', long, env = "NSDEBUG_OUTPUT", value_enum, default_value = "table")]
     output: Output,
 }
@@ -49,7 +49,7 @@ pub struct KillArgs {
     #[command(flatten)]
     agent: AgentArgs,
 
-    /// The session's ID, or any unique beginning of it
+    /// The session's ID, or a unique beginning of it
     #[arg(value_name = "ID", value_parser = id)]
     id: String,
 }

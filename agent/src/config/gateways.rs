@@ -19,11 +19,11 @@ pub struct GatewayArgs {
     )]
     gateway: Vec<String>,
 
-    /// Who signs the certificates of gateways, PEM; read again each time
+    /// CA that signs the certificates of gateways, PEM; read again for each connection
     #[arg(long, env = "NSDEBUG_GATEWAY_CA", value_name = "FILE", requires = "gateway")]
     gateway_ca: Option<PathBuf>,
 
-    /// The token that tells gateways who this is; read again each time
+    /// The token that authenticates this agent to gateways; read again for each connection
     #[arg(long, env = "NSDEBUG_TOKEN_FILE", value_name = "FILE", requires = "gateway")]
     token_file: Option<PathBuf>,
 
@@ -31,7 +31,7 @@ pub struct GatewayArgs {
     #[arg(long, env = "NSDEBUG_NODE_NAME", value_name = "NAME", requires = "gateway")]
     node_name: Option<String>,
 
-    /// Idle connections to keep at each gateway
+    /// Idle connections to keep open to each gateway
     #[arg(
         long,
         env = "NSDEBUG_GATEWAY_CONNECTIONS",

@@ -11,7 +11,7 @@ use super::own::{OwnPaths, host_signs};
 use crate::profile::planned;
 use crate::tools::Tools;
 
-/// Whose tools sessions run.
+/// Which tools sessions run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Policy {
     /// The node's, with all that the agent holds.

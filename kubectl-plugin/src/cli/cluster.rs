@@ -42,23 +42,23 @@ pub(crate) struct ClusterFlags {
     )]
     pub(crate) token: Option<String>,
 
-    /// User to act as
+    /// User to impersonate
     #[arg(long = "as", env = "NSDEBUG_AS", value_name = "USER", global = true)]
     pub(crate) as_user: Option<String>,
 
-    /// Group to act as a member of; may be given more than once
+    /// Group to impersonate, may be repeated
     #[arg(long, env = "NSDEBUG_AS_GROUP", value_name = "GROUP", global = true)]
     pub(crate) as_group: Vec<String>,
 
-    /// UID to act as
+    /// UID to impersonate
     #[arg(long, env = "NSDEBUG_AS_UID", value_name = "UID", global = true)]
     pub(crate) as_uid: Option<String>,
 
-    /// Believe whatever certificate the API server shows
+    /// Accept any certificate of the API server (insecure)
     #[arg(long, env = "NSDEBUG_INSECURE_SKIP_TLS_VERIFY", global = true, value_parser = FalseyValueParser::new())]
     pub(crate) insecure_skip_tls_verify: bool,
 
-    /// How long to wait for one answer of the API server, such as `10s`; 0 is the usual minute
+    /// Longest wait for one answer of the API server, such as `10s`; 0 means the default of one minute
     #[arg(long, env = "NSDEBUG_REQUEST_TIMEOUT", value_name = "DURATION", global = true)]
     pub(crate) request_timeout: Option<Limit>,
 }
@@ -67,11 +67,11 @@ pub(crate) struct ClusterFlags {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Certificates")]
 pub(crate) struct CertificateFlags {
-    /// Authorities that may have signed the certificate of the API server, or of the agent (PEM)
+    /// CA file (PEM) that verifies the certificate of the API server, or of the agent
     #[arg(long, env = "NSDEBUG_CERTIFICATE_AUTHORITY", value_name = "FILE", global = true)]
     pub(crate) certificate_authority: Option<PathBuf>,
 
-    /// Certificate to show to it (PEM)
+    /// Client certificate (PEM)
     #[arg(
         long,
         env = "NSDEBUG_CLIENT_CERTIFICATE",
@@ -91,7 +91,7 @@ pub(crate) struct CertificateFlags {
     )]
     pub(crate) client_key: Option<PathBuf>,
 
-    /// Name to expect in its certificate, where that is not the host of its address
+    /// Name to expect in the server's certificate [default: the host of its address]
     #[arg(long, env = "NSDEBUG_TLS_SERVER_NAME", value_name = "NAME", global = true)]
     pub(crate) tls_server_name: Option<String>,
 }

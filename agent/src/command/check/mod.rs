@@ -20,14 +20,14 @@ use crate::runtime::{ContainerRuntime, Containerd};
 use crate::tools::Tools;
 use finding::{Finding, Verdict};
 
-/// What sessions would use.
+/// Check what this node supports, and name what is missing.
 #[derive(Clone, Debug, clap::Args)]
 pub struct CheckArgs {
     /// containerd's socket
     #[arg(long, env = "NSDEBUG_CONTAINERD", value_name = "SOCKET", default_value = CONTAINERD_SOCKET)]
     containerd: PathBuf,
 
-    /// Whose tools sessions would run
+    /// Which tools sessions would run
     #[arg(long, env = "NSDEBUG_TOOLS", value_enum, default_value = "host")]
     tools: Tools,
 
