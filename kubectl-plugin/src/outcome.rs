@@ -204,7 +204,7 @@ mod tests {
         assert!(words(&nothing, closed(1000, "")).contains("without an exit code"));
         let aborted = words(&nothing, closed(1011, "the agent is shutting down"));
         assert!(aborted.ends_with("(close code 1011): the agent is shutting down"), "{aborted}");
-        assert!(words(&nothing, End::HungUp).contains("hung up"));
+        assert!(words(&nothing, End::HungUp).contains("closed the connection"));
         assert!(words(&nothing, End::Silent(Duration::from_mins(1))).contains("for 60 s"));
         assert!(
             words(&nothing, End::Broken(BrokenRule::Text))

@@ -304,6 +304,6 @@ mod tests {
         assert!(is_kind("dep") && is_kind("pod") && !is_kind("web") && !is_kind(""));
         assert!(kinds().any(|kind| kind == "sts/"));
         let flags = flags();
-        assert!(flags.iter().any(|flag| flag.starts_with("--profile\tWhat the tool may hold")));
+        assert!(flags.iter().any(|flag| flag.starts_with("--profile\tRights of the tool")));
     }
 }
