@@ -36,7 +36,7 @@ pub const TOOLBOX: &str = "/toolbox";
 /// Serve sessions on sockets of this node, and to gateways
 #[derive(Clone, Debug, clap::Args)]
 pub struct ServeArgs {
-    /// Where to listen, may be repeated: `unix:/PATH` (only root may connect) or `HOST:PORT` (TLS,
+    /// Address to listen on, may be repeated: `unix:/PATH` (only root may connect) or `HOST:PORT` (TLS,
     /// only holders of a client certificate)
     #[arg(
         long,
@@ -47,7 +47,7 @@ pub struct ServeArgs {
     )]
     listen: Vec<ListenAddress>,
 
-    /// The certificate chain to show, PEM; read again when it changes
+    /// The agent's certificate chain, PEM; read again when it changes
     #[arg(long, env = "NSDEBUG_TLS_CERT", value_name = "FILE", requires_all = ["tls_key", "client_ca"])]
     tls_cert: Option<PathBuf>,
 
@@ -55,14 +55,14 @@ pub struct ServeArgs {
     #[arg(long, env = "NSDEBUG_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
 
-    /// Who signs the certificates of clients that may connect, PEM
+    /// CA that signs the certificates of clients that may connect, PEM
     #[arg(long, env = "NSDEBUG_CLIENT_CA", value_name = "FILE", requires = "tls_cert")]
     client_ca: Option<PathBuf>,
 
     #[command(flatten)]
     gateways: GatewayArgs,
 
-    /// Whose tools sessions run
+    /// Which tools sessions run
     #[arg(long, env = "NSDEBUG_TOOLS", value_enum, default_value = "toolbox")]
     tools: Tools,
 
@@ -79,8 +79,8 @@ pub struct ServeArgs {
     )]
     max_profile: Profile,
 
-    /// Give `netadmin` to callers without a right to host targets, though `NET_ADMIN` names other network
-    /// namespaces by their link-netnsid: it can change and delete links of the node
+    /// Give `netadmin` to callers without a right to host targets, though `NET_ADMIN` reaches other network
+    /// namespaces by their link-netnsid: they can change and delete links of the node
     #[arg(long, env = "NSDEBUG_NETADMIN_REACHES_NODE_NETWORK", value_parser = BoolishValueParser::new())]
     netadmin_reaches_node_network: bool,
 
@@ -93,16 +93,16 @@ pub struct ServeArgs {
     #[arg(long, env = "NSDEBUG_CONTAINERD", value_name = "SOCKET", default_value = CONTAINERD_SOCKET)]
     containerd: PathBuf,
 
-    /// In a container: make its own control groups writable to itself, which runtimes mount for
-    /// reading only; takes the node's pid namespace and the right to mount
+    /// In a container: make the agent's own control groups writable, which runtimes mount read-only. Needs the
+    /// node's pid namespace and the right to mount
     #[arg(long, env = "NSDEBUG_REMOUNT_CGROUPS", value_parser = BoolishValueParser::new())]
     remount_cgroups: bool,
 
-    /// How long running sessions may go on after the first SIGTERM or SIGINT
+    /// Time that running sessions get after the first SIGTERM or SIGINT
     #[arg(long, env = "NSDEBUG_GRACE", value_name = "SECONDS", default_value = "30")]
     grace: u32,
 
-    /// Sessions at once; the next one is refused
+    /// Concurrent sessions; the next one is refused
     #[arg(long, env = "NSDEBUG_MAX_SESSIONS", value_name = "COUNT", default_value = "64")]
     max_sessions: NonZeroU16,
 
@@ -118,14 +118,14 @@ pub struct ServeArgs {
 
 fn max_profile_help() -> String {
     let all = Profile::names();
-    format!("The profile that no session exceeds, whatever its caller asks for: {all}")
+    format!("The highest profile that a session may have: {all}")
 }
 
 /// How sessions are looked after
 #[derive(Clone, Debug, clap::Args)]
 pub struct CareArgs {
-    /// Sessions of one caller at once, so that nobody's script takes all; times --session-pids, and two
-    /// sessions more, no more than --all-sessions-pids
+    /// Concurrent sessions of one caller. Two more than this, times --session-pids, must fit in
+    /// --all-sessions-pids
     #[arg(
         long,
         env = "NSDEBUG_MAX_SESSIONS_PER_CALLER",
@@ -134,17 +134,17 @@ pub struct CareArgs {
     )]
     max_sessions_per_caller: NonZeroU16,
 
-    /// How long a session may go on without a byte of input or output. Seconds, or a number with s, m
+    /// Longest time of a session without a byte of input or output. Seconds, or a number with s, m
     /// or h
     #[arg(long, env = "NSDEBUG_IDLE_LIMIT", value_name = "TIME", default_value = "30m")]
     idle_limit: Span,
 
-    /// How long a session may go on: a forgotten one must not outlive a working day. What does not end when
-    /// it is told to, as a stopped tool, is killed 4 s later. Seconds, or a number with s, m or h
+    /// Longest duration of a session. A tool that does not end on a signal, such as a stopped one, is killed
+    /// 4 s later. Seconds, or a number with s, m or h
     #[arg(long, env = "NSDEBUG_SESSION_LIMIT", value_name = "TIME", default_value = "8h")]
     session_limit: Span,
 
-    /// How long a session that is worth the node may go on, where that is shorter: with `sysadmin` or the
+    /// Longest duration, if shorter, of a session that is worth as much as the node: with `sysadmin` or the
     /// node's own tools, on the node itself, or in a host target. Seconds, or a number with s, m or h
     #[arg(
         long,
@@ -154,8 +154,8 @@ pub struct CareArgs {
     )]
     privileged_session_limit: Span,
 
-    /// Where to write who did what, a line of JSON at the start and the end of a session; a session
-    /// that cannot be written down is refused [default: stderr, with the log]
+    /// The audit log: a line of JSON at the start and at the end of each session. A session that cannot be
+    /// logged is refused [default: stderr, with the log]
     #[arg(long, env = "NSDEBUG_AUDIT_LOG", value_name = "FILE")]
     audit_log: Option<PathBuf>,
 }

@@ -106,7 +106,7 @@ impl fmt::Display for Profile {
 
 /// The text is neither `target` nor `UID[:GID]`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{given}` is nobody: give `target`, or UID or UID:GID in numbers")]
+#[error("invalid user `{given}`: use `target`, UID or UID:GID (numeric)")]
 pub struct BadRunAs {
     given: String,
 }

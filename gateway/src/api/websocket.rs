@@ -15,9 +15,9 @@ pub(crate) struct Handshake {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadHandshake {
-    #[error("a session is a websocket, and this is not the request for one: `{field}`")]
+    #[error("a session needs a websocket upgrade; the request has a wrong or missing `{field}`")]
     Field { field: &'static str },
-    #[error("no subprotocol in common: {} are spoken here", Protocol::ALL.map(Protocol::as_str).join(", "))]
+    #[error("no common subprotocol: this server supports {}", Protocol::ALL.map(Protocol::as_str).join(", "))]
     Protocol,
     #[error("pages of the origin {origin} are not allowed to open sessions")]
     Origin { origin: String },

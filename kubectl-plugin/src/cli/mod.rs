@@ -22,19 +22,19 @@ use crate::target::Target;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  the tool's own, where it ended by itself
+  the tool's own, if it ended by itself
   128+n   the tool was killed by signal n; or nsdebug was (130 is Ctrl-C, 141 a closed pipe)
   127     the tool was not found
   126     the tool cannot be executed
   125     nsdebug itself failed, or the output did not arrive completely
-  2       the command line is wrong
-  1       of `doctor`: no session would work";
+  2       wrong usage
+  1       of `doctor`: a session would not work";
 
 /// Run a tool that a container does not have, inside that container's namespaces
 ///
 /// TARGET is POD, pod/NAME, deploy/NAME, sts/NAME, ds/NAME, rs/NAME, job/NAME, svc/NAME or node/NAME;
-/// behind --agent it is POD, pod/NAME or container/ID, where ID is any unique beginning of it of at
-/// least 4 characters. Without COMMAND a shell is started, on the terminal that nsdebug was started on.
+/// with --agent it is POD, pod/NAME or container/ID, where ID is a unique beginning of at least 4 characters.
+/// Without COMMAND it starts a shell on the terminal.
 #[derive(Debug, Parser)]
 #[command(
     name = "kubectl-nsdebug",
@@ -52,7 +52,7 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) subcommand: Option<Subcommand>,
 
-    /// What to enter
+    /// The target to enter
     #[arg(required_unless_present = "selector", conflicts_with = "selector")]
     pub(crate) target: Option<Target>,
 
@@ -64,7 +64,7 @@ pub(crate) struct Arguments {
     #[arg(short = 'l', long, env = "NSDEBUG_SELECTOR", value_name = "SELECTOR")]
     pub(crate) selector: Option<String>,
 
-    /// Container of the pod, also an init or ephemeral one; without it, the one that kubectl would take
+    /// Container of the pod, also an init or ephemeral one [default: the one that kubectl would take]
     #[arg(short, long, env = "NSDEBUG_CONTAINER", value_name = "NAME")]
     pub(crate) container: Option<wire::Label>,
 
@@ -76,23 +76,22 @@ pub(crate) struct Arguments {
     #[arg(short, long, env = "NSDEBUG_TTY", value_parser = FalseyValueParser::new())]
     pub(crate) tty: bool,
 
-    /// Only print what the tool prints, and errors
+    /// Print only the tool's output and errors
     #[arg(short, long, env = "NSDEBUG_QUIET", value_parser = FalseyValueParser::new())]
     pub(crate) quiet: bool,
 
-    /// Kinds of namespaces to join, such as `pid,net`; without it, all that the container has of
-    /// its own
+    /// Kinds of namespace to join, such as `pid,net` [default: all that the container has of its own]
     #[arg(long, env = "NSDEBUG_NAMESPACES", value_name = "LIST")]
     pub(crate) namespaces: Option<String>,
 
     #[command(flatten)]
     pub(crate) choice: Choice,
 
-    /// End the whole session after this long, such as `10s`, `5m` or `1h30m`; 0 is never. The tool is sent TERM and has 5 s to end
+    /// End the session after this time, such as `10s`, `5m` or `1h30m`; 0 means never. The tool is sent TERM and has 5 s to end
     #[arg(long, env = "NSDEBUG_TIMEOUT", value_name = "DURATION")]
     pub(crate) timeout: Option<Limit>,
 
-    /// Namespace of the target; without it, the context's
+    /// Namespace of the target [default: the context's]
     #[arg(short, long, env = "NSDEBUG_NAMESPACE", value_name = "NAME", global = true)]
     pub(crate) namespace: Option<wire::Label>,
 
@@ -109,9 +108,9 @@ pub(crate) struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 #[command(defer = true)]
 pub(crate) enum Subcommand {
-    /// Say what would work for this user, and for this pod, and why not
+    /// Check whether a session would work, and why not
     Doctor {
-        /// The pod to look at: POD, pod/NAME or whatever else a session could be in
+        /// The target of the session that is checked
         target: Option<Target>,
     },
     /// Print the versions of this program and of the gateway in the cluster
@@ -126,11 +125,11 @@ pub(crate) enum Subcommand {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Without a cluster")]
 pub(crate) struct DirectFlags {
-    /// The agent to ask: `unix:PATH` or `https://HOST:PORT`
+    /// The agent's address: `unix:PATH` or `https://HOST:PORT`
     #[arg(long, env = "NSDEBUG_AGENT", value_name = "ADDRESS")]
     pub(crate) agent: Option<Address>,
 
-    /// Namespace of containerd to look for the container in, such as `moby`
+    /// Containerd namespace of the container, such as `moby`
     #[arg(long, env = "NSDEBUG_CONTAINERD_NAMESPACE", value_name = "NAME")]
     pub(crate) containerd_namespace: Option<String>,
 }
@@ -141,7 +140,7 @@ pub(crate) struct Choice {
     #[arg(long, env = "NSDEBUG_PROFILE", value_name = "NAME", global = true, help = profile_help())]
     pub(crate) profile: Option<Profile>,
 
-    /// Who the tool is: UID, UID:GID or `target`; without it, as the profile says
+    /// User of the tool: UID, UID:GID or `target`; without it, as the profile says
     #[arg(long, env = "NSDEBUG_RUN_AS", value_name = "USER")]
     pub(crate) run_as: Option<String>,
 
@@ -149,7 +148,7 @@ pub(crate) struct Choice {
     #[arg(long, env = "NSDEBUG_WRITE", value_parser = FalseyValueParser::new())]
     pub(crate) write: bool,
 
-    /// Why, in a few words, for the audit log
+    /// Reason for the session, for the audit log
     #[arg(long, env = "NSDEBUG_REASON", value_name = "TEXT")]
     pub(crate) reason: Option<String>,
 }

@@ -14,20 +14,20 @@ use crate::limits::LimitArgs;
 use crate::span::Span;
 use crate::tools::Tools;
 
-/// What to enter, how, and what to run there.
+/// Run one tool in a container of this node, without a daemon.
 #[derive(Clone, Debug, clap::Args)]
 #[command(group(ArgGroup::new("target").required(true).args(["container", "pod", "pid"])))]
 #[expect(clippy::struct_excessive_bools, reason = "each is one flag of the command line")]
 pub struct ExecArgs {
-    /// A container by its ID, or any unique beginning of it of at least 4 characters
+    /// The container's ID, or a unique beginning of it of at least 4 characters
     #[arg(long, env = "NSDEBUG_CONTAINER", value_name = "ID")]
     pub container: Option<ContainerPrefix>,
 
-    /// A container of a pod on this node; the first one that runs, or the one of -c
+    /// A pod on this node: its first running container, or the one that -c names
     #[arg(long, env = "NSDEBUG_POD", value_name = "NAMESPACE/NAME")]
     pub pod: Option<PodName>,
 
-    /// The container that has this process, of any container program
+    /// The container of this process, of any container runtime
     #[arg(
         long,
         env = "NSDEBUG_PID",
@@ -36,7 +36,7 @@ pub struct ExecArgs {
     )]
     pub pid: Option<i32>,
 
-    /// Which container of --pod
+    /// Name of the container of --pod
     // clap waives `requires` where the required flag conflicts with one that is given.
     #[arg(
         short = 'c',
@@ -55,7 +55,7 @@ pub struct ExecArgs {
     #[arg(long, env = "NSDEBUG_CONTAINERD_NAMESPACE", value_name = "NAME")]
     pub containerd_namespace: Option<String>,
 
-    /// Namespaces to join, of pid,net,ipc,uts,cgroup,time [default: all that the target has of its
+    /// Kinds of namespace to join, from pid,net,ipc,uts,cgroup,time [default: all that the target has of its
     /// own]
     #[arg(long, env = "NSDEBUG_NAMESPACES", value_name = "LIST")]
     pub namespaces: Option<Kinds>,
@@ -64,7 +64,7 @@ pub struct ExecArgs {
     #[arg(long, env = "NSDEBUG_JOIN_USER", value_parser = BoolishValueParser::new())]
     pub join_user: bool,
 
-    /// Whose tools to run
+    /// Which tools to run
     #[arg(long, env = "NSDEBUG_TOOLS", value_enum, default_value = "host")]
     pub tools: Tools,
 
@@ -75,7 +75,7 @@ pub struct ExecArgs {
     #[arg(long, env = "NSDEBUG_PROFILE", value_name = "NAME", help = profile_help())]
     pub profile: Option<Profile>,
 
-    /// Who the tool is, in a toolbox: UID, UID:GID or `target` [default: as the profile says]
+    /// User of the tool, in a toolbox: UID, UID:GID or `target` [default: as the profile says]
     #[arg(long, env = "NSDEBUG_RUN_AS", value_name = "USER")]
     pub run_as: Option<RunAs>,
 
@@ -91,8 +91,8 @@ pub struct ExecArgs {
     #[command(flatten)]
     pub limits: LimitArgs,
 
-    /// How long the session may go on, in seconds, or a number with s, m or h; what does not end when it is
-    /// told to, as a stopped tool, is killed 4 s later [default: until the tool ends]
+    /// Longest duration of the session, in seconds, or a number with s, m or h. A tool that does not end on a
+    /// signal, such as a stopped one, is killed 4 s later [default: until the tool ends]
     #[arg(long, env = "NSDEBUG_SESSION_LIMIT", value_name = "TIME")]
     pub session_limit: Option<Span>,
 
@@ -104,7 +104,7 @@ pub struct ExecArgs {
     #[arg(short = 't', long, env = "NSDEBUG_TTY", value_parser = BoolishValueParser::new())]
     pub tty: bool,
 
-    /// Say on stdout what would be done, in order, and do not do it
+    /// Print the planned steps to stdout and exit
     #[arg(long, env = "NSDEBUG_EXPLAIN", value_parser = BoolishValueParser::new())]
     pub explain: bool,
 
@@ -116,7 +116,7 @@ pub struct ExecArgs {
 fn profile_help() -> String {
     let (all, usual) = (Profile::names(), Profile::default());
     format!(
-        "What the tool may hold, in a toolbox: {all} (netadmin reaches the node's network too) [default: {usual}]"
+        "Rights of the tool, in a toolbox: {all} (netadmin reaches the node's network too) [default: {usual}]"
     )
 }
 
