@@ -155,7 +155,7 @@ pub(crate) struct Choice {
 
 fn profile_help() -> String {
     let (all, usual) = (Profile::names(), Profile::default());
-    format!("What the tool may hold, as far as the agent gives it: {all}; without it, {usual}")
+    format!("Rights of the tool, as far as the agent gives them: {all}; without it, {usual}")
 }
 
 impl Arguments {
