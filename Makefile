@@ -80,10 +80,11 @@ quick: ## format, lints and unit tests of one crate, and nothing built for the o
 	$(CARGO) clippy --locked --manifest-path $(C)/Cargo.toml --all-targets $(if $(filter tests,$(C)),$(E2E)) -- -D warnings
 	$(SIGNALS) $(CARGO) test --locked --manifest-path $(C)/Cargo.toml $(if $(wildcard $(C)/src/lib.rs),--lib) --bins $(if $(filter tests,$(C)),--test tidy)
 
-check: ## format, lints, unit tests; no root and nothing installed
+check: ## format, lints, unit tests, links in comments; no root and nothing installed
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(ALL) --all-targets $(E2E) -- -D warnings
 	$(SIGNALS) $(CARGO) test $(ALL) --lib --bins --test tidy --test golden
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' $(CARGO) doc $(ALL) --no-deps --document-private-items
 	charts/readme --check
 
 bench: prerequisites build ## how fast it is, against what one would do without it; ONLY=footprint, commands, confined or copies
