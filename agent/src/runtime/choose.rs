@@ -3,7 +3,8 @@
 use wire::ContainerPrefix;
 
 use super::error::LocateError;
-use super::record::{PodIdentity, Record, Role, TaskState};
+use super::located::PodIdentity;
+use super::record::{Record, Role, TaskState};
 
 /// The containerd namespace of the CRI plugin.
 pub(super) const KUBERNETES: &str = "k8s.io";

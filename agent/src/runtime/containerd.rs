@@ -25,8 +25,9 @@ use wire::{ContainerPrefix, Label, ObjectName};
 
 use super::choose::{self, KUBERNETES, USUAL};
 use super::error::{LocateError, Unreachable};
-use super::record::{PodIdentity, Record, Role, TaskState};
-use super::{ContainerRuntime, Located, Query, filter};
+use super::located::{Located, PodIdentity};
+use super::record::{Record, Role, TaskState};
+use super::{ContainerRuntime, Query, filter};
 
 /// One question, connecting included. A node under memory pressure answers in tenths of a second;
 /// past this, the person who waits should know.

@@ -12,21 +12,12 @@ use containerd_client::types::v1::{Process, Status};
 use entry::{Declared, Moment};
 use prost::Message;
 
-use super::Located;
 use super::declared::Spec;
 use super::filter::{KIND, POD_NAME, POD_NAMESPACE};
+use super::located::{Located, PodIdentity};
 
 const POD_UID: &str = "io.kubernetes.pod.uid";
 const CONTAINER_NAME: &str = "io.kubernetes.container.name";
-
-/// The pod that a container belongs to, and its name there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PodIdentity {
-    pub namespace: String,
-    pub name: String,
-    pub uid: String,
-    pub container: String,
-}
 
 /// What a container is to Kubernetes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,12 +134,6 @@ impl fmt::Display for Record {
                 write!(f, " (pod {pod}, container {})", pod.container.escape_debug())
             }
         }
-    }
-}
-
-impl fmt::Display for PodIdentity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace.escape_debug(), self.name.escape_debug())
     }
 }
 

@@ -21,6 +21,7 @@ use wire::ApiTarget;
 use super::asked::Asked;
 use super::error::{Reason, Refusal};
 use super::forward::{self, audit_id, client};
+use super::leaving;
 use super::session::{Farewell, Session, Terms};
 use crate::access::{Policy, Reviewer, Right, for_host_target, for_session, worth_the_node};
 use crate::agents::{Agents, Answer};
@@ -75,7 +76,7 @@ impl Sessions {
                 Err(refusal) => self.refuse(refusal),
             },
             Err(refusal) => {
-                super::part(client);
+                leaving::part(client);
                 refusal
             }
         }

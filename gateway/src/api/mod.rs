@@ -8,18 +8,16 @@ mod discovery;
 mod error;
 mod exec;
 mod forward;
+mod leaving;
 mod session;
 mod websocket;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Method, Request, Response};
 use hyper::body::Incoming;
-use hyper::upgrade::{self, OnUpgrade};
-use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWriteExt;
+use hyper::upgrade;
 
 pub(crate) use error::{Reason, Refusal};
 pub(crate) use exec::Sessions;
@@ -46,19 +44,6 @@ pub(crate) async fn answer(
 
 /// The answer to whoever is not the front proxy.
 pub(crate) fn unauthorized(mut request: Request<Incoming>, message: String) -> Response<Body> {
-    part(upgrade::on(&mut request));
+    leaving::part(upgrade::on(&mut request));
     Refusal::new(Reason::Unauthorized, message).into_response()
-}
-
-/// Ends a connection that wanted to leave HTTP and may not, once its answer is written: hyper would
-/// only drop it, which to the other end looks like a cut.
-fn part(wish: OnUpgrade) {
-    /// For what is on its way; nothing is waited for.
-    const LIMIT: Duration = Duration::from_secs(5);
-    tokio::spawn(async move {
-        // An error says that there was no such wish.
-        if let Ok(stream) = wish.await {
-            let _ = tokio::time::timeout(LIMIT, TokioIo::new(stream).shutdown()).await;
-        }
-    });
 }
