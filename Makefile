@@ -32,7 +32,7 @@ PROGRAMS := target/release
 node-tests e2e bench bench-cluster: export NSDEBUG_PROGRAMS := $(CURDIR)/$(PROGRAMS)
 
 # What is not run by `cargo test` alone: see tests/Cargo.toml.
-E2E := $(addprefix --test ,chart cluster cluster_access cluster_chart cluster_end cluster_faults plugin_end runbooks)
+E2E := $(addprefix --test ,chart cluster cluster_access cluster_chart cluster_faults cluster_other_containerd cluster_plugin runbooks)
 
 .DEFAULT_GOAL := help
 .PHONY: help prerequisites cluster-prerequisites build demo cluster cluster-down test node-tests toolboxes e2e one quick check scripts bench bench-cluster image manifests lint clean

@@ -52,7 +52,7 @@ mod examples {
     #[test]
     fn a_proof_that_is_not_there_is_found() {
         let text = "#[test]\nfn it_holds() {}\nfn no_test_at_all() {}\n";
-        let tests = tests(Path::new("tests/tests/care/audit.rs"), text);
+        let tests = tests(Path::new("tests/tests/agent_rules/audit.rs"), text);
         let named =
             "As `audit::it_holds` says, and `audit::no_test_at_all`, and `limits::it_holds`.";
         assert_eq!(

@@ -1,4 +1,4 @@
-//! The rig itself: every runtime starts, runs the toolless container, and leaves the node as it was.
+//! Container runtimes as the tests start them: each starts, runs the toolless container, and leaves the node as it was.
 
 use std::process::Command;
 
