@@ -4,8 +4,8 @@
 
 mod files;
 mod issue;
-mod kept;
-mod stored;
+mod keeper;
+mod rotation;
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use tracing::warn;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 pub(crate) use files::Files;
-pub(crate) use kept::{Keeper, Names};
+pub(crate) use keeper::{Keeper, Names};
 
 /// The certificate of the next handshake; clones share it.
 #[derive(Clone, Debug, Default)]

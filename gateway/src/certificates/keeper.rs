@@ -16,7 +16,7 @@ use time::{Duration, OffsetDateTime};
 use tracing::{error, info, warn};
 use wire::api::{GROUP, VERSION};
 
-use super::stored::{Data, Stored, Terms};
+use super::rotation::{Data, Stored, Terms};
 use super::{PairError, Shown};
 use crate::kubernetes::{ApiError, Kubernetes};
 
