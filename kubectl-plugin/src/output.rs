@@ -2,7 +2,7 @@
 //!
 //! Whatever is printed here may hold words of a server. So it loses all that a terminal would obey or
 //! that moves what stands beside it, and only its first line begins as ours do. The tool's own output
-//! does not pass here: see `local`.
+//! does not pass here: see `stdio`.
 
 use std::error::Error;
 use std::io::{self, Write};

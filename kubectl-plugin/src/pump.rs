@@ -16,7 +16,7 @@ use wire::Signal;
 use wire::frame::{self, BadFrame, Channel, FromServer, Protocol};
 use wire::limits::{CLOSE_WAIT, PING_EVERY};
 
-use crate::local::{self, Output, Piece};
+use crate::stdio::{self, Output, Piece};
 use crate::terminal::Resizes;
 
 /// What came before the end.
@@ -120,8 +120,8 @@ impl Received {
     /// Counts a message; what is output is given back without a copy.
     fn take(&mut self, message: &Bytes) -> Result<Option<Piece>, BadFrame> {
         let (to, count, payload) = match FromServer::decode(message) {
-            Ok(FromServer::Stdout(payload)) => (local::Sink::Stdout, &mut self.stdout, payload),
-            Ok(FromServer::Stderr(payload)) => (local::Sink::Stderr, &mut self.stderr, payload),
+            Ok(FromServer::Stdout(payload)) => (stdio::Sink::Stdout, &mut self.stdout, payload),
+            Ok(FromServer::Stderr(payload)) => (stdio::Sink::Stderr, &mut self.stderr, payload),
             Ok(FromServer::Status(json)) => {
                 self.status = Some(message.slice_ref(json));
                 return Ok(None);
@@ -249,7 +249,7 @@ mod tests {
         assert!(matches!(end, End::Closed { code: 1005, .. }));
         let texts: Vec<_> = pieces.iter().map(|piece| &piece.bytes[..]).collect();
         assert_eq!(texts, [&b"one"[..], b"two!", b"three"]);
-        assert_eq!(pieces[1].to, local::Sink::Stderr);
+        assert_eq!(pieces[1].to, stdio::Sink::Stderr);
     }
 
     #[test]

@@ -16,10 +16,10 @@ use wire::frame::Protocol;
 use wire::limits::PEER_SILENCE;
 
 use crate::connect::Connection;
-use crate::local::{self, Finished, OutputError};
 use crate::outcome::{self, Incomplete, Outcome};
 use crate::pump::{self, End, Input, Received};
 use crate::signals::Signals;
+use crate::stdio::{self, Finished, OutputError};
 use crate::stop::{Cause, Stop, Watch};
 use crate::terminal::{RawTerminal, Resizes, TerminalError};
 
@@ -120,13 +120,13 @@ pub(crate) async fn run(
     let passes_on = protocol == Protocol::Signals;
     let signals = Signals::listen(passes_on).map_err(SessionError::Signals)?;
     let mut watch = Watch::new(signals, deadline);
-    let (output, mut finished) = local::write_output()?;
+    let (output, mut finished) = stdio::write_output()?;
     let (_raw, resizes) = if wiring.tty {
         (Some(RawTerminal::enter()?), Some(Resizes::watch().map_err(SessionError::Signals)?))
     } else {
         (None, None)
     };
-    let stdin = wiring.stdin.then(local::read_input).transpose().map_err(SessionError::Stdin)?;
+    let stdin = wiring.stdin.then(stdio::read_input).transpose().map_err(SessionError::Stdin)?;
     let (mut server, words) = socket.split();
     let input = Input { stdin, resizes, signals: passes_on.then(|| watch.pass_on()) };
     let ended = select! {
