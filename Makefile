@@ -69,7 +69,7 @@ e2e: cluster-prerequisites image ## run the tests on a real Kubernetes, on both 
 	CI=$${CI:-e2e} $(SIGNALS) $(CARGO) test $(ALL) --no-fail-fast $(E2E) -- --test-threads $(TEST_THREADS)
 
 toolboxes: prerequisites
-	@[ -d target/toolbox-gdb/usr ] || image/build toolbox toolbox-gdb --toolbox-only
+	@[ -d target/toolbox-gdb/usr ] || image/build.py toolbox toolbox-gdb --toolbox-only
 
 one: ## run one test as `make test` does, and build what it takes: T=local::NAME, T=agent::NAME; DEBUG=1 builds sooner
 	@MAKE='$(MAKE)' CARGO='$(CARGO)' tests/one $(if $(DEBUG),--debug) --cluster '$(E2E)' -- '$(T)'
@@ -103,10 +103,10 @@ image: build target/image/nsdebug-agent.tar target/image/nsdebug-gateway.tar ## 
 # Only when what is in them has changed: the tree takes half a minute and a mirror.
 IMAGE := $(wildcard image/*)
 target/image/nsdebug-agent.tar: $(IMAGE) target/release/nsdebug-agent
-	image/build toolbox --programs target/release
+	image/build.py toolbox --programs target/release
 
 target/image/nsdebug-gateway.tar: $(IMAGE) target/release/nsdebug-gateway target/release/kubectl-nsdebug
-	image/build gateway --programs target/release
+	image/build.py gateway --programs target/release
 
 target/release/%: build ;
 

@@ -110,7 +110,7 @@ def write_archive(archive: Path, name: str, layers: list[Layer], settings: dict[
     config = _json({
         "created": created, "architecture": architecture, "os": "linux", "config": settings,
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer.diff_id}" for layer in layers]},
-        "history": [{"created": created, "created_by": f"image/build: {layer.what}"} for layer in layers],
+        "history": [{"created": created, "created_by": f"image/build.py: {layer.what}"} for layer in layers],
     })
     manifest = _json({
         "schemaVersion": 2, "mediaType": MANIFEST, "config": _descriptor(CONFIG, config),

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Every check of the image build can fail: small hostile trees, each with one thing wrong.
 
-Needs root (devices, owners), no network, no built image. `image/build` runs the same checks on the real tree.
+Needs root (devices, owners), no network, no built image. `image/build.py` runs the same checks on the real tree.
 """
 
 import os
@@ -11,13 +11,12 @@ import tempfile
 import unittest
 from argparse import Namespace
 from contextlib import nullcontext
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from unittest import mock
 
 sys.dont_write_bytecode = True
 
+import build
 import check
 import oci
 import sbom
@@ -25,12 +24,6 @@ import tree as tools
 from lists import BuildError, Tool, read_packages, read_rules
 
 HERE = Path(__file__).resolve().parent
-_loader = SourceFileLoader("build", str(HERE / "build"))
-_spec = spec_from_loader("build", _loader)
-assert _spec is not None
-build = module_from_spec(_spec)
-sys.modules["build"] = build
-_loader.exec_module(build)
 
 
 class InATree(unittest.TestCase):

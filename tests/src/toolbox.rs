@@ -17,7 +17,7 @@ pub fn toolbox_tree() -> &'static Path {
         let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
         let tree = repository.join("target/toolbox");
         if !tree.join("usr/bin").is_dir() {
-            let mut build = Command::new(repository.join("image/build"));
+            let mut build = Command::new(repository.join("image/build.py"));
             Running::start(build.args(["toolbox", "--toolbox-only"]))
                 .finish_within(BUILD_LIMIT)
                 .expect_success();

@@ -97,7 +97,7 @@ fn general_looks_into_a_program() {
     let with_gdb = if tree.is_dir() {
         Requirement::Met
     } else {
-        Requirement::Missing("no toolbox with gdb: run image/build toolbox-gdb".to_owned())
+        Requirement::Missing("no toolbox with gdb: run image/build.py toolbox-gdb".to_owned())
     };
     if skip([Stage::requirement(), with_gdb]) {
         return;

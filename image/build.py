@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Build the tool tree of a session and the OCI images of agent and gateway from Debian packages, without any image registry.
 
-    image/build [toolbox] [toolbox-gdb] [gateway]     default: toolbox gateway
+    image/build.py [toolbox] [toolbox-gdb] [gateway]     default: toolbox gateway
 
 leaves target/toolbox (the tree), target/image/nsdebug-agent.tar (an OCI archive) and its SPDX bill of materials, and
 target/image/nsdebug-gateway.tar. A tree needs root (its programs are run in a chroot to prove them) on Debian 12 or newer.
@@ -68,7 +68,7 @@ def main() -> int:
             if arguments.verify:
                 compare(name, first, arguments)
     except BuildError as error:
-        print(f"image/build: {error}", file=sys.stderr)
+        print(f"image/build.py: {error}", file=sys.stderr)
         return 1
     return 0
 
@@ -224,7 +224,7 @@ def refuse_if_large(layers: list[oci.Layer], variant: Variant, packages: list[sb
         largest = ", ".join(f"{package.name} {package.size / 1e6:.1f}" for package in largest_of(packages))
         raise BuildError(
             f"the image has {total / 1e6:.1f} MB compressed, more than the {variant.limit_mb} MB that its variant may have.\n"
-            f"Leave something out (image/toolbox.drop) or argue a new limit in image/build. Largest packages, in MB of the tree: {largest}"
+            f"Leave something out (image/toolbox.drop) or argue a new limit in image/build.py. Largest packages, in MB of the tree: {largest}"
         )
 
 
