@@ -4,6 +4,7 @@
 //! applies it to the files of this repository.
 
 mod arrows;
+mod circles;
 mod environment;
 mod lints;
 mod profiles;
@@ -65,6 +66,19 @@ fn crates_know_only_whom_they_may_know() {
     let manifests = files(&["toml"]).into_iter().filter(|path| path.ends_with("Cargo.toml"));
     let findings = manifests.flat_map(|path| arrows::findings(&path, &text(&path)));
     assert_tidy(&findings.collect::<Vec<_>>());
+}
+
+#[test]
+fn no_two_files_import_each_other() {
+    let mut findings = Vec::new();
+    for crate_ in ["wire", "entry", "daemon", "agent", "gateway", "kubectl-plugin"] {
+        let root = Path::new(crate_).join("src");
+        let rust = files(&["rs"]).into_iter().filter(|path| path.starts_with(&root));
+        let sources: Vec<_> = rust.map(|path| Source::new(&path, &text(&path))).collect();
+        assert!(!sources.is_empty(), "{crate_} has no files");
+        findings.extend(circles::findings(&root, &sources));
+    }
+    assert_tidy(&findings);
 }
 
 #[test]

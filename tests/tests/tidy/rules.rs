@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::source::Source;
+use crate::source::{Source, words};
 
 /// Past this a file holds more than one idea.
 const FILE_CAP: usize = 400;
@@ -100,10 +100,6 @@ fn mentions(text: &str, path: &str) -> bool {
         let before = text[..at].chars().next_back();
         !before.is_some_and(|c| c.is_alphanumeric() || "._-}*)".contains(c))
     })
-}
-
-fn words(code: &str) -> impl Iterator<Item = &str> {
-    code.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
 }
 
 fn place(source: &Source, line: usize) -> String {

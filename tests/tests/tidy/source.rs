@@ -24,10 +24,15 @@ impl Source {
         self.before_tests().filter(|(_, code)| !code.trim().is_empty()).count()
     }
 
-    fn before_tests(&self) -> impl Iterator<Item = (usize, &String)> {
+    pub(crate) fn before_tests(&self) -> impl Iterator<Item = (usize, &String)> {
         let tests = self.code.iter().position(|line| line.trim() == "#[cfg(test)]");
         self.code.iter().enumerate().take(tests.unwrap_or(self.code.len()))
     }
+}
+
+/// The words of a line of code.
+pub(crate) fn words(code: &str) -> impl Iterator<Item = &str> {
+    code.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
 }
 
 /// `text` with every comment and literal replaced by spaces; line breaks stay.
