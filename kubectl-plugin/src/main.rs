@@ -24,6 +24,8 @@ mod terminal;
 
 use std::process::ExitCode;
 
+use outcome::Outcome;
+
 fn main() -> ExitCode {
     if let Some(words) = command::complete::asked(std::env::args_os()) {
         command::complete::run(&words);
@@ -33,23 +35,23 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => error.exit(), // help and version come this way too
     };
-    match command::run(arguments) {
-        Ok(outcome) => {
-            if let Some(note) = &outcome.note {
-                output::error(note, None);
+    let quiet = arguments.quiet;
+    let (code, hint) = match command::run(arguments) {
+        Ok(Outcome { code, note, hint }) => {
+            if let Some(note) = &note {
+                output::error(note);
             }
-            ExitCode::from(outcome.code)
-        }
-        Err(failure) if failure.is_kubectl_s_own() => {
-            output::plain(&output::chain(&failure));
-            if let Some(hint) = failure.hint() {
-                output::hint(&hint);
-            }
-            ExitCode::from(failure.exit_code())
+            (code, hint)
         }
         Err(failure) => {
-            output::error(&output::chain(&failure), failure.hint().as_deref());
-            ExitCode::from(failure.exit_code())
+            let said = output::chain(&failure);
+            let say = if failure.is_kubectl_s_own() { output::plain } else { output::error };
+            say(&said);
+            (failure.exit_code(), failure.hint())
         }
+    };
+    if let Some(hint) = hint.filter(|_| !quiet) {
+        output::hint(&hint);
     }
+    ExitCode::from(code)
 }

@@ -17,17 +17,19 @@ pub(crate) struct Outcome {
     pub(crate) code: u8,
     /// What the exit code alone does not say.
     pub(crate) note: Option<String>,
+    /// What may help where the tool has failed.
+    pub(crate) hint: Option<String>,
 }
 
 impl Outcome {
     /// Of a command that is no session.
     pub(crate) fn of(code: u8) -> Self {
-        Self { code, note: None }
+        Self { code, note: None, hint: None }
     }
 
     /// Ended by the signal of this number to this process, as a shell says it.
     pub(crate) fn killed_by(number: u8) -> Self {
-        Self { code: Exit::Signal(number).code(), note: None }
+        Self::of(Exit::Signal(number).code())
     }
 
     /// Ended by `signal` to this process, which the tool was sent too and did not end of.
@@ -118,7 +120,7 @@ fn judge_status(received: &Received, status: &Status) -> Result<Outcome, Incompl
             return Err(Incomplete::Short { stream, sent, arrived });
         }
     }
-    Ok(Outcome { code, note: note(code, status) })
+    Ok(Outcome { code, note: note(code, status), hint: status.hint().map(str::to_owned) })
 }
 
 /// The message of a status that says more than its exit code does.
@@ -157,7 +159,7 @@ mod tests {
         for (exit, code) in [(Exit::Code(0), 0), (Exit::Code(7), 7), (Exit::Signal(9), 137)] {
             let received = received(10, 5, &ending(exit, None));
             let outcome = judge(&received, closed(1000, "")).expect("complete");
-            assert_eq!(outcome, Outcome { code, note: None });
+            assert_eq!(outcome, Outcome::of(code));
         }
     }
 
@@ -170,6 +172,14 @@ mod tests {
             outcome.note.as_deref(),
             Some("command was killed by SIGKILL: the target exited")
         );
+    }
+
+    #[test]
+    fn a_hint_is_told_beside_the_exit_code_and_is_no_note() {
+        let status = ending(Exit::Code(1), None).with_hint("--write makes it writable");
+        let outcome = judge(&received(10, 5, &status), closed(1000, "")).expect("complete");
+        assert_eq!((outcome.code, outcome.note), (1, None));
+        assert_eq!(outcome.hint.as_deref(), Some("--write makes it writable"));
     }
 
     #[test]

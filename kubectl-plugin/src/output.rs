@@ -7,11 +7,8 @@
 use std::error::Error;
 use std::io::{self, Write};
 
-pub(crate) fn error(message: &str, hint: Option<&str>) {
+pub(crate) fn error(message: &str) {
     say("error", message);
-    if let Some(hint) = hint {
-        say("hint", hint);
-    }
 }
 
 pub(crate) fn warning(message: &str) {

@@ -1,7 +1,7 @@
 //! `metav1.Status`: the body of a refusal, and the last word of a session.
 //!
-//! The kubelet's way of saying an exit code (`NonZeroExitCode`, cause `ExitCode`) with three causes
-//! more: `Signal`, `StdoutBytes`, `StderrBytes`. Foreign clients ignore those; ours checks them.
+//! The kubelet's way of saying an exit code (`NonZeroExitCode`, cause `ExitCode`) and causes of
+//! our own: `Signal`, `StdoutBytes`, `StderrBytes`, `Hint`. Foreign clients ignore those; ours checks them.
 
 use std::fmt;
 
@@ -12,6 +12,7 @@ const EXIT_CODE: &str = "ExitCode";
 const SIGNAL: &str = "Signal";
 const STDOUT_BYTES: &str = "StdoutBytes";
 const STDERR_BYTES: &str = "StderrBytes";
+const HINT: &str = "Hint";
 const POD_NOT_BEGUN: &str = "PodNotBegun";
 
 /// A Kubernetes status object, as far as exec clients read it.
@@ -158,6 +159,19 @@ impl Status {
     pub fn is_of_pod_not_begun(&self) -> bool {
         let causes = self.details.iter().flat_map(|details| &details.causes);
         causes.into_iter().any(|cause| cause.reason == POD_NOT_BEGUN)
+    }
+
+    /// The same, with what may help where the tool has failed: for people, and not for their scripts.
+    #[must_use]
+    pub fn with_hint(mut self, hint: &str) -> Self {
+        self.details.get_or_insert_default().causes.push(cause(HINT, &hint));
+        self
+    }
+
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        let causes = &self.details.as_ref()?.causes;
+        causes.iter().find(|cause| cause.reason == HINT).map(|cause| cause.message.as_str())
     }
 
     /// The exit code that is said in the causes, or 0 of a success.

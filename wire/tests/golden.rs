@@ -116,6 +116,18 @@ fn an_exit_code() {
 }
 
 #[test]
+fn a_hint_is_a_cause_and_the_message_stays_the_kubelet_s() {
+    let ending = Ending { exit: Exit::Code(1), stdout_bytes: 0, stderr_bytes: 0, reason: None };
+    let status = ending.to_status().with_hint("--write makes it writable");
+    assert_eq!(status.hint(), Some("--write makes it writable"));
+    assert_eq!(ending.to_status().hint(), None);
+    assert_json(
+        &status,
+        r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"command terminated with exit code 1","reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"1"},{"reason":"StdoutBytes","message":"0"},{"reason":"StderrBytes","message":"0"},{"reason":"Hint","message":"--write makes it writable"}]}}"#,
+    );
+}
+
+#[test]
 fn a_signal_is_128_more_and_said_by_number() {
     let reason = Some("the target exited".to_owned());
     let ending = Ending { exit: Exit::Signal(9), stdout_bytes: 0, stderr_bytes: 0, reason };

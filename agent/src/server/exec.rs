@@ -22,8 +22,8 @@ use crate::registry::{About, Neighbour, Registered, Registry, SessionId};
 use crate::runtime::{ContainerRuntime, Query};
 use crate::session::place::{Aim, Place};
 use crate::session::{
-    self, Care, Ends, Held, Launcher, Lifetime, Limit, Policy, PolicyError, Running, StartError,
-    Wanted,
+    self, Advice, Care, Ends, Held, Launcher, Lifetime, Limit, Policy, PolicyError, Running,
+    StartError, Wanted,
 };
 use crate::slots::Slot;
 
@@ -112,8 +112,7 @@ struct Opened {
     upgrade: Upgrade,
     limit: Limit,
     note: Option<HeaderValue>,
-    /// Of a tool without a terminal.
-    profile: Option<Profile>,
+    advice: Option<Advice>,
     span: tracing::Span,
 }
 
@@ -157,7 +156,7 @@ impl<R: ContainerRuntime> Sessions<R> {
         let (request, wanted, upgrade) = asked.split(&policy)?;
         let profile = request.limits.as_ref().map(|limits| limits.profile);
         record.given(profile);
-        let told = profile.filter(|_| !wanted.terminal);
+        let advice = Advice::of(&request.tool, request.limits.as_ref());
         let place = Place::find(&*self.agent.runtime, &aim).await?;
         forwarded::confirm(&peer, &place)?;
         let note = place.note(policy.tools(), forwarded::waiting(&peer));
@@ -178,17 +177,17 @@ impl<R: ContainerRuntime> Sessions<R> {
             [note, unseen].into_iter().flatten().reduce(|note, more| format!("{note}; {more}"));
         // Names are escaped where they are read, so that the text is a header's.
         let note = note.and_then(|note| HeaderValue::try_from(note).ok());
-        Ok(Opened { held, running, ends, upgrade, limit, note, profile: told, span })
+        Ok(Opened { held, running, ends, upgrade, limit, note, advice, span })
     }
 
     fn stream(self, opened: Opened, record: Record) -> Response {
-        let Opened { held, running, ends, upgrade, limit, note, profile, span } = opened;
+        let Opened { held, running, ends, upgrade, limit, note, advice, span } = opened;
         let care = Care {
             registered: Arc::clone(&held.registered),
             shutdown: self.agent.shutdown.clone(),
             idle: self.terms.lifetime.idle,
             limit,
-            profile,
+            advice,
         };
         let open = self.agent.metrics.open_session();
         let mut response = upgrade.grant(move |socket, protocol| {

@@ -3,6 +3,7 @@
 //! Order is safety here. The process is held first and confirmed after, so that a pid that was
 //! given away in between cannot be entered; nothing is answered before the tool runs.
 
+mod advice;
 mod end;
 mod error;
 pub mod local;
@@ -13,11 +14,12 @@ mod policy;
 mod start;
 pub(crate) mod stream;
 
+pub use advice::Advice;
 pub use end::{Care, Lifetime, Limit, Running};
 pub use error::StartError;
 pub use outcome::Outcome;
 pub use own::OwnPaths;
-pub use policy::{Choice, Policy, PolicyError, hint, unseen};
+pub use policy::{Choice, Policy, PolicyError, unseen};
 pub use start::{Held, Launcher};
 pub use stream::{Ends, Finished, Socket, Wanted, pump};
 

@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use entry::{Capabilities, Exit, HostSigns, Limits, Profile, RunAs};
+use entry::{HostSigns, Limits, Profile, RunAs};
 
 use super::own::{OwnPaths, host_signs};
 use crate::profile::planned;
@@ -59,18 +59,6 @@ pub enum PolicyError {
     NotItsChoice { profile: Profile },
 }
 
-/// What a person may want to know whose tool has failed under `profile`: the kernel only says that
-/// something is not permitted.
-#[must_use]
-pub fn hint(profile: Profile, exit: Exit) -> Option<String> {
-    let holds_nothing = profile.capabilities() == Capabilities::NONE;
-    (holds_nothing && matches!(exit, Exit::Code(1..))).then(|| {
-        format!(
-            "under the profile `{profile}` a tool may not trace, capture packets, or look into and signal others' processes: `{}` could",
-            wire::Profile::General
-        )
-    })
-}
 
 /// What a person may want to know who looks for what processes of `users` have open: it is not shown, and no tool
 /// says so.
@@ -79,7 +67,7 @@ pub fn unseen(users: &[u32]) -> Option<String> {
     let (first, rest) = users.split_first()?;
     let users = rest.iter().fold(first.to_string(), |users, uid| format!("{users}, {uid}"));
     Some(format!(
-        "a tool cannot look into processes of uid {users} (open files, sockets, tracing): they are another user's, or hold more than the container usually would; a session with the right to host targets can"
+        "a tool cannot look into processes of uid {users} (open files, sockets, tracing): they are another user's (--run-as UID:GID looks into them, where the target could be that user), or hold more than the container usually would (a session with the right to host targets looks into them)"
     ))
 }
 
@@ -155,7 +143,7 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use entry::{Capability, OfNode, Reached, Target};
+    use entry::{Capabilities, Capability, OfNode, Reached, Target};
     use serde_json::json;
     use wire::host;
 
@@ -252,15 +240,6 @@ mod tests {
                 toolbox(most).limits(Choice::default()).expect("limits").expect("a toolbox");
             assert_eq!(limits.profile, given);
         }
-    }
-
-    #[test]
-    fn only_what_fails_for_want_of_any_right_is_told_which_profile_could() {
-        let said = hint(Profile::Baseline, Exit::Code(1)).expect("a hint");
-        assert!(said.contains("`baseline`") && said.ends_with("`general` could"), "{said}");
-        assert_eq!(hint(Profile::Baseline, Exit::Code(0)), None);
-        assert_eq!(hint(Profile::Baseline, Exit::Signal(9)), None);
-        assert_eq!(hint(Profile::General, Exit::Code(1)), None);
     }
 
     #[test]

@@ -56,6 +56,10 @@ fn a_pod_s_session_is_one_request() {
 fn quiet_leaves_only_the_tool_s_words() {
     let server = with_session();
     assert_eq!(server.run(&["-q", "api", "--", "ps"]).stderr, "");
+    server.answer(API, refusal(403, "Forbidden", "no"));
+    server.answer(GROUP, Answer::Json(200, json!({"kind": "APIGroup"})));
+    let refused = server.run(&["-q", "api", "--", "ps"]);
+    assert_eq!(refused.stderr, "Error from server (Forbidden): no\n");
 }
 
 #[test]

@@ -18,10 +18,10 @@ pub use args::{BadPodName, ExecArgs, PodName};
 use crate::limits::{NoCgroups, SessionLimits};
 use crate::profile::planned;
 use crate::session::local::{self, Manner, Ready};
-use crate::session::{self, Choice, OwnPaths, Policy, PolicyError, StartError};
+use crate::session::{Advice, Choice, OwnPaths, Policy, PolicyError, StartError};
 use crate::tools::Tools;
 use search::Search;
-use warning::warn;
+use warning::{hint, warn};
 
 #[must_use]
 pub fn run(args: ExecArgs) -> ExitCode {
@@ -30,8 +30,7 @@ pub fn run(args: ExecArgs) -> ExitCode {
         Err(error) => {
             let code = failed(&error, error.exit_code());
             if let Some(hint) = error.hint() {
-                // Nothing to do where stderr is closed.
-                let _ = writeln!(io::stderr(), "hint: {hint}");
+                warning::hint(&hint);
             }
             code
         }
@@ -48,7 +47,12 @@ fn enter(args: ExecArgs) -> Result<u8, StartError> {
     let manner = Manner { stdin: args.stdin, total: args.session_limit, note: warn };
     let resources = args.limits.clone().of(tools == Tools::Toolbox);
     let explain = args.explain;
-    let request = || request(args, terminal);
+    let mut advice = None;
+    let request = || {
+        let request = request(args, terminal)?;
+        advice = Advice::of(&request.tool, request.limits.as_ref());
+        Ok(request)
+    };
     if explain {
         let ((), planned) = search.planned(request, tools, || ());
         let (_, plan) = planned?;
@@ -61,7 +65,6 @@ fn enter(args: ExecArgs) -> Result<u8, StartError> {
     let start = || Ready::new(&image, cgroups.as_ref());
     let (ready, planned) = search.planned(request, tools, start);
     let ready = ready?;
-    let profile = planned.as_ref().ok().and_then(|(_, plan)| plan.profile());
     let ran = match planned {
         Ok((target, plan)) => {
             // The kernel takes its time to dissolve the clone of a mount.
@@ -77,10 +80,12 @@ fn enter(args: ExecArgs) -> Result<u8, StartError> {
         }
     };
     let local::Outcome { exit, reason } = ran?;
-    // A terminal shows by itself what was not permitted.
-    let hint = || session::hint(profile.filter(|_| !terminal)?, exit);
-    if let Some(reason) = reason.or_else(hint) {
+    let advice = advice.filter(|_| reason.is_none()).and_then(|advice| advice.after(exit));
+    if let Some(reason) = reason {
         warn(&reason);
+    }
+    if let Some(advice) = advice {
+        hint(&advice);
     }
     Ok(match exit {
         Exit::Code(code) => code,

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use daemon::shutdown::Shutdown;
-use entry::Profile;
 use tokio::time::sleep_until;
 
 use super::limits::Limit;
 use super::why::Why;
 use crate::registry::Registered;
+use crate::session::advice::Advice;
 use crate::session::stream::traffic::Traffic;
 use crate::span::Span;
 
@@ -21,8 +21,8 @@ pub struct Care {
     pub idle: Span,
     /// How long it may go on in all.
     pub limit: Limit,
-    /// What the tool may hold; a terminal shows by itself what was not permitted.
-    pub profile: Option<Profile>,
+    /// What may help where the tool fails.
+    pub advice: Option<Advice>,
 }
 
 impl Care {
@@ -32,7 +32,7 @@ impl Care {
 
     /// Completes when the session must end, whatever it is doing.
     pub(crate) async fn cut(&self) -> Why {
-        let Self { registered, shutdown, idle, limit, profile: _ } = self;
+        let Self { registered, shutdown, idle, limit, advice: _ } = self;
         let traffic = registered.traffic();
         tokio::select! {
             by = registered.ended() => Why::EndedBy(by),

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use entry::{Exit, Profile, RelayLine};
+use entry::{Exit, RelayLine};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
@@ -29,7 +29,7 @@ use crate::session::end::conditions::Care;
 use crate::session::end::ending::{self, ending};
 use crate::session::end::running::Running;
 use crate::session::end::why::Why;
-use crate::session::{Outcome, StartError, hint};
+use crate::session::{Advice, Outcome, StartError};
 
 /// What a reader may take for each [`limits::FRAME`] of output. It may be a pager that somebody forgot: longer
 /// than a coffee, shorter than a night.
@@ -84,7 +84,7 @@ pub async fn pump(
         other => other,
     };
     let finished = Finished::new(&verdict, traffic);
-    let hint = verdict.hint(care.profile);
+    let hint = verdict.hint(care.advice.as_ref());
     sender.close(verdict, &finished, hint).await;
     if receiver.hear_out().await {
         sender.part().await;
@@ -124,9 +124,9 @@ enum Whole {
 
 impl Verdict {
     /// What to add to an exit code that is the tool's own.
-    fn hint(&self, profile: Option<Profile>) -> Option<String> {
+    fn hint(&self, advice: Option<&Advice>) -> Option<String> {
         match self {
-            Self::Ended(exit, Why::Tool, _) => hint(profile?, *exit),
+            Self::Ended(exit, Why::Tool, _) => advice?.after(*exit),
             _ => None,
         }
     }
@@ -260,7 +260,8 @@ impl Sender<'_> {
         let (code, reason) = match verdict {
             Verdict::Cut(why) => (CloseCode::Error, why.reason().unwrap_or_default()),
             Verdict::Ended(..) => {
-                let message = wire::frame::encode(Channel::Status, &status(finished, hint));
+                let message =
+                    wire::frame::encode(Channel::Status, &status(finished, hint.as_deref()));
                 let message = Message::Binary(message.into());
                 if self.send(Outgoing::Message(message)).await.is_err() {
                     return;
@@ -312,14 +313,15 @@ fn fitting(reason: &str) -> &str {
     &reason[..end.unwrap_or(0)]
 }
 
-fn status(finished: &Finished, hint: Option<String>) -> Vec<u8> {
+fn status(finished: &Finished, hint: Option<&str>) -> Vec<u8> {
     let ending = Ending {
         exit: finished.exit.unwrap_or(wire::Exit::Code(0)),
         stdout_bytes: finished.stdout_bytes,
         stderr_bytes: finished.stderr_bytes,
-        reason: finished.reason.clone().or(hint),
+        reason: finished.reason.clone(),
     };
-    ending.to_status().to_json()
+    let status = ending.to_status();
+    hint.map_or_else(|| status.to_json(), |hint| status.clone().with_hint(hint).to_json())
 }
 
 struct Receiver<'a> {
