@@ -159,6 +159,7 @@ impl<R: ContainerRuntime> Sessions<R> {
         let advice = Advice::of(&request.tool, request.limits.as_ref());
         let place = Place::find(&*self.agent.runtime, &aim).await?;
         forwarded::confirm(&peer, &place)?;
+        let request = place.named_in_prompt(request);
         let note = place.note(policy.tools(), forwarded::waiting(&peer));
         record.located(&place, note.clone());
         let span = place.span(id, &peer);

@@ -68,6 +68,32 @@ impl Place {
         }
     }
 
+    /// The `request`, whose shell says on a terminal where it is.
+    #[must_use]
+    pub fn named_in_prompt(&self, mut request: Request) -> Request {
+        let prompt = format!("{}:\\w\\$ ", self.name()).into();
+        // A shell would run what a stranger's name has in it.
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-./".contains(&b);
+        if request.tool.terminal && self.name().bytes().all(is_plain) {
+            request.tool.env.push(("PS1".into(), prompt));
+        }
+        request
+    }
+
+    /// As short as a person tells it from others.
+    fn name(&self) -> String {
+        /// Digits of an ID, as runtimes print it.
+        const SHORT: usize = 12;
+        match self {
+            Self::Container(located) => match &located.pod {
+                Some(pod) if pod.container.is_empty() => pod.name.clone(),
+                Some(pod) => format!("{}/{}", pod.name, pod.container),
+                None => located.id.chars().take(SHORT).collect(),
+            },
+            Self::Node => NODE.to_owned(),
+        }
+    }
+
     #[must_use]
     pub fn pid(&self) -> u32 {
         match self {
@@ -116,4 +142,54 @@ impl Place {
 
 fn words(tool: &Tool) -> Vec<String> {
     tool.argv.iter().map(|text| text.to_string_lossy().into_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::PodIdentity;
+    use entry::Moment;
+
+    fn prompt(id: &str, pod: Option<(&str, &str)>, terminal: bool) -> Option<String> {
+        let pod = pod.map(|(name, container)| PodIdentity {
+            namespace: "shop".to_owned(),
+            name: name.to_owned(),
+            uid: "u1".to_owned(),
+            container: container.to_owned(),
+        });
+        let located = Located {
+            id: id.to_owned(),
+            namespace: "k8s.io".to_owned(),
+            pid: 7,
+            asked: Moment::default(),
+            cgroup: None,
+            declared: None,
+            runtime: String::new(),
+            program: None,
+            pod,
+            stands_in_for: None,
+        };
+        let tool = Tool { argv: vec!["sh".into()], env: Vec::new(), directory: None, terminal };
+        let request = Request { kinds: None, join_user: false, limits: None, tool };
+        let request = Place::Container(Box::new(located)).named_in_prompt(request);
+        let prompt = request.tool.env.into_iter().find(|(name, _)| name == "PS1");
+        prompt.map(|(_, prompt)| prompt.to_string_lossy().into_owned())
+    }
+
+    #[test]
+    fn a_shell_on_a_terminal_says_where_it_is() {
+        let id = "0123456789abcdef";
+        let api = Some(("api-0", "app"));
+        assert_eq!(prompt(id, api, true).as_deref(), Some(r"api-0/app:\w\$ "));
+        assert_eq!(prompt(id, Some(("api-0", "")), true).as_deref(), Some(r"api-0:\w\$ "));
+        assert_eq!(prompt(id, None, true).as_deref(), Some(r"0123456789ab:\w\$ "));
+        assert_eq!(prompt(id, api, false), None);
+    }
+
+    #[test]
+    fn no_name_is_given_to_a_shell_that_would_run_it() {
+        for name in ["$(reboot)", "a`b`", "a\\b", "a b", "ä"] {
+            assert_eq!(prompt("0123", Some((name, "app")), true), None, "{name}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use wire::{BadRequest, ExecRequest, Label, SessionTarget};
+use wire::{ApiTarget, BadRequest, ExecRequest, Label, SessionTarget};
 
 use crate::cli::{Arguments, CertificateFlags, Choice, ClusterFlags, UsageError};
 use crate::connect::{self, Address, ConnectError, Connection, Credentials};
@@ -85,7 +85,7 @@ async fn stream(wanted: Wanted) -> Result<Outcome, Failure> {
     let Wanted { way, query, wiring, limit, quiet } = wanted;
     // A limit past the end of the clock is no limit.
     let deadline = limit.and_then(|limit| Some((Instant::now().checked_add(limit)?, limit)));
-    let connection = connect(way, &query, deadline).await?;
+    let connection = connect(way, &query, quiet, deadline).await?;
     if !quiet {
         tell(&connection);
     }
@@ -95,6 +95,7 @@ async fn stream(wanted: Wanted) -> Result<Outcome, Failure> {
 async fn connect(
     way: Way,
     query: &str,
+    quiet: bool,
     deadline: Option<(Instant, Duration)>,
 ) -> Result<Connection, Failure> {
     match way {
@@ -106,7 +107,7 @@ async fn connect(
         }
         Way::Cluster(wanted) => {
             let late = |limit| ClusterError::TimedOut { limit }.into();
-            before(deadline, wanted.connect(query), late).await
+            before(deadline, wanted.connect(query, quiet), late).await
         }
     }
 }
@@ -127,10 +128,18 @@ async fn before<E: Into<Failure>>(
 }
 
 impl InCluster {
-    async fn connect(&self, query: &str) -> Result<Connection, ClusterError> {
+    async fn connect(&self, query: &str, quiet: bool) -> Result<Connection, ClusterError> {
         let cluster = Cluster::open(&self.flags, &self.certificates).await?;
         let namespace = self.namespace.as_ref().map_or(cluster.default_namespace(), Label::as_str);
-        cluster.session(&self.place, namespace, query).await
+        let target = cluster.resolve(&self.place, namespace).await?;
+        // Said before anything can be refused: it may be about this pod only.
+        if let ApiTarget::Pod { name, .. } = &target
+            && self.place.has_pods()
+            && !quiet
+        {
+            output::plain(&format!("using pod/{name}"));
+        }
+        cluster.session(&target, query).await
     }
 }
 

@@ -56,6 +56,13 @@ pub(crate) enum Place {
     Labelled(String),
 }
 
+impl Place {
+    /// Whether it has many pods, of which one is taken.
+    pub(crate) fn has_pods(&self) -> bool {
+        matches!(self, Self::Workload { .. } | Self::Labelled(_))
+    }
+}
+
 /// A cluster that can be asked.
 pub(crate) struct Cluster {
     client: Client,
@@ -88,14 +95,12 @@ impl Cluster {
         &self.config.default_namespace
     }
 
-    /// Opens the session of `query` at `place`.
+    /// Opens the session of `query` in `target`.
     pub(crate) async fn session(
         &self,
-        place: &Place,
-        namespace: &str,
+        target: &ApiTarget,
         query: &str,
     ) -> Result<Connection, ClusterError> {
-        let target = self.resolve(place, namespace).await?;
         let key = upgrade::generate_key();
         let path = format!("{}?{query}", target.path());
         let request = upgrade::request(&path, &key).body(Body::empty());
@@ -108,7 +113,7 @@ impl Cluster {
         let code = response.status();
         let body = upgrade::beginning(response.into_body()).await;
         let error = self.judge(ClusterError::from_answer(code, &body));
-        Err(self.explain(error, code, &target).await)
+        Err(self.explain(error, code, target).await)
     }
 
     /// The pod or node that `place` comes to.
