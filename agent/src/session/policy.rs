@@ -59,7 +59,6 @@ pub enum PolicyError {
     NotItsChoice { profile: Profile },
 }
 
-
 /// What a person may want to know who looks for what processes of `users` have open: it is not shown, and no tool
 /// says so.
 #[must_use]
