@@ -69,7 +69,7 @@ impl About {
 /// Somebody else's session is where this one would be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "session {id} of {caller} is in {container}, in the same pid namespace, where tools of different people could signal and trace each other: wait for its end, ask who has it to end it, or do without the container's processes (--namespaces net)"
+    "session {id} of {caller} is in {container}: sessions of different callers cannot share its processes. Wait until it ends, ask {caller} to end it, or join no processes (--namespaces net)"
 )]
 pub struct Neighbour {
     id: String,

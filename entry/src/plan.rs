@@ -109,14 +109,14 @@ pub enum PlanError {
     NoUserNamespace { pid: u32, name: String },
     #[error("joining the user namespace needs the node's own tools")]
     ConfinedUser,
-    #[error("the profile `{profile}` may not write to /target: `general` could")]
+    #[error("the profile `{profile}` cannot write to /target: use --profile general or higher")]
     MayNotWrite { profile: Profile },
     #[error(
         "the node has no user to run as: `restricted` and --run-as target would run the tool as root; use `baseline`, `general` or --run-as UID"
     )]
     NobodyOnNode,
     #[error(
-        "process {pid} ({name}) is uid {its} and could not be uid {uid}, gid {gid}: a tool that is would reach files that the target does not; that takes a right to host targets"
+        "cannot run as uid {uid}, gid {gid}: process {pid} ({name}) is uid {its} and cannot become that user, so the tool could read files that the target cannot; that needs the right to host targets"
     )]
     NotTheTargets { pid: u32, name: String, its: u32, uid: u32, gid: u32 },
     #[error("process {pid} ({name}) is a host target, and those are not allowed here: {why}")]
@@ -393,7 +393,10 @@ impl Confinement {
     fn explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { profile, who: Identity { uid, gid, groups }, hidden, .. } = self;
         writeln!(f, "            mount /proc read-only, leave the node's root")?;
-        writeln!(f, "            choose a canary capability that nobody there can hold")?;
+        writeln!(
+            f,
+            "            choose a canary: a capability that no process of the target can hold"
+        )?;
         let groups: Vec<_> = groups.iter().map(u32::to_string).collect();
         let groups = if groups.is_empty() { "none".to_owned() } else { groups.join(", ") };
         writeln!(f, "            profile {profile}: become uid {uid}, gid {gid}, groups {groups}")?;
@@ -778,6 +781,6 @@ mod tests {
         let mut request = confined(Profile::Baseline);
         request.limits.as_mut().expect("limits").write = true;
         let refused = Plan::new(request, &facts(&[Kind::Pid])).expect_err("read-only");
-        assert!(refused.to_string().contains("`general` could"), "{refused}");
+        assert!(refused.to_string().contains("use --profile general"), "{refused}");
     }
 }

@@ -63,7 +63,7 @@ pub(crate) enum Incomplete {
     Lost(#[source] tungstenite::Error),
     #[error("the agent has sent nothing for {} s", .0.as_secs())]
     Silent(Duration),
-    #[error("the agent broke the protocol")]
+    #[error("the agent sent an unexpected message")]
     Broken(#[source] BrokenRule),
     /// The agent's own words.
     #[error("the session failed{0}")]
@@ -218,7 +218,7 @@ mod tests {
         assert!(words(&nothing, End::Silent(Duration::from_mins(1))).contains("for 60 s"));
         assert!(
             words(&nothing, End::Broken(BrokenRule::Text))
-                .ends_with("a text message, where all are binary")
+                .ends_with("it was a text message, and only binary ones are expected")
         );
     }
 

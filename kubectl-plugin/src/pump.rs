@@ -46,7 +46,7 @@ pub(crate) enum End {
 /// A rule of the exec protocol that the server broke.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BrokenRule {
-    #[error("a text message, where all are binary")]
+    #[error("it was a text message, and only binary ones are expected")]
     Text,
     #[error(transparent)]
     Frame(BadFrame),

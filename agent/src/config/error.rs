@@ -9,7 +9,7 @@ pub enum BadConfig {
     #[error("--tls-cert is given and no --listen HOST:PORT uses it")]
     UnusedCertificate,
     #[error(
-        "one caller could use up the processes of all sessions: {per_caller} sessions of one (--max-sessions-per-caller), as many processes as one leaves unreaped, and one session of another, of {session} processes each (--session-pids), are {needed}, and all together may have {all}: lower one of the two, or raise --all-sessions-pids to {needed}"
+        "one caller could use up all processes: (--max-sessions-per-caller {per_caller} + 2) x --session-pids {session} is {needed}, more than --all-sessions-pids {all}; lower one of the first two, or raise the last to {needed}"
     )]
     OneTakesAll { per_caller: NonZeroU16, session: u32, needed: u64, all: u32 },
     #[error("--gateway with --tools host would give users of the cluster the node's own tools")]

@@ -31,9 +31,7 @@ pub enum LocateError {
         "there is no container `{container}` of pod {pod} on this node, containers of it here: {containers}"
     )]
     NoSuchContainerInPod { pod: String, container: String, containers: Shortlist },
-    #[error(
-        "pod {pod} has no sandbox on its node yet, so that there is nothing to enter: the node still prepares it, or cannot"
-    )]
+    #[error("pod {pod} cannot be entered yet: its node has not created its sandbox")]
     NoSandbox { pod: String },
     #[error("no pod {pod} is on this node, pods of that namespace here: {pods}")]
     NoSuchPod { pod: String, pods: Shortlist },

@@ -40,7 +40,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Arrival {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
         let peer = parts.extensions.get::<Peer>().cloned().ok_or_else(|| {
-            Refusal::new(Reason::InternalError, "this listener does not say who its peers are")
+            Refusal::new(
+                Reason::InternalError,
+                "cannot identify the caller: this listener does not authenticate clients",
+            )
         })?;
         let headers = parts.headers.clone();
         let query = parts.uri.query().unwrap_or_default().to_owned();

@@ -38,10 +38,10 @@ pub enum StartError {
     Cgroup(#[from] CgroupError),
     #[error(transparent)]
     NoCgroups(#[from] NoCgroups),
-    #[error("{limit} before its tool ran")]
+    #[error("the session ended before its tool ran: {limit}")]
     OutOfMemory { limit: Exhausted },
     #[error(
-        "the sessions of this node have as many processes as they may: wait for the end of one, or raise --all-sessions-pids of the agent; what has ended counts until the first process of its container has reaped it"
+        "the sessions of this node have reached their limit of processes: wait until one ends, or raise --all-sessions-pids of the agent (chart: allSessions.pids); zombies count until the first process of their container reaps them"
     )]
     NoProcesses,
     #[error("cannot create the tool's standard streams")]
@@ -61,15 +61,15 @@ pub enum StartError {
     )]
     Traceable,
     #[error(
-        "processes of the target's pid namespace hold every capability that could keep them out of the tool: that is a host target, and those are not allowed here"
+        "no capability is left that would keep the target's processes out of the tool: that makes it a host target, and host targets are not allowed here"
     )]
     NoCanary,
     #[error(
-        "a process of the target does not see all that its container has mounted; that is a host target, and those are not allowed here: {why}"
+        "the target's process hides mounts of its container that make it a host target, and host targets are not allowed here: {why}"
     )]
     Exposed { why: String },
     #[error(
-        "the session would be in the agent's or the node's {kind} namespace, which no session may be: a target that has just joined it is a host target"
+        "the session would share the {kind} namespace with the agent or the node: the target has just joined it and is a host target"
     )]
     NotApart { kind: String },
     #[error("there is no `{name}` {place}; looked in {path}")]
@@ -207,7 +207,7 @@ mod tests {
         let error = of_number(Step::Exposed, 0, Some("it has the node's /etc"), "ps");
         assert!(error.to_string().ends_with("not allowed here: it has the node's /etc"), "{error}");
         let error = of_number(Step::Apart, 0, Some("net"), "ps");
-        assert!(error.to_string().contains("the agent's or the node's net namespace"), "{error}");
+        assert!(error.to_string().contains("would share the net namespace"), "{error}");
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub enum CgroupError {
     #[error("no control groups of this process can be found: is /sys/fs/cgroup mounted?")]
     NotMounted,
     #[error(
-        "the control groups here are the node's own mounts, or its namespaces cannot be seen: only in a container with the node's pid namespace are they made writable"
+        "cannot make control groups writable: --remount-cgroups works only in a container with the node's pid namespace (hostPID)"
     )]
     NodesMounts,
     #[error("cannot make {} writable", path.display())]

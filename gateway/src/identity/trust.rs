@@ -33,7 +33,7 @@ enum TrustError {
     Read(#[source] ApiError),
     #[error("ConfigMap {NAMESPACE}/{NAME} does not exist")]
     Missing,
-    #[error("ConfigMap {NAMESPACE}/{NAME} does not say who the front proxy is")]
+    #[error("ConfigMap {NAMESPACE}/{NAME} does not name the front proxy's CA and header fields")]
     Content(#[source] FrontProxyError),
 }
 
@@ -90,7 +90,7 @@ fn adopt(read: Result<FrontProxy, TrustError>, trust: &watch::Sender<Option<Arc<
             trust.send_replace(Some(Arc::new(front_proxy)));
         }
         Err(problem) => {
-            error!(error = daemon::chain(&problem), "nobody is let in");
+            error!(error = daemon::chain(&problem), "all requests are refused");
             trust.send_replace(None);
         }
     }

@@ -57,11 +57,11 @@ pub(crate) enum ClusterError {
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BadAnswer {
-    #[error("it broke off")]
+    #[error("the answer is incomplete")]
     Read(#[source] Box<KubeError>),
-    #[error("it is longer than {most} bytes")]
+    #[error("the answer is longer than {most} bytes")]
     TooLong { most: usize },
-    #[error("it is not what was asked for")]
+    #[error("the answer is not of the requested kind")]
     Json(#[from] serde_json::Error),
 }
 
@@ -74,7 +74,9 @@ pub(crate) enum TargetError {
     ServiceWithoutSelector { name: String },
     #[error("{what} selects no pods")]
     NoSelector { what: String },
-    #[error("{what} selects pods in a way that is not understood here: `{operator}`")]
+    #[error(
+        "{what} has a selector with the operator `{operator}`, which is not supported: name a pod instead"
+    )]
     Selector { what: String, operator: String },
     #[error("the kubeconfig's namespace `{given}` is not a valid name: give another with -n")]
     Namespace { given: String },

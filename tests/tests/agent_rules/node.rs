@@ -194,7 +194,11 @@ fn a_session_on_the_node_is_listed_written_down_and_kept_from_strangers() {
         let beside =
             Client::open(agent.connect(Listener::Tls), &path("true", ""), "v5.channel.k8s.io");
         let refused = beside.expect_err("a stranger");
-        assert!(refused.code == 409 && refused.body.contains("same pid namespace"), "{refused:?}");
+        assert!(
+            refused.code == 409
+                && refused.body.contains("different callers cannot share its processes"),
+            "{refused:?}"
+        );
 
         let id = list[0]["id"].as_str().expect("an ID");
         tell(&["kill", id]).expect_success();

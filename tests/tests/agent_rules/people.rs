@@ -38,9 +38,9 @@ fn nobody_is_let_in_beside_another_person_whatever_the_profiles_are() {
                 let refused = run(other.args(&words)).expect_code(125);
                 for word in [
                     "of certificate alice",
-                    "same pid namespace",
+                    "different callers cannot share its processes",
                     "webcontainer",
-                    "wait for its end",
+                    "Wait until it ends",
                 ] {
                     assert!(refused.err().contains(word), "{word}: {refused}");
                 }
@@ -109,7 +109,10 @@ fn a_namesake_neither_sees_nor_ends_anothers_session_nor_is_let_in_beside_it() {
         assert_eq!(ask(&namesake, "DELETE", &one).code, 404);
         let words = ["--profile", "baseline", WEB, "--", "true"];
         let refused = run(agent.plugin_with(&namesake).args(words)).expect_code(125);
-        assert!(refused.err().contains("same pid namespace"), "{refused}");
+        assert!(
+            refused.err().contains("different callers cannot share its processes"),
+            "{refused}"
+        );
         assert_eq!(list(&alice).len(), 1, "it goes on");
         assert_eq!(ask(&alice, "DELETE", &one).code, 200);
         hers.finish().expect_code(125);

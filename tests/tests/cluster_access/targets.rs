@@ -81,7 +81,7 @@ fn a_pod_of_which_something_is_missing_is_entered_as_far_as_it_is_there() {
     let session = |name: &str| in_pod(&cluster, "odd", &[name, "--", "ip", "address"]);
     // Its volume comes first, and then its sandbox.
     until("the kubelet to try", SOON, || session("volumeless").err().contains("FailedMount"));
-    let said = "pod odd/volumeless has no sandbox on its node yet";
+    let said = "pod odd/volumeless cannot be entered yet: its node has not created its sandbox";
     let event = "the last event of the pod: FailedMount: ";
     for words in [said, event] {
         assert_refused(&session("volumeless"), words);

@@ -77,9 +77,8 @@ fn ptrace_scope(scope: &str) -> Finding {
             Finding::ok(what, text)
         }
         _ => {
-            let text = format!(
-                "ptrace_scope {scope}: nobody may trace, so that strace and gdb cannot work"
-            );
+            let text =
+                format!("ptrace_scope {scope}: no process may trace: strace and gdb cannot work");
             Finding::warn(what, text)
         }
     }

@@ -58,7 +58,7 @@ impl Why {
                     .to_owned()
             }
             Self::Held(None) => "the output may be incomplete: a process outside of the session \
-                                 has it and lets nobody read it"
+                                 has it open and blocks readers"
                 .to_owned(),
             // A websocket's last word is short.
             Self::Held(Some(why)) => {
