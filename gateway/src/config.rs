@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
+use wire::rights::ReviewPolicy;
 
-use crate::access::Policy;
 use crate::certificates::{Files, Names};
 
 /// The least that a replacement takes to be known everywhere; only tests go below an hour.
@@ -177,7 +177,7 @@ pub struct Config {
     pub(crate) agent_account: String,
     pub(crate) kubeconfig: Option<PathBuf>,
     pub(crate) certificates: Certificates,
-    pub(crate) policy: Policy,
+    pub(crate) policy: ReviewPolicy,
     pub(crate) origins: Vec<String>,
     pub(crate) max_sessions: NonZeroU32,
     pub(crate) max_sessions_per_user: NonZeroU32,
@@ -260,7 +260,7 @@ impl TryFrom<ServeArgs> for Config {
                 lifetime: seconds(certificate_lifetime),
             },
         };
-        let policy = Policy {
+        let policy = ReviewPolicy {
             core_exec: !insecure_skip_core_exec_review,
             netadmin_without_host_target: netadmin_reaches_node_network,
             own_namespace: namespace,

@@ -16,6 +16,7 @@ mod name;
 mod path;
 mod profile;
 mod request;
+pub mod rights;
 mod session;
 mod signal;
 mod status;

@@ -5,9 +5,12 @@
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use k8s_openapi::api::authorization::v1::{SubjectAccessReview, SubjectAccessReviewSpec};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+};
+use wire::api::VERSION;
+use wire::rights::Right;
 
-use super::rights::Right;
 use crate::identity::Caller;
 use crate::kubernetes::{ApiError, Kubernetes};
 
@@ -76,8 +79,23 @@ fn question(caller: &Caller, right: &Right) -> SubjectAccessReview {
         uid: caller.uid().map(str::to_owned),
         groups: Some(caller.groups().to_vec()),
         extra: Some(caller.extra().clone()),
-        resource_attributes: Some(right.attributes()),
+        resource_attributes: Some(attributes(right)),
         ..SubjectAccessReviewSpec::default()
     };
     SubjectAccessReview { spec, ..SubjectAccessReview::default() }
+}
+
+fn attributes(right: &Right) -> ResourceAttributes {
+    let Right { verb, group, resource, subresource, namespace, name } = right.clone();
+    let version = if group.is_empty() { "v1" } else { VERSION };
+    ResourceAttributes {
+        verb: Some(verb.to_owned()),
+        group: Some(group.to_owned()),
+        version: Some(version.to_owned()),
+        resource: Some(resource.to_owned()),
+        subresource: subresource.map(str::to_owned),
+        namespace,
+        name,
+        ..ResourceAttributes::default()
+    }
 }

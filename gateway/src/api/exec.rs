@@ -17,13 +17,14 @@ use hyper::upgrade;
 use k8s_openapi::api::core::v1::Pod;
 use tracing::{Instrument, info, info_span, warn};
 use wire::ApiTarget;
+use wire::rights::{Entered, ReviewPolicy, Right};
 
 use super::asked::Asked;
 use super::error::{Reason, Refusal};
 use super::forward::{self, audit_id, client};
 use super::leaving;
 use super::session::{Farewell, Session, Terms};
-use crate::access::{Policy, Reviewer, Right, for_host_target, for_session, worth_the_node};
+use crate::access::Reviewer;
 use crate::agents::{Agents, Answer};
 use crate::audit::Record;
 use crate::config::Longest;
@@ -43,7 +44,7 @@ pub(crate) struct Sessions {
     pub(crate) agents: Agents,
     pub(crate) quotas: Quotas,
     pub(crate) turns: Turns,
-    pub(crate) policy: Policy,
+    pub(crate) policy: ReviewPolicy,
     pub(crate) origins: Vec<String>,
     pub(crate) review_every: Duration,
     pub(crate) longest: Longest,
@@ -130,16 +131,15 @@ impl Sessions {
     ) -> Result<Opened, Refusal> {
         let turn = self.turns.take(caller.name()).await?;
         let reviewer = Reviewer::new(self.kubernetes.clone());
-        let mut rights = for_session(&asked.target, asked.profile, &self.policy);
+        let entered = Entered::from(&asked.target);
+        let mut rights = entered.rights(asked.profile, &self.policy);
         let allowed = async { Ok::<_, Refusal>(reviewer.review(caller, &rights).await?) };
         let looked_up = async { Ok(self.target(&asked).await) };
         let ((), target) = try_join(allowed, looked_up).await?;
         let mut target = target?;
-        target.host = target.host.or_else(|| worth_the_node(asked.profile, &self.policy));
+        target.host = target.host.or_else(|| self.policy.worth_the_node(asked.profile));
         record.found(&target);
-        // Who may enter a node has been asked already.
-        if target.host.is_some() && target.pod_uid.is_some() {
-            let right = for_host_target(&target.node);
+        if let Some(right) = entered.host_target(Some(&target.node), target.host.as_ref()) {
             reviewer.review(caller, std::slice::from_ref(&right)).await?;
             rights.push(right);
         }

@@ -11,11 +11,12 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 use tracing::{Instrument, Span, info, warn};
+use wire::rights::Right;
 use wire::{Forwarded, Withdrawal};
 
 use super::error::Refusal;
 use super::forward;
-use crate::access::{AccessError, Reviewer, Right};
+use crate::access::{AccessError, Reviewer};
 use crate::agents::{Agents, Answer};
 use crate::audit::Record;
 use crate::config::Longest;

@@ -48,6 +48,8 @@ pub(crate) struct Asked {
 struct World {
     answers: HashMap<String, Answer>,
     asked: Vec<Asked>,
+    /// The attributes of every right that was asked for.
+    reviewed: Vec<Value>,
     connections: usize,
     /// Rights that are denied, as `VERB RESOURCE NAME`.
     denied: Vec<String>,
@@ -106,6 +108,11 @@ impl ApiServer {
     /// All requests so far.
     pub(crate) fn asked(&self) -> Vec<Asked> {
         self.world.lock().expect("no panic").asked.clone()
+    }
+
+    /// The attributes of every right that was asked for.
+    pub(crate) fn reviewed(&self) -> Vec<Value> {
+        self.world.lock().expect("no panic").reviewed.clone()
     }
 
     pub(crate) fn connections(&self) -> usize {
@@ -180,7 +187,7 @@ async fn respond(mut request: Request<Incoming>, world: &Mutex<World>) -> Respon
         let mut world = world.lock().expect("no panic");
         world.asked.push(Asked { line, headers });
         match world.answers.get(&path).cloned() {
-            None if method == Method::POST => review(&body, &world.denied),
+            None if method == Method::POST => review(&body, &mut world),
             None => Answer::Text(404, "404 page not found\n"),
             Some(answer) => answer,
         }
@@ -220,12 +227,13 @@ fn plain(code: u16, kind: &str, body: String) -> Response<Full<Bytes>> {
 }
 
 /// What a review of one's own access is answered with.
-fn review(body: &str, denied: &[String]) -> Answer {
+fn review(body: &str, world: &mut World) -> Answer {
     let review: Value = serde_json::from_str(body).expect("JSON");
     let wanted = &review["spec"]["resourceAttributes"];
     let text = |key: &str| wanted[key].as_str().unwrap_or_default();
     let right = format!("{} {}/{} {}", text("verb"), text("group"), text("resource"), text("name"));
-    let allowed = !denied.contains(&right);
+    let allowed = !world.denied.contains(&right);
+    world.reviewed.extend((!wanted.is_null()).then(|| wanted.clone()));
     Answer::Json(
         201,
         json!({"status": {

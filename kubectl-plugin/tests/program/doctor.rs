@@ -1,6 +1,9 @@
 //! `doctor`, `version` and completion: what a person is told about a cluster before a session.
 
 use serde_json::json;
+use wire::Profile;
+use wire::host::Reason;
+use wire::rights::{Entered, ReviewPolicy, Right};
 
 use crate::api::{Answer, ApiServer, refusal};
 
@@ -183,6 +186,46 @@ fn a_profile_that_reaches_the_node_takes_the_right_to_it() {
     let (_, text) = said(&server, &["doctor", "--profile", "netadmin"]);
     let line = "ok          profile           netadmin: takes use hosttargets.nsdebug.dev too, of the pod's node";
     assert!(text.contains(line), "{text}");
+}
+
+#[test]
+fn it_asks_for_the_rights_that_the_gateway_has_reviewed_and_no_others() {
+    let policy = ReviewPolicy {
+        core_exec: true,
+        netadmin_without_host_target: false,
+        own_namespace: "debugging".to_owned(),
+    };
+    let cases = [
+        ("pod/api", "shop", Entered::Pod { namespace: "shop", name: Some("api") }),
+        ("pod/api", "debugging", Entered::Pod { namespace: "debugging", name: Some("api") }),
+        ("node/n1", "shop", Entered::Node { name: "n1" }),
+    ];
+    for (target, namespace, entered) in cases {
+        let server = healthy();
+        let path = POD.replace("shop", namespace);
+        server.answer(&path, Answer::Json(200, pod(&json!({"hostNetwork": true}))));
+        said(&server, &["doctor", target, "-n", namespace]);
+        let mut wanted = vec![entered.for_api_server()];
+        wanted.extend(Profile::ALL.iter().flat_map(|profile| entered.rights(*profile, &policy)));
+        wanted.extend(entered.host_target(Some("n1"), Some(&Reason::Network)));
+        let mut wanted: Vec<_> = wanted.iter().map(attributes).collect();
+        let asked = server.reviewed().into_iter().map(|asked| asked.to_string());
+        let mut asked: Vec<_> = asked.collect();
+        for list in [&mut wanted, &mut asked] {
+            list.sort_unstable();
+            list.dedup();
+        }
+        assert_eq!(asked, wanted, "{target} in {namespace}");
+    }
+}
+
+fn attributes(right: &Right) -> String {
+    let Right { verb, group, resource, subresource, namespace, name } = right;
+    let attributes = json!({
+        "verb": verb, "group": group, "resource": resource, "subresource": subresource,
+        "namespace": namespace, "name": name,
+    });
+    attributes.to_string()
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use wire::rights::{Entered, ReviewPolicy, Right};
+use wire::{Profile, host};
 
 use crate::apiserver::Reviews;
 use crate::rig::{EXEC, POD, Rig, pod, upgrade};
@@ -50,6 +52,43 @@ async fn every_right_counts_and_is_named_to_whoever_lacks_it() {
     assert_eq!(lines.len(), cases.len());
     assert!(lines.iter().all(|line| line["event"] == "refused" && line["code"] == 403));
     assert_eq!(rig.metric("sessions_opened_total").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_reviewed_is_what_wire_says_a_session_takes() {
+    let rig = Rig::start().await;
+    let mut powerful = pod();
+    powerful["spec"]["hostNetwork"] = json!(true);
+    for path in [POD, "api/v1/namespaces/kube-system/pods/api"] {
+        rig.api.put(path, powerful.clone());
+    }
+    let policy = ReviewPolicy {
+        core_exec: true,
+        netadmin_without_host_target: false,
+        own_namespace: "nsdebug".to_owned(),
+    };
+    let pod = |namespace| Entered::Pod { namespace, name: Some("api") };
+    let cases =
+        [(EXEC, pod("shop")), (SYSTEM, pod("kube-system")), (NODE, Entered::Node { name: "n1" })];
+    for (path, entered) in cases {
+        rig.api.world().asked.clear();
+        rig.ask(&upgrade(path, "")).await;
+        let mut wanted = entered.rights(Profile::General, &policy);
+        wanted.extend(entered.host_target(Some("n1"), Some(&host::Reason::Network)));
+        let mut wanted: Vec<_> = wanted.iter().map(asked).collect();
+        let mut asked: Vec<_> = rig.api.world().asked.iter().map(|(it, _)| it.clone()).collect();
+        wanted.sort_unstable();
+        asked.sort_unstable();
+        assert_eq!(asked, wanted, "{path}");
+    }
+}
+
+/// As the API server notes it.
+fn asked(right: &Right) -> String {
+    let Right { verb, group, resource, subresource, namespace, name } = right;
+    let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    let resource = subresource.map_or(resource.to_string(), |sub| format!("{resource}/{sub}"));
+    format!("{verb} {group}/{resource} {} {}", or_none(namespace), or_none(name))
 }
 
 #[tokio::test(flavor = "multi_thread")]

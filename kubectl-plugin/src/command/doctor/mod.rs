@@ -8,7 +8,7 @@ mod pod;
 mod report;
 mod rights;
 
-use wire::{ApiTarget, Label, ObjectName, Profile};
+use wire::{ApiTarget, Label, Profile};
 
 use super::run::place;
 use crate::cli::{Arguments, ClusterFlags};
@@ -87,14 +87,6 @@ impl Look<'_> {
             }
             None => {}
         }
-    }
-}
-
-/// The pod of a target that is one.
-fn pod_name(target: &ApiTarget) -> Option<&ObjectName> {
-    match target {
-        ApiTarget::Pod { name, .. } => Some(name),
-        ApiTarget::Node { .. } => None,
     }
 }
 
