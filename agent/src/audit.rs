@@ -280,7 +280,7 @@ impl Record {
     /// A line after which there is nobody left to refuse.
     fn last(&self, event: Event, more: &impl Serialize) {
         if let Err(error) = self.log.write(event, &self.subject, more) {
-            tracing::error!(error = daemon::chain(&error), "audit failed");
+            tracing::error!(error = wire::chain(&error), "audit failed");
         }
     }
 }

@@ -1,20 +1,17 @@
 //! How a program ends that failed: one line on stderr, and an exit code.
 
-use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
-
-use crate::chain;
 
 /// nsdebug's own failure, as distinct from any of a tool's.
 pub const OWN_FAILURE: u8 = 125;
 /// A command line that asks for what cannot be.
 pub const USAGE: u8 = 2;
 
-/// Says on stderr why nothing more happens; `code` says what kind of failure it is.
+/// Says on stderr `why` nothing more happens; `code` says what kind of failure it is.
 #[must_use]
-pub fn failed(error: &dyn Error, code: u8) -> ExitCode {
+pub fn failed(why: &str, code: u8) -> ExitCode {
     // Nothing to do where stderr is closed: the exit code says it too.
-    let _ = writeln!(io::stderr(), "error: {}", chain(error));
+    let _ = writeln!(io::stderr(), "error: {why}");
     ExitCode::from(code)
 }

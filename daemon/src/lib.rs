@@ -7,14 +7,12 @@
 
 pub mod admission;
 pub mod audit;
-mod chain;
 mod failure;
 pub mod logging;
 mod printable;
 pub mod shutdown;
 mod signals;
 
-pub use chain::chain;
 pub use failure::{OWN_FAILURE, USAGE, failed};
 pub use printable::printable_json;
 pub use signals::Signals;

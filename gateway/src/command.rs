@@ -46,7 +46,7 @@ pub fn run(cli: Cli) -> ExitCode {
     logging::start(logging, Level::INFO);
     let config = match Config::try_from(*args) {
         Ok(config) => config,
-        Err(error) => return failed(&error, USAGE),
+        Err(error) => return failed(&wire::chain(&error), USAGE),
     };
     // All threads there are: bytes of many sessions are decrypted and encrypted here.
     let served = runtime::Builder::new_multi_thread()
@@ -56,7 +56,7 @@ pub fn run(cli: Cli) -> ExitCode {
         .and_then(|runtime| runtime.block_on(async { Gateway::start(config).await?.run().await }));
     match served {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(error.as_ref(), OWN_FAILURE),
+        Err(error) => failed(&wire::chain(error.as_ref()), OWN_FAILURE),
     }
 }
 

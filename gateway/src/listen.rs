@@ -14,7 +14,6 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
 use daemon::admission::Place;
-use daemon::chain;
 use daemon::shutdown::Shutdown;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -31,6 +30,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, info};
+use wire::chain;
 use wire::limits;
 
 use crate::agents::Reception;

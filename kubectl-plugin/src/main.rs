@@ -44,7 +44,7 @@ fn main() -> ExitCode {
             (code, hint)
         }
         Err(failure) => {
-            let said = output::chain(&failure);
+            let said = wire::chain(&failure);
             let say = if failure.is_kubectl_s_own() { output::plain } else { output::error };
             say(&said);
             (failure.exit_code(), failure.hint())

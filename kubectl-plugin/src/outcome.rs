@@ -151,7 +151,7 @@ mod tests {
     }
 
     fn words(received: &Received, end: End) -> String {
-        crate::output::chain(&judge(received, end).expect_err("incomplete"))
+        wire::chain(&judge(received, end).expect_err("incomplete"))
     }
 
     #[test]

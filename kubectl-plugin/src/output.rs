@@ -4,7 +4,6 @@
 //! that moves what stands beside it, and only its first line begins as ours do. The tool's own output
 //! does not pass here: see `stdio`.
 
-use std::error::Error;
 use std::io::{self, Write};
 
 pub(crate) fn error(message: &str) {
@@ -39,22 +38,6 @@ pub(crate) fn hint(message: &str) {
 fn say(kind: &str, message: &str) {
     // There is nobody to tell that stderr is gone.
     let _ = writeln!(io::stderr().lock(), "{kind}: {}", printable(message));
-}
-
-/// An error and its causes in one line, each said once.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let words = cause.to_string();
-        // Libraries often repeat their source's words in their own.
-        if !text.ends_with(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// What each line but the first of somebody's words begins with: else it could begin as `hint: ` does.
@@ -140,14 +123,5 @@ mod tests {
                 assert_eq!(said, format!("a{}b", c.escape_unicode()));
             }
         }
-    }
-
-    #[test]
-    fn a_cause_that_was_already_said_is_not_said_again() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("cannot read: end of file")]
-        struct Repeating(#[source] io::Error);
-        let error = Repeating(io::Error::other("end of file"));
-        assert_eq!(chain(&error), "cannot read: end of file");
     }
 }

@@ -7,6 +7,7 @@
 //! Nothing here reads a socket or a clock: see `agent` and `kubectl-plugin` for both ends.
 
 pub mod api;
+mod chain;
 pub mod forward;
 pub mod frame;
 pub mod header;
@@ -22,6 +23,7 @@ mod signal;
 mod status;
 
 pub use api::ApiTarget;
+pub use chain::chain;
 pub use forward::{Forwarded, Withdrawal};
 pub use name::{BadName, ContainerPrefix, Label, ObjectName};
 pub use path::SessionTarget;

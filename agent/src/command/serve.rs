@@ -8,11 +8,12 @@ use std::time::Duration;
 use anyhow::Context;
 use daemon::audit::AuditLog;
 use daemon::shutdown::shutdown;
-use daemon::{OWN_FAILURE, Signals, USAGE, chain, failed};
+use daemon::{OWN_FAILURE, Signals, USAGE, failed};
 use entry::{Cgroups, HelperImage, Layout, Resources};
 use tokio::runtime;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
+use wire::chain;
 
 use crate::config::{CareConfig, Config, ServeArgs, TlsConfig};
 use crate::kernel::CollectsAtClose;
@@ -38,7 +39,7 @@ const OTHER_WORK: usize = 16;
 pub fn run(args: ServeArgs) -> ExitCode {
     let config = match Config::try_from(args) {
         Ok(config) => config,
-        Err(error) => return failed(&error, USAGE),
+        Err(error) => return failed(&chain(&error), USAGE),
     };
     // One thread: sessions are tools, which have processes of their own.
     let served = runtime::Builder::new_current_thread()
@@ -49,7 +50,7 @@ pub fn run(args: ServeArgs) -> ExitCode {
         .and_then(|runtime| runtime.block_on(serve(config)));
     match served {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(error.as_ref(), OWN_FAILURE),
+        Err(error) => failed(&chain(error.as_ref()), OWN_FAILURE),
     }
 }
 

@@ -85,7 +85,7 @@ pub fn list(args: &SessionsArgs) -> ExitCode {
             let _ = io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
-        Err(error) => failed(&error, OWN_FAILURE),
+        Err(error) => failed(&wire::chain(&error), OWN_FAILURE),
     }
 }
 
@@ -98,7 +98,7 @@ pub fn kill(args: &KillArgs) -> ExitCode {
             let _ = writeln!(io::stdout(), "session {} {how}", session.id);
             ExitCode::SUCCESS
         }
-        Err(error) => failed(&error, OWN_FAILURE),
+        Err(error) => failed(&wire::chain(&error), OWN_FAILURE),
     }
 }
 

@@ -115,7 +115,7 @@ impl Certificates {
                 info!(chain = %self.files.chain.display(), "certificates reloaded");
             }
             Err(problem) => {
-                error!(error = %daemon::chain(&problem), "new certificates ignored, the old ones stay");
+                error!(error = %wire::chain(&problem), "new certificates ignored, the old ones stay");
             }
         }
     }
@@ -214,7 +214,7 @@ mod tests {
         let refusal = |spoil: fn(&CertificateFiles)| {
             let (_directory, files) = files();
             spoil(&files);
-            daemon::chain(&Certificates::load(files).expect_err("a spoilt file"))
+            wire::chain(&Certificates::load(files).expect_err("a spoilt file"))
         };
         let missing = refusal(|f| fs::remove_file(&f.key).expect("a removal"));
         assert!(missing.starts_with("cannot read ") && missing.contains("tls.key"), "{missing}");

@@ -168,7 +168,7 @@ async fn keep(dialler: Dialler, serving: Serving, wanted: watch::Receiver<bool>)
 
 fn complain(dialler: &Dialler, error: &DialError) {
     let Dialler { host, address, .. } = dialler;
-    warn!(gateway = host, %address, error = daemon::chain(error), "gateway not reached");
+    warn!(gateway = host, %address, error = wire::chain(error), "gateway not reached");
 }
 
 /// Between half and all of `pause`, so that a thousand agents do not come at once.
@@ -235,7 +235,7 @@ async fn serve(stream: Upgraded, gateway: SocketAddr, serving: Serving, taken: m
         }
     };
     if let Err(error) = ended {
-        debug!(error = %daemon::chain(&error), "connection failed");
+        debug!(error = %wire::chain(&error), "connection failed");
     }
 }
 

@@ -103,7 +103,7 @@ impl Serving {
         };
         if let Err(error) = ended {
             // The client's doing in almost every case, so it is not worth an operator's eye.
-            debug!(error = %daemon::chain(&error), "connection failed");
+            debug!(error = %wire::chain(&error), "connection failed");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use daemon::chain;
+use wire::chain;
 use wire::{BadRequest, Status};
 
 use crate::runtime::{LocateError, Unreachable};

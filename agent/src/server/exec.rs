@@ -8,9 +8,9 @@ use axum::http::HeaderValue;
 use axum::response::Response;
 use axum::routing::get;
 use daemon::audit::{AuditError, AuditLog};
-use daemon::chain;
 use entry::{Plan, PlanError, Profile, Request, TargetError};
 use tracing::{Instrument, info};
+use wire::chain;
 use wire::{ExecRequest, SessionTarget};
 
 use super::asked::{Arrival, Asked, parsed};

@@ -68,7 +68,7 @@ impl Upgrade {
         let run = async move {
             match switched.await {
                 Ok(upgraded) => session(Socket::new(upgraded).await, protocol).await,
-                Err(error) => debug!(error = daemon::chain(&error), "not upgraded"),
+                Err(error) => debug!(error = wire::chain(&error), "not upgraded"),
             }
         };
         tokio::spawn(run.instrument(Span::current()));

@@ -4,12 +4,12 @@
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use daemon::chain;
 use daemon::shutdown::Shutdown;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::upgrade::{self, OnUpgrade};
 use tracing::{debug, info};
+use wire::chain;
 use wire::forward::{CONNECT_PATH, CONNECT_PROTOCOL, NODE};
 
 use super::registry::{Agents, Crowded};

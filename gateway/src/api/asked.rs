@@ -1,7 +1,7 @@
 //! A session's request, judged by itself: nobody is asked anything for one that makes no sense.
 
 use axum::http::{HeaderMap, Method, Request, Version};
-use daemon::chain;
+use wire::chain;
 use wire::{ApiTarget, ExecRequest, Profile};
 
 use super::error::{Reason, Refusal};

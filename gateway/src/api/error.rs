@@ -3,8 +3,8 @@
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use daemon::audit::AuditError;
-use daemon::chain;
 use wire::Status;
+use wire::chain;
 
 use crate::access::AccessError;
 use crate::agents::AgentError;

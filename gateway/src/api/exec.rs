@@ -9,7 +9,6 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use daemon::audit::AuditLog;
-use daemon::chain;
 use daemon::shutdown::Shutdown;
 use futures_util::future::try_join;
 use hyper::body::Incoming;
@@ -17,6 +16,7 @@ use hyper::upgrade;
 use k8s_openapi::api::core::v1::Pod;
 use tracing::{Instrument, info, info_span, warn};
 use wire::ApiTarget;
+use wire::chain;
 use wire::rights::{Entered, ReviewPolicy, Right};
 
 use super::asked::Asked;

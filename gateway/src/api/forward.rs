@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use axum::http::{HeaderMap, Request, request};
-use daemon::chain;
+use wire::chain;
 use wire::forward::{END_PATH, SESSION_DIGITS, WHY};
 use wire::{ApiTarget, Forwarded, SessionTarget, Withdrawal, header};
 

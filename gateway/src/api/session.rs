@@ -3,7 +3,6 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use daemon::chain;
 use daemon::shutdown::Shutdown;
 use futures_util::FutureExt;
 use futures_util::future::try_join;
@@ -11,6 +10,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 use tracing::{Instrument, Span, info, warn};
+use wire::chain;
 use wire::rights::Right;
 use wire::{Forwarded, Withdrawal};
 

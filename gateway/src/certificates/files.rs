@@ -8,9 +8,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use daemon::chain;
 use daemon::shutdown::Shutdown;
 use tracing::{error, info};
+use wire::chain;
 
 use super::{PairError, Shown};
 

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use daemon::chain;
 use daemon::shutdown::Shutdown;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -15,6 +14,7 @@ use serde_json::json;
 use time::{Duration, OffsetDateTime};
 use tracing::{error, info, warn};
 use wire::api::{GROUP, VERSION};
+use wire::chain;
 
 use super::rotation::{Data, Stored, Terms};
 use super::{PairError, Shown};

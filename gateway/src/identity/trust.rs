@@ -71,7 +71,7 @@ async fn refresh(
             adopt(Err(TrustError::Missing), trust);
             *seen = None;
         }
-        Err(problem) => warn!(error = daemon::chain(&problem), "front proxy unknown"),
+        Err(problem) => warn!(error = wire::chain(&problem), "front proxy unknown"),
     }
 }
 
@@ -90,7 +90,7 @@ fn adopt(read: Result<FrontProxy, TrustError>, trust: &watch::Sender<Option<Arc<
             trust.send_replace(Some(Arc::new(front_proxy)));
         }
         Err(problem) => {
-            error!(error = daemon::chain(&problem), "all requests are refused");
+            error!(error = wire::chain(&problem), "all requests are refused");
             trust.send_replace(None);
         }
     }

@@ -231,7 +231,7 @@ fn about_certificate(error: &rustls::Error) -> Option<ClusterError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::chain;
+    use wire::chain;
 
     fn said(code: u16, body: &str) -> String {
         let code = StatusCode::from_u16(code).expect("a code");

@@ -162,7 +162,7 @@ fn a_container_that_dies_after_it_was_found_is_not_entered_by_its_number() {
     let (refused, _) = hold_after(&stage, container.id(), move |located| {
         *made.lock().expect("whole") = Some(Stranger::in_place_of(located.pid));
     });
-    let refused = daemon::chain(&refused.expect_err("a stranger"));
+    let refused = wire::chain(&refused.expect_err("a stranger"));
     let expected = format!("process {} is not in the container recycled-found", container.pid());
     assert!(refused.contains(&expected), "{refused}");
     let mut stranger = stranger.lock().expect("whole").take().expect("a stranger");
@@ -181,7 +181,7 @@ fn not_even_where_the_number_went_to_a_process_of_the_same_control_group() {
         *made.lock().expect("whole") = Some(disguised);
     });
     // It is too young to be what containerd meant, which knows better and is asked again.
-    let refused = daemon::chain(&refused.expect_err("a stranger"));
+    let refused = wire::chain(&refused.expect_err("a stranger"));
     assert!(refused.contains("default/recycled-group is stopped with exit code 137"), "{refused}");
     assert!(stranger.lock().expect("whole").as_mut().expect("a stranger").is_alive());
 }

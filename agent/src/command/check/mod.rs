@@ -183,7 +183,7 @@ fn ask(socket: &Path) -> Finding {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let answer = match runtime {
         Ok(runtime) => {
-            runtime.block_on(Containerd::new(socket).probe()).map_err(|error| daemon::chain(&error))
+            runtime.block_on(Containerd::new(socket).probe()).map_err(|error| wire::chain(&error))
         }
         Err(error) => Err(error.to_string()),
     };

@@ -10,8 +10,9 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use daemon::{chain, failed};
+use daemon::failed;
 use entry::{Cgroups, Exit, HelperImage, ImageError, Layout, Profile, Request, Tool};
+use wire::chain;
 
 pub use args::{BadPodName, ExecArgs, PodName};
 
@@ -28,7 +29,7 @@ pub fn run(args: ExecArgs) -> ExitCode {
     match enter(args) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            let code = failed(&error, error.exit_code());
+            let code = failed(&chain(&error), error.exit_code());
             if let Some(hint) = error.hint() {
                 warning::hint(&hint);
             }

@@ -11,12 +11,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use daemon::chain;
 use entry::{Child, Closed, SessionCgroup};
 use tokio::sync::{Notify, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::warn;
+use wire::chain;
 
 use super::reaping::Reaping;
 use crate::session::start::held::{Held, Over};

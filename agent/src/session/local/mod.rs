@@ -11,7 +11,6 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
-use daemon::chain;
 use entry::pty::{Pty, Terminals};
 use entry::{
     CgroupError, Cgroups, Closed, Event, Exit, HelperImage, Plan, Session, SessionCgroup, Stdio,
@@ -21,6 +20,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use wire::chain;
 
 use self::deadline::{Cut, Due, Patience};
 use self::relay::Relay;

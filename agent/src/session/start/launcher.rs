@@ -10,12 +10,12 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use daemon::chain;
 use entry::{Cgroups, HelperImage, Plan, RelayedStdio, Session, SpawnError, Target, WaitingRelay};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 use tracing::warn;
+use wire::chain;
 
 use super::held::{Held, Over};
 use super::prepared::Prepared;

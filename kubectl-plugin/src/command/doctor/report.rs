@@ -43,7 +43,7 @@ impl Report {
 
     /// Something that is needed and failed so.
     pub(super) fn failed(&mut self, about: &'static str, error: &ClusterError) {
-        self.add(Verdict::No, about, output::chain(error));
+        self.add(Verdict::No, about, wire::chain(error));
     }
 
     /// Whether nothing is missing that a session needs.
