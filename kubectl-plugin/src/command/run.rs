@@ -265,6 +265,10 @@ fn of_agent(target: Target, namespace: Option<Label>) -> Result<SessionTarget, U
     }
 }
 
+/// What a terminal does to output that is kept.
+const LINES_CHANGE: &str = "-t is given, but stdout is not a terminal; the tool writes to a terminal of its own, which \
+                            ends each line with \\r\\n and mixes stderr in: without -t, stdout is what the tool writes";
+
 /// How the streams go: a shell takes the terminal there is, `-t` needs one on stdin.
 fn wire_up(
     asked: Wiring,
@@ -274,7 +278,8 @@ fn wire_up(
     let all = terminals.stdin && terminals.stdout && terminals.stderr;
     match asked {
         Wiring { tty: true, .. } if terminals.stdin => {
-            Ok((Wiring { stdin: true, tty: true }, None))
+            let warning = (!terminals.stdout).then_some(LINES_CHANGE);
+            Ok((Wiring { stdin: true, tty: true }, warning))
         }
         Wiring { tty: true, stdin } => {
             let warning = "-t is given, but stdin is not a terminal; going on without one";
@@ -353,6 +358,18 @@ mod tests {
         let (wiring, warning) = wire_up(asked, false, NONE).expect("a wiring");
         assert_eq!(wiring, Wiring { stdin: true, tty: false });
         assert!(warning.is_some_and(|w| w.contains("not a terminal; going on without one")));
+    }
+
+    #[test]
+    fn a_terminal_whose_output_goes_elsewhere_is_warned_of() {
+        let asked = Wiring { stdin: false, tty: true };
+        let to_file = Terminals { stdout: false, ..ALL };
+        let (wiring, warning) = wire_up(asked, false, to_file).expect("a wiring");
+        assert_eq!(wiring, Wiring { stdin: true, tty: true });
+        assert!(warning.is_some_and(|w| w.contains(r"ends each line with \r\n")), "{warning:?}");
+        assert_eq!(wire_up(asked, false, ALL).expect("a wiring").1, None);
+        let without = Wiring { stdin: false, tty: false };
+        assert_eq!(wire_up(without, false, to_file).expect("a wiring").1, None);
     }
 
     #[test]
