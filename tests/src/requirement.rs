@@ -27,13 +27,22 @@ impl Requirement {
         })
     }
 
+    /// What tests/prerequisites has made.
+    pub(crate) fn file(path: &Path) -> Self {
+        Self::when(path.is_file(), || {
+            format!("{} does not exist: run tests/prerequisites", path.display())
+        })
+    }
+
     /// Everything it takes to start this containerd and a container.
     pub fn containerd(version: Version) -> Self {
         let containerd = version.program("containerd");
-        let built = Self::when(containerd.is_file(), || {
-            format!("{} does not exist: run tests/prerequisites", containerd.display())
-        });
-        Self::all([Self::root(), built, Self::program("runc"), Self::program("ip")])
+        Self::all([
+            Self::root(),
+            Self::file(&containerd),
+            Self::program("runc"),
+            Self::program("ip"),
+        ])
     }
 
     /// A node that limits memory by version 1 of control groups, where the kernel can be told to run a program.

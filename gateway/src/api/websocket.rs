@@ -19,7 +19,11 @@ pub(crate) enum BadHandshake {
     Field { field: &'static str },
     #[error("no common subprotocol: this server supports {}", Protocol::ALL.map(Protocol::as_str).join(", "))]
     Protocol,
-    #[error("pages of the origin {origin} are not allowed to open sessions")]
+    #[error(
+        "sessions asked for from the origin {origin} are not allowed: a browser says by `Origin` which web page asks, and \
+         some clients, such as Python's, say the address of the API server; if that is meant, have it allowed in the \
+         chart (gateway.allowedOrigins; of the gateway --allowed-origin)"
+    )]
     Origin { origin: String },
 }
 
@@ -81,7 +85,8 @@ fn is_key(key: &[u8]) -> bool {
     matches!(key, [digits @ .., b'=', b'='] if digits.len() == 22 && digits.iter().all(digit))
 }
 
-/// A browser sends the cookies and certificates of its user with the wishes of any page.
+/// A browser sends the cookies and certificates of its user with the wishes of any page. The API server's own
+/// address is no exception: it serves pages of pods and services through its proxies.
 fn check_origin(headers: &HeaderMap, origins: &[String]) -> Result<(), BadHandshake> {
     let allowed = |origin: &[u8]| origins.iter().any(|allowed| allowed.as_bytes() == origin);
     let mut found = headers.get_all(header::ORIGIN).iter();
@@ -152,6 +157,10 @@ mod tests {
         assert!(from("https://console.example").is_ok());
         for origin in ["https://evil.example", "null", ""] {
             assert!(matches!(from(origin), Err(BadHandshake::Origin { .. })), "{origin}");
+        }
+        let said = from("https://10.0.0.1:6443").expect_err("the API server's").to_string();
+        for words in ["https://10.0.0.1:6443", "web page", "Python", "gateway.allowedOrigins"] {
+            assert!(said.contains(words), "{words}: {said}");
         }
     }
 }

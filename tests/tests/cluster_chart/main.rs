@@ -4,5 +4,6 @@ mod foreign;
 mod kube_rs;
 mod lifecycle;
 mod privilege;
+mod python;
 mod sessions;
 mod stage;

@@ -1,6 +1,7 @@
 //! What flows through `kubectl nsdebug`: into a tool, out of it, and between two terminals.
 
 use harness::{Cluster, Running, Terminal, run};
+use rustix::process::Signal;
 
 /// Enough to meet processes that are about to end, several times.
 const BESIDE: usize = 100;
@@ -19,6 +20,24 @@ fn a_capture_is_read_while_it_is_made() {
     let read = run(cluster.command("sh").args(["-c", capture])).expect_success();
     assert_eq!(read.out().matches(" IP 127.0.0.1.").count(), 5, "{read}");
     assert!(read.err().contains("5 packets captured"), "{read}");
+}
+
+#[test]
+fn a_capture_that_is_interrupted_is_whole_and_counted() {
+    let Some(cluster) = Cluster::with_nsdebug() else { return };
+    let mut capture = cluster.plugin();
+    capture.args(["-n", "shop", "pod/api", "--", "tcpdump", "-i", "lo", "-w", "-", "port", "9"]);
+    let capture = Running::start(&mut capture);
+    capture.wait_for_stderr("listening on lo");
+    capture.signal(Signal::INT);
+    let ended = capture.finish().expect_success();
+    assert_eq!(ended.stdout.len(), 24, "the head of a file, which tcpdump holds back: {ended}");
+    assert!(ended.err().contains("0 packets captured"), "{ended}");
+    let timed =
+        ["-n", "shop", "pod/api", "--timeout", "5s", "--", "tcpdump", "-i", "lo", "port", "9"];
+    let timed = cluster.nsdebug(&timed).expect_code(125);
+    assert!(timed.err().contains("0 packets captured"), "{timed}");
+    assert!(timed.err().contains("the session was ended after 5s (--timeout)"), "{timed}");
 }
 
 #[test]
