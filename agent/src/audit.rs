@@ -15,7 +15,7 @@ use crate::runtime::Query;
 use crate::session::place::{Aim, Place};
 use crate::session::{Finished, Outcome};
 
-/// What the records of everybody are joined by, as somebody before us chose it.
+/// What joins the records of all programs, as the first of them chose it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AuditId(String);
 
@@ -48,10 +48,10 @@ struct Subject {
     session: SessionId,
     /// What the gateway calls it that has vouched for its caller, and writes down too.
     gateway_session: Option<String>,
-    /// The word of whoever asks, or of a client of theirs: it joins records, and proves nothing.
+    /// The client's word, or its own client's: it joins records, and proves nothing.
     claimed_audit_id: Option<AuditId>,
     peer: String,
-    /// The digest of the key of a caller's certificate: its name may be somebody else's too.
+    /// The digest of the key of a caller's certificate: its name may be another caller's too.
     peer_key: Option<String>,
     /// What the request named: `container`, `pod` or `node`.
     target: Option<&'static str>,
@@ -277,7 +277,7 @@ impl Record {
         self.last(Event::End, &end);
     }
 
-    /// A line after which there is nobody left to refuse.
+    /// A line after which no session is left to refuse.
     fn last(&self, event: Event, more: &impl Serialize) {
         if let Err(error) = self.log.write(event, &self.subject, more) {
             tracing::error!(error = wire::chain(&error), "audit failed");

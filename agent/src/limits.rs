@@ -99,7 +99,7 @@ impl LimitArgs {
 
 impl SessionLimits {
     /// Makes ready for such sessions, where any get a control group; those with limits get one `together`, where
-    /// whoever asks is to say it.
+    /// the caller is to say it.
     pub fn cgroups(
         self,
         layout: Layout,

@@ -66,7 +66,7 @@ impl About {
     }
 }
 
-/// Somebody else's session is where this one would be.
+/// A session of another caller is where this one would be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "session {id} of {caller} is in {container}: sessions of different callers cannot share its processes. Wait until it ends, ask {caller} to end it, or join no processes (--namespaces net)"
@@ -228,7 +228,7 @@ impl Registered {
         &self.traffic
     }
 
-    /// Completes when somebody ends this session, with who that is.
+    /// Completes when a caller ends this session, with who that is.
     pub(crate) async fn ended(&self) -> String {
         let mut end = self.end.clone();
         // The guard that comes of it must not be held across a wait.
@@ -257,14 +257,14 @@ impl Drop for Registered {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::listen::somebody;
+    use crate::listen::holder_named;
     use futures_util::FutureExt;
 
     const ROOT: Peer = Peer::Root { pid: Some(7) };
 
     fn named(name: &str) -> Peer {
         let address = "127.0.0.1:1".parse().expect("an address");
-        Peer::Certificate { holder: somebody(name), address }
+        Peer::Certificate { holder: holder_named(name), address }
     }
 
     fn enter(registry: &Registry, id: &str, peer: Peer) -> Registered {

@@ -1,6 +1,6 @@
 //! Who may connect before anybody knows who they are: so many connections in all, so many from one network.
 //!
-//! A stranger costs memory, and whoever floods a port must be the one who pays. So a newcomer is let in at
+//! A stranger costs memory, and the network that floods a port must be the one that pays. So a newcomer is let in at
 //! the expense of the network that holds most, and one that itself holds most waits for its own.
 //! Who has proved who they are gives its [`Place`] back: what they may hold is the program's to say.
 
@@ -111,7 +111,7 @@ mod tests {
     use futures_util::FutureExt;
 
     const ATTACKER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
-    const SOMEBODY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
+    const STRANGER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
 
     fn runtime() -> tokio::runtime::Runtime {
         let mut builder = tokio::runtime::Builder::new_current_thread();
@@ -126,7 +126,7 @@ mod tests {
             let _second = admission.admit(ATTACKER).await.expect("a place");
             assert!(admission.admit(ATTACKER).await.is_none(), "its own places are all young");
             assert!(first.withdrawn().now_or_never().is_none());
-            let admitting = admission.admit(SOMEBODY);
+            let admitting = admission.admit(STRANGER);
             tokio::pin!(admitting);
             assert!(admitting.as_mut().now_or_never().is_none(), "the place is not free yet");
             assert!(first.withdrawn().now_or_never().is_some());

@@ -1,6 +1,6 @@
 //! The steps of stopping: say so, take no more work, end what still runs.
 //!
-//! One [`Control`] decides, any number of [`Shutdown`]s listen. Who is sent work by somebody that
+//! One [`Control`] decides, any number of [`Shutdown`]s listen. A program that is sent work by one that
 //! takes a while to hear of it serves on between the first two; others begin with the second.
 
 use tokio::sync::watch;

@@ -77,7 +77,7 @@ fn choose_capabilities(
     let held = profile.capabilities().union(*gained).intersection(own);
     match survey.canary(own) {
         Some(canary) => Ok(held.with(canary)),
-        // Somebody there holds everything. Who may enter that has been told what it means.
+        // A process there holds everything. A caller who may enter that has been told what it means.
         None if *host_targets => Ok(held),
         None => Err(Failure { step: Step::NoCanary, errno: 0, path: None }),
     }

@@ -10,7 +10,7 @@ pub struct Declared {
     pub reached: Vec<Reached>,
     /// What each program that is started in it may come to hold.
     pub capabilities: Capabilities,
-    /// Whether its control group lets it open any device, which somebody would have to make.
+    /// Whether its control group lets it open any device, which a process would have to make.
     pub opens_devices: bool,
     /// Whether it was given a user namespace of its own.
     pub own_users: bool,

@@ -1,6 +1,6 @@
 //! Everything that runs below a process, and its end.
 //!
-//! Complete below a subreaper, as a supervisor is: whoever loses its parent becomes its child.
+//! Complete below a subreaper, as a supervisor is: a process that loses its parent becomes its child.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
-/// Kills every descendant that can be seen. Whoever forks meanwhile is found by the next call.
+/// Kills every descendant that can be seen. The next call finds what was forked meanwhile.
 pub(crate) fn kill_all() {
     for pid in below(std::process::id()).into_iter().filter_map(|pid| i32::try_from(pid).ok()) {
         // A number that was freed since was freed by us: only we reap them, and not meanwhile.
@@ -23,7 +23,7 @@ pub(crate) fn kill_below(child: u32) {
         Some((pid, pidfd_open(number, PidfdFlags::empty()).ok()?))
     };
     let held: Vec<_> = below(child).into_iter().filter_map(open).collect();
-    // Only now are the numbers held: whoever still is one of them is who the descriptor means.
+    // Only now are the numbers held: a process that still is one of them is the one that the descriptor means.
     let still = below(child);
     for (_, pidfd) in held.iter().filter(|(pid, _)| still.contains(pid)) {
         let _ = pidfd_send_signal(pidfd, rustix::process::Signal::KILL);

@@ -87,7 +87,7 @@ impl Facts {
 
 impl Facts {
     /// Whether the target could be this user and group: it is, or holds what it takes to become it. In a
-    /// user namespace of its own that is nobody outside of it, whatever it holds there.
+    /// user namespace of its own that is no user outside of it, whatever it holds there.
     pub(crate) fn can_be(&self, uid: u32, gid: u32) -> bool {
         if self.own().contains(Kind::User) {
             return self.users.reaches(uid) && self.group_map.reaches(gid);
@@ -101,7 +101,7 @@ impl Facts {
 impl Facts {
     /// Why entering this target is worth as much as entering the node, or nothing.
     ///
-    /// Observed, not declared: whoever wrote its specification may have said otherwise. `signs` is the
+    /// Observed, not declared: its specification may say otherwise. `signs` is the
     /// list of what makes it so.
     #[must_use]
     pub fn host_target(&self, signs: &HostSigns) -> Option<String> {

@@ -50,7 +50,7 @@ pub fn helper_main() -> ExitCode {
     // Before anything else is looked at: from here on nobody without SYS_PTRACE looks in.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let Ok(agent) = sys::close_from(CONTROL + 1).and_then(|()| sys::inherited(CONTROL)) else {
-        return ExitCode::FAILURE; // not started by an agent: there is nobody to tell
+        return ExitCode::FAILURE; // not started by an agent, so there is none to tell
     };
     let agent = Connection::from(agent);
     let parent = getppid();
@@ -243,7 +243,7 @@ fn own_namespaces(plan: &Plan, alone: &Alone) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The code is for whoever looks at the process table: the agent has it by message.
+/// The code is for a reader of the process table: the agent has it by message.
 fn reap(supervisor: Pid) -> ExitCode {
     loop {
         match waitpid(supervisor, None) {

@@ -148,7 +148,7 @@ impl Connection {
         })
     }
 
-    /// The same, of a message that is somebody else's to read. Never waits.
+    /// The same, of a message that is for another process to read. Never waits.
     pub(crate) fn receive_bytes(&self) -> io::Result<Received<Vec<u8>>> {
         let mut buffer = [0; LONGEST];
         // That the other side has left something unread is told once, before what it has said itself.

@@ -114,9 +114,9 @@ pub enum Step {
     MountProc,
     Pivot,
     Survey,
-    /// Somebody in the target's pid namespace may trace whatever runs there; no errno.
+    /// A process in the target's pid namespace may trace whatever runs there; no errno.
     Traceable,
-    /// Every harmless capability is held by somebody there already; no errno.
+    /// Every harmless capability is held by a process there already; no errno.
     NoCanary,
     /// The session would have had a namespace in common with its agent; mostly no errno. The kind is the path.
     Apart,

@@ -91,7 +91,7 @@ fn is_the_nodes_proc(mount: &Mount<'_>, nodes: &[Mount<'_>]) -> bool {
 }
 
 /// Where the kubelet mounts what only the pod is to know; the last is the place of the token that the pod has in its
-/// cluster, whoever mounted it.
+/// cluster, whichever program mounted it.
 const SECRETS: [&str; 3] =
     ["kubernetes.io~secret", "kubernetes.io~projected", "secrets/kubernetes.io"];
 

@@ -65,7 +65,7 @@ pub struct Plan {
     pub(crate) stay: Kinds,
     /// Kinds of which a confined session gets a new and empty one.
     pub(crate) make: Kinds,
-    /// The host name is nobody's: the target's was not asked for.
+    /// The host name is an empty one: the target's was not asked for.
     pub(crate) nameless: bool,
     pub(crate) user: Option<JoinUser>,
     pub(crate) confinement: Option<Confinement>,
@@ -239,7 +239,7 @@ fn confinement(limits: Limits, facts: &Facts) -> Result<Confinement, PlanError> 
     }
     let who = match (run_as, profile.run_as()) {
         (Some(RunAs::Ids { uid, gid }), _) => {
-            // Whoever may enter the node itself reaches every file already.
+            // A caller who may enter the node itself reaches every file already.
             if !host_targets && profile != Profile::Sysadmin && !is_open_to(facts, uid, gid) {
                 let (pid, name, its) = (facts.pid, facts.name.clone(), facts.uid);
                 return Err(PlanError::NotTheTargets { pid, name, its, uid, gid });
@@ -256,7 +256,7 @@ fn confinement(limits: Limits, facts: &Facts) -> Result<Confinement, PlanError> 
         }
     };
     let gained = gained(profile, host_targets, facts);
-    // Who is nobody looks, and does not become the pod: others are its user, or may trace it.
+    // A tool of `baseline` looks, and does not become the pod: other profiles are its user, or may trace it.
     let nobody = profile == Profile::Baseline && who.uid == UNPRIVILEGED;
     let hidden = if nobody { facts.secrets.clone() } else { Vec::new() };
     let signs = (!host_targets && facts.may_be_root()).then_some(signs);
@@ -300,7 +300,7 @@ const USUAL: [Capability; 14] = [
     Capability::SysChroot,
 ];
 
-/// Whether a tool may be this user and group: nobody, or somebody whom the target could be.
+/// Whether a tool may be this user and group: 65533, or a user that the target could be.
 fn is_open_to(facts: &Facts, uid: u32, gid: u32) -> bool {
     (uid, gid) == (UNPRIVILEGED, UNPRIVILEGED) || facts.can_be(uid, gid)
 }
@@ -762,7 +762,7 @@ mod tests {
         let facts = |own: &[Kind]| Facts { reached: vec![reached.clone()], ..facts(own) };
         let refused = Plan::new(confined(Profile::General), &facts(&[Kind::Pid]));
         assert!(refused.expect_err("a host target").to_string().contains("/etc of the node"));
-        // A namespace in which the node's root is somebody is one that a process can make for itself.
+        // A namespace in which the node's root has a number is one that a process can make for itself.
         let own = facts(&[Kind::Pid, Kind::User]);
         assert!(Plan::new(confined(Profile::General), &own).is_err());
         let map = IdMap::parse("0 100000 65536");

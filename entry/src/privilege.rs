@@ -50,14 +50,14 @@ pub(crate) fn become_session(who: &Identity, held: Capabilities) -> io::Result<(
     Ok(())
 }
 
-/// Lets the tool open its own streams by name (`/dev/stdout`), whoever it becomes: a pipe belongs to who has
+/// Lets the tool open its own streams by name (`/dev/stdout`), whatever user it becomes: a pipe belongs to the user who has
 /// made it. Only pipes without a name of their own are opened up, and those are reached through
 /// `/proc/PID/fd` of their holders alone.
 pub(crate) fn open_up(streams: [BorrowedFd<'_>; 3]) {
     const PIPEFS: i64 = 0x5049_5045; // linux/magic.h
     for stream in streams {
         if fstatfs(stream).is_ok_and(|kind| kind.f_type == PIPEFS) {
-            // Somebody else's stays theirs.
+            // That of another user stays theirs.
             let _ = fchmod(stream, Mode::from_raw_mode(0o666));
         }
     }

@@ -89,7 +89,7 @@ pub fn sealed_memory() -> io::Result<()> {
     Ok(fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK)?)
 }
 
-/// All descriptors from one on can be closed, whoever opened them.
+/// All descriptors from one on can be closed, whatever opened them.
 pub fn close_range() -> io::Result<()> {
     sys::close_none()
 }

@@ -68,7 +68,7 @@ impl AsFd for Terminals {
     }
 }
 
-/// Tells whoever uses the terminal behind `ours` its size in character cells.
+/// Tells the programs that use the terminal behind `ours` its size in character cells.
 pub fn resize(ours: BorrowedFd<'_>, width: u16, height: u16) -> io::Result<()> {
     let size = Winsize { ws_col: width, ws_row: height, ws_xpixel: 0, ws_ypixel: 0 };
     tcsetwinsize(ours.as_fd(), size)?;

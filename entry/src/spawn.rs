@@ -1,4 +1,4 @@
-//! Starting a helper: the agent's last act before somebody else joins namespaces.
+//! Starting a helper: the agent's last act before another process joins namespaces.
 //!
 //! The helper gets an empty environment and a connection. It waits there for its order, so that it
 //! can be started ahead of need, and be where it belongs before it does anything. It is started by

@@ -173,7 +173,7 @@ impl Watch<'_> {
     fn reap(&self, exit: &mut Option<Exit>) -> Left {
         loop {
             match waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL)) {
-                Ok(WaitStatus::StillAlive) => return Left::Somebody,
+                Ok(WaitStatus::StillAlive) => return Left::Processes,
                 Ok(status) if status.pid() == Some(self.tool) => {
                     *exit = Some(exit_of(status)).flatten().or(*exit);
                 }
@@ -247,7 +247,7 @@ enum Wanted {
 
 #[derive(PartialEq, Eq)]
 enum Left {
-    Somebody,
+    Processes,
     Nobody,
 }
 

@@ -89,7 +89,7 @@ impl Survey {
         }
     }
 
-    /// Whether somebody around may trace whatever runs here, canary or not.
+    /// Whether a process around may trace whatever runs here, canary or not.
     pub(crate) fn can_trace(&self) -> bool {
         self.around.contains(Capability::SysPtrace)
     }
@@ -206,6 +206,6 @@ mod tests {
     fn this_machine_can_be_surveyed() {
         let users = fs::read_link("/proc/self/ns/user").expect("a user namespace");
         let survey = Survey::take(&users, &Neighbours::own()).expect("a /proc");
-        assert!(!survey.lookings.is_empty(), "somebody runs here");
+        assert!(!survey.lookings.is_empty(), "a process runs here");
     }
 }

@@ -102,7 +102,7 @@ impl Target {
     /// Checks that the process is in a control group of `container`, as runtimes name them: the ID
     /// is part of the path, or the last part of the `cgroups_path` of its OCI specification.
     ///
-    /// Where containerd's answer is out of date and the pid already somebody else's, this is what
+    /// Where containerd's answer is out of date and the pid already another process's, this is what
     /// notices.
     pub fn check_container(
         &self,
@@ -224,7 +224,7 @@ fn first<'a>(status: &'a str, field: &str) -> Option<&'a str> {
     status.lines().find_map(|line| line.strip_prefix(field)).map(str::trim)
 }
 
-/// A number of a field that has several; a status without it is nobody's.
+/// A number of a field that has several; a status without it belongs to no user.
 fn nth(status: &str, field: &str, index: usize) -> u32 {
     const NOBODY: u32 = 65534;
     let number = first(status, field).and_then(|line| line.split_whitespace().nth(index));

@@ -1,4 +1,4 @@
-//! The tool-to-be: from the fork until it is somebody else's program.
+//! The tool-to-be: from the fork until it is another program.
 
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr};
@@ -80,7 +80,7 @@ impl Gate {
         loop {
             match rustix::io::read(&tools, &mut [0; 1][..]) {
                 Ok(0) => return Ok(()),
-                // Whoever is root in the target can interrupt this with a signal.
+                // Root in the target can interrupt this with a signal.
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(errno) => return Err(errno),
             }

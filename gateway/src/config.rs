@@ -114,7 +114,7 @@ pub struct ServeArgs {
     )]
     insecure_skip_core_exec_review: bool,
 
-    /// Give the profile `netadmin`, which reaches the node's network by `link-netnsid`, to whoever may use it
+    /// Give the profile `netadmin`, which reaches the node's network by `link-netnsid`, to a user who may use it
     /// and may not enter host targets
     #[arg(
         long,

@@ -1,6 +1,6 @@
 //! The ports: kube-apiserver's, which takes a certificate to reach, the agents', and that of health.
 //!
-//! Whoever has not proved who they are is served as a stranger: see `strangers`.
+//! A client that has not proved who it is is served as a stranger: see `strangers`.
 //! Own accept loops instead of `axum::serve`: its TLS handshakes would wait for each other. HTTP/1.1
 //! only, as websockets need it and nothing here needs more.
 

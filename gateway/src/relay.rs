@@ -1,6 +1,6 @@
 //! Bytes between a client and an agent, both ways, as they come: no frame is read here.
 //!
-//! One buffer a direction and nothing queued, so that whoever does not read makes the other wait. TLS hands
+//! One buffer a direction and nothing queued, so that a side that does not read makes the other wait. TLS hands
 //! out a record at a time; they are gathered, for each write is a system call of its own.
 
 use std::io;

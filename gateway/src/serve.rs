@@ -62,7 +62,7 @@ struct Listeners {
 impl Gateway {
     /// Starts one with the cluster that it is in, or that its kubeconfig names.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
-        // Whoever else in this process makes TLS without saying by what.
+        // Other code of this process that makes TLS without saying by what.
         let _ = ring::default_provider().install_default();
         let client = client(&config).await?;
         Self::start_with(config, client).await

@@ -139,7 +139,7 @@ fn running(pod: &Pod, name: &str) -> Option<Result<ContainerPrefix, TargetError>
     let mut all = waiting::statuses(pod);
     let status = all.find(|status| status.name == name && waiting::runs(status))?;
     let id = status.container_id.as_deref()?;
-    // `containerd://…`, `docker://…`: the agent looks for the ID, whoever made the container.
+    // `containerd://…`, `docker://…`: the agent looks for the ID, whatever program made the container.
     let id = id.split_once("://").map_or(id, |(_, id)| id);
     Some(id.parse().map_err(TargetError::Name))
 }

@@ -1,6 +1,6 @@
 //! How many requests have the API server asked at once, of one user and in all.
 //!
-//! Taken before the first review, for anybody who may say hello may ask for a session. Whoever has to wait
+//! Taken before the first review, as any client may ask for a session. A client that has to wait
 //! does so for seconds, behind their own requests first: one user takes no more than a part of all turns.
 
 use std::collections::HashMap;

@@ -19,15 +19,15 @@ pub(crate) fn note(message: &str) {
     say("note", message);
 }
 
-/// A line that somebody asked for, on stdout.
+/// A line that the user asked for, on stdout.
 pub(crate) fn line(text: &str) {
-    // Whoever reads no further has seen enough.
+    // A reader that reads no further has seen enough.
     let _ = writeln!(io::stdout().lock(), "{}", in_one_line(text));
 }
 
-/// Words that are printed as they are, for somebody knows them so.
+/// Words that are printed as they are, because users know them so.
 pub(crate) fn plain(message: &str) {
-    // There is nobody to tell that stderr is gone.
+    // Nothing is left to tell the user by when stderr is gone.
     let _ = writeln!(io::stderr().lock(), "{}", printable(message));
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn hint(message: &str) {
 }
 
 fn say(kind: &str, message: &str) {
-    // There is nobody to tell that stderr is gone.
+    // Nothing is left to tell the user by when stderr is gone.
     let _ = writeln!(io::stderr().lock(), "{kind}: {}", printable(message));
 }
 

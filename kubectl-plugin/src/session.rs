@@ -110,7 +110,7 @@ impl Cut {
     }
 }
 
-/// Streams `connection` until somebody ends it. `deadline` is when, and after how long, that is us.
+/// Streams `connection` until one side ends it. `deadline` is when, and after how long, that is us.
 pub(crate) async fn run(
     connection: Connection,
     wiring: Wiring,

@@ -59,7 +59,7 @@ pub(crate) enum OutputError {
 }
 
 impl OutputError {
-    /// Whoever read our output has had enough, which is no failure.
+    /// The reader of our output has had enough, which is no failure.
     pub(crate) fn is_closed_pipe(&self) -> bool {
         matches!(self, Self::Write { source, .. } if source.kind() == ErrorKind::BrokenPipe)
     }
@@ -148,7 +148,7 @@ fn write_all(
     Ok(())
 }
 
-/// `write_all` that also waits for a descriptor which somebody made non-blocking.
+/// `write_all` that also waits for a descriptor which another program made non-blocking.
 fn write_piece(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match file.write(bytes) {

@@ -281,7 +281,7 @@ fn meddle(comm: &str) {
     say("signal", call(kernel::KILL, &[p, SIGKILL]));
 }
 
-/// What is behind `/proc/PID/root` of somebody's tool.
+/// What is behind `/proc/PID/root` of a session's tool.
 fn reach(comm: &str) {
     let pid = find(comm);
     let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).expect("its mounts");

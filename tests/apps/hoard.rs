@@ -31,7 +31,7 @@ fn say(what: &str, result: Result<usize, i32>) {
     println!("{what} {}", outcome(result));
 }
 
-/// Whoever opens a file waits for who has a lease on it. This program is one that all sessions have in common.
+/// A process that opens a file waits for the holder of a lease on it. This program is one that all sessions have in common.
 fn leases() {
     const SET: usize = 1024;
     const GET: usize = 1025;

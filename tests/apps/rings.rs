@@ -211,7 +211,7 @@ fn crowd() {
     std::io::stdin().read_line(&mut String::new()).expect("the end of the input");
 }
 
-/// A socket that is on its way to somebody is neither open nor gone.
+/// A socket that is on its way to a process is neither open nor gone.
 fn given() {
     let mut pair = [0_i32; 2];
     call(kernel::SOCKETPAIR, &[1, 1, 0, pair.as_mut_ptr() as usize]).expect("a pair");

@@ -91,7 +91,7 @@ fn change_root(root: &str, rest: &[&str]) -> ExitCode {
     obey(rest)
 }
 
-/// In a user namespace of its own, where it is nobody; whoever else is in the container is not.
+/// In a user namespace of its own, where it has no user of the node; the container's other processes have one.
 fn leave_users(rest: &[&str]) -> ExitCode {
     const NEW_USERS_AND_MOUNTS: i32 = 0x1000_0000 | 0x2_0000;
     assert_eq!(leave_shared(NEW_USERS_AND_MOUNTS), 0, "everybody may make a user namespace");

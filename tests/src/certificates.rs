@@ -63,7 +63,7 @@ impl Certificates {
         if files.key.exists() { files } else { self.issue_to(Certificate::Client, name, name) }
     }
 
-    /// Somebody else's certificate that says the same.
+    /// Another holder's certificate that says the same.
     pub fn namesake(&self, name: &str) -> CertificateFiles {
         self.issue_to(Certificate::Client, name, &format!("other-{name}"))
     }

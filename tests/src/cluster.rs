@@ -119,7 +119,7 @@ impl Cluster {
             return;
         }
         take_down(folder);
-        // What cannot be removed is said by whoever looks for it.
+        // What cannot be removed is said by the test that looks for it.
         let _ = std::fs::remove_dir_all(folder);
     }
 
@@ -157,7 +157,7 @@ impl Cluster {
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.layout.path("in"));
         command.arg(program);
-        // Whoever runs the tests may have set some of ours for their own use.
+        // The user who runs the tests may have set some of ours for their own use.
         for (variable, _) in std::env::vars_os() {
             if variable.to_string_lossy().starts_with("NSDEBUG_") {
                 command.env_remove(variable);

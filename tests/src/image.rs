@@ -114,7 +114,7 @@ fn write_json(path: &Path, value: &serde_json::Value) {
     std::fs::write(path, value.to_string()).expect("a file in an own folder");
 }
 
-/// The same bytes for the same files, whoever packs them and when.
+/// The same bytes for the same files, whatever packs them and when.
 fn pack(archive: &Path, folder: &Path, names: &[&str]) {
     let mut tar = Command::new("tar");
     tar.args(["--owner=0", "--group=0", "--numeric-owner", "--mtime=@0", "-cf"]).arg(archive);

@@ -39,7 +39,7 @@ fn program(name: &str) -> Command {
         path.display()
     );
     let mut command = Command::new(path);
-    // Whoever runs the tests may have set some of ours for their own use.
+    // The user who runs the tests may have set some of ours for their own use.
     for (variable, _) in std::env::vars_os() {
         if variable.to_string_lossy().starts_with("NSDEBUG_") {
             command.env_remove(variable);

@@ -183,7 +183,7 @@ impl Client {
         self.send_raw(Message::binary([&[channel], payload].concat()));
     }
 
-    /// Send any message; a server that hung up does not mind.
+    /// Send any message; a server that closed the connection does not mind.
     pub fn send_raw(&mut self, message: Message) {
         let _ = self.socket.send(message);
     }

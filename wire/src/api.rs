@@ -1,6 +1,6 @@
 //! The paths of the aggregated API, read in one way only.
 //!
-//! kube-apiserver trims slashes and ignores what follows a subresource; whoever read a path more
+//! kube-apiserver trims slashes and ignores what follows a subresource; a program that read a path more
 //! kindly than it is written could be asked about one thing and do another.
 
 use crate::name::{Label, ObjectName};

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub const FRAME: usize = 64 << 10;
 
 /// Bytes of a tool's output that are one message and passed on at once, where as much waits: each time
-/// somebody is woken for it costs more than copying as little as a [`FRAME`].
+/// a program is woken for it costs more than copying as little as a [`FRAME`].
 pub const BURST: usize = 4 * FRAME;
 
 /// Bytes that TLS takes from us at once: a whole burst with its head, whose end would else be a record
@@ -27,7 +27,7 @@ pub const INBOUND_MESSAGE: usize = 1 << 20;
 /// libraries on either side, and what is left pays for the path.
 pub const QUERY: usize = 60 << 10;
 
-/// Bytes of a refusal's body that a client reads; the rest is somebody else's error page.
+/// Bytes of a refusal's body that a client reads; the rest is a foreign error page.
 pub const REFUSAL: usize = 64 << 10;
 
 /// How often the server asks an idle peer for a sign of life. Load balancers cut from 20 s on.

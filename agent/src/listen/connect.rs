@@ -34,7 +34,7 @@ use crate::server::{Reason, Refusal};
 /// How soon a new gateway is found: it is one more way in, and the old ones still work.
 const RESOLVE_EVERY: Duration = Duration::from_secs(5);
 
-/// Addresses of one name that are dialled: a cluster has two or three gateways, and whoever answers for the
+/// Addresses of one name that are dialled: a cluster has two or three gateways, and a server that answers for the
 /// name must not have an agent hold connections without end.
 const MOST_GATEWAYS: usize = 16;
 

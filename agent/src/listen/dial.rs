@@ -1,6 +1,6 @@
 //! One connection to a gateway: TLS with its CA, then `POST /connect` with this agent's token.
 //!
-//! CA and token are read anew each time, as both are renewed under our feet.
+//! CA and token are read again each time, as both are renewed under our feet.
 
 use std::io;
 use std::net::SocketAddr;

@@ -123,8 +123,8 @@ pub(crate) mod tests {
         KeyPair::generate().expect("a key")
     }
 
-    /// Somebody of that name, with a key that nobody else has.
-    pub(crate) fn somebody(name: &str) -> Holder {
+    /// A holder of that name, with a key that no other has.
+    pub(crate) fn holder_named(name: &str) -> Holder {
         holder(&key(), &[name], &[]).expect("a holder")
     }
 
@@ -133,7 +133,7 @@ pub(crate) mod tests {
         let mine = key();
         let (first, renewed) = (holder(&mine, &["alice"], &[]), holder(&mine, &["alice"], &["a"]));
         assert_eq!(first.expect("a holder"), renewed.expect("a holder"));
-        let (one, other) = (somebody("alice"), somebody("alice"));
+        let (one, other) = (holder_named("alice"), holder_named("alice"));
         assert_ne!(one, other);
         assert_ne!(one.to_string(), other.to_string());
         assert!(one.to_string().starts_with("certificate alice (key "), "{one}");

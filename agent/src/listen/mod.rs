@@ -34,7 +34,7 @@ pub use caller::Caller;
 pub use certificates::{CertificateError, CertificateFiles, Certificates, RELOAD_EVERY};
 pub use connect::Gateways;
 #[cfg(test)]
-pub(crate) use holder::tests::somebody;
+pub(crate) use holder::tests::holder_named;
 pub use holder::{Holder, KeyDigest, NoHolder};
 pub use tls::{TlsListener, strangers};
 pub use unix::{UnixError, UnixListener};

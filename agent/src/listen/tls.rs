@@ -28,7 +28,7 @@ use crate::slots::Slots;
 /// From the accepted connection to the end of the handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
-/// Open connections of one caller that are not sessions yet: one is enough for whoever asks for one after another.
+/// Open connections of one caller that are not sessions yet: one is enough for a caller that asks for one after another.
 const MOST_OF_ONE_CALLER: NonZeroU16 = NonZeroU16::new(64).expect("it is not 0");
 
 /// Strangers at once, at all ports together: 10 MiB, as one that shows the longest chain holds 80 KiB.

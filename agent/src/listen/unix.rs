@@ -165,7 +165,7 @@ fn bound(path: &Path) -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
-/// Removes what an agent that was killed left behind; never a socket that somebody answers on.
+/// Removes what an agent that was killed left behind; never a socket that a process answers on.
 fn remove_stale(path: &Path) -> Result<(), UnixError> {
     let failed = |source: io::Error| UnixError::Listen { path: path.to_owned(), source };
     let in_use = || UnixError::InUse { path: path.to_owned() };

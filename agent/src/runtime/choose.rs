@@ -22,7 +22,7 @@ pub(super) fn likely_namespaces(id: &ContainerPrefix) -> Vec<&'static str> {
         (true, GENERATED) => USUAL.to_vec(),
         // The beginning of one.
         (true, _) => Vec::new(),
-        // Somebody's own name, which only `ctr` takes.
+        // A name that a user chose, which only `ctr` takes.
         (false, _) => vec!["default"],
     }
 }
@@ -72,7 +72,7 @@ pub(super) fn of_newest_pod(records: Vec<Record>) -> Vec<(Record, PodIdentity)> 
     members
 }
 
-/// The newest sandbox of the pod with this `uid`: it is made anew when it had died.
+/// The newest sandbox of the pod with this `uid`: the kubelet makes a new one when it has died.
 pub(super) fn sandbox_of(uid: &str, records: &[Record]) -> Option<Record> {
     let sandboxes = records
         .iter()

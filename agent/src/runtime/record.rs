@@ -80,7 +80,7 @@ impl Record {
             Role::Member(pod) | Role::Sandbox(pod) => Some(pod),
             Role::Alone => None,
         };
-        let asked = Moment::default(); // whoever knows better says so
+        let asked = Moment::default(); // a caller that knows better says so
         let stands_in_for = None;
         Located {
             id,

@@ -46,7 +46,7 @@ async fn end(
     Ok((code, Json(ended.info)))
 }
 
-/// Ends what the gateway that asks has vouched for. Only the connections that this agent dials make somebody
+/// Ends what the gateway that asks has vouched for. Only the connections that this agent dials make a peer
 /// a gateway.
 async fn withdraw(
     State(registry): State<Registry>,

@@ -15,7 +15,7 @@ use crate::registry::Neighbour;
 use crate::runtime::LocateError;
 use crate::session::local::deadline::not_started;
 
-/// One failure to start, whoever asked.
+/// One failure to start, for any caller.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(transparent)]

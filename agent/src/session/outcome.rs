@@ -13,7 +13,7 @@ pub enum Outcome {
     TargetGone,
     /// The agent was told to stop.
     Stopped,
-    /// Somebody ended it from outside.
+    /// A caller ended it from outside.
     Ended,
     /// It was idle or went on for too long.
     Expired,

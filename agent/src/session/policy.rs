@@ -1,6 +1,6 @@
 //! What this agent gives whom: the node's tools, or a toolbox under a profile that has a maximum.
 //!
-//! The last word is here, whoever asked and whatever was decided before.
+//! The last word is here, for every caller and whatever was decided before.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

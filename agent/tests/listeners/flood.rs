@@ -25,7 +25,7 @@ const FLOOD: usize = 300;
 /// More than one network is given places.
 const ATTACKERS: usize = 40;
 
-/// Lines of its log that are kept until somebody looks: what it says at its start is fewer.
+/// Lines of its log that are kept until a test looks: what it says at its start is fewer.
 const LINES: usize = 64;
 
 /// An agent with a port; killed when dropped.
@@ -49,7 +49,7 @@ impl Program {
             path
         };
         let mut command = Command::new(env!("CARGO_BIN_EXE_nsdebug-agent"));
-        // What sessions need is not asked of whoever runs this.
+        // What sessions need is not asked of this test's user.
         command.args(["serve", "--tools", "host", "--no-session-cgroup", "--grace", "0"]);
         command.args(["--log-level", "info,agent::listen=warn", "--listen", "127.0.0.1:0"]);
         command.arg("--tls-cert").arg(file("tls.crt", &chain));
@@ -174,7 +174,7 @@ fn with_long_chain(program: &Program) -> Arc<ClientConfig> {
     Arc::new(client_config(&program.authority, Some((certificate.repeat(count), key))))
 }
 
-/// Whether somebody who has a certificate, and another address, is served.
+/// Whether a client with a certificate and another address is served.
 async fn assert_served(program: &Program, address: SocketAddr, meanwhile: &str) {
     let client = program.authority.issue("alice", Validity::Now);
     let answer = get_tls(address, &program.authority, Some(client)).await;

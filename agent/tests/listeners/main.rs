@@ -301,7 +301,7 @@ async fn the_end_closes_the_door_and_removes_the_socket_and_draining_does_not() 
     let first = kept.read(&mut [0; 4096]).await.expect("an answer");
     assert_ne!(first, 0);
     world.control.drain();
-    // Whoever comes now is told so, and not that there is nobody.
+    // A client that comes now is told so, and not that no agent is there.
     assert!(get_unix(&socket, "/healthz").await.starts_with("HTTP/1.1 200 "));
     world.control.end();
     tokio::time::timeout(LIMIT, task).await.expect("in time").expect("no panic");

@@ -94,7 +94,7 @@ impl Places {
         if self.taken() < self.limits.all {
             return self.take(source, now);
         }
-        // Whoever is on its way out makes room for this one too, or for who came before it.
+        // A stranger on its way out makes room for this one too, or for one that came before it.
         if !self.closing.is_empty() {
             return Decision::Wait { until: now + CLOSING };
         }

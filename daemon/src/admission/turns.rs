@@ -31,7 +31,7 @@ pub(super) struct Turns {
     networks: Mutex<HashMap<Network, Weak<Semaphore>>>,
 }
 
-/// A network's own turn: whoever of it comes first.
+/// A network's own turn: its first connection.
 pub(super) type Own = Arc<Semaphore>;
 
 impl Turns {

@@ -80,7 +80,7 @@ pub(super) fn write(
 pub(super) fn signal_all(group: &Path) -> Result<(), CgroupError> {
     let held: Vec<_> =
         members(group)?.into_iter().filter_map(|pid| Some((pid, open(pid)?))).collect();
-    // Only now are the numbers held: whoever is still a member is who the descriptor means.
+    // Only now are the numbers held: a process that is still a member is the one that the descriptor means.
     let members = members(group)?;
     for (_, pidfd) in held.iter().filter(|(pid, _)| members.contains(pid)) {
         match pidfd_send_signal(pidfd, Signal::KILL) {

@@ -107,7 +107,7 @@ impl Cgroups {
         for hierarchy in &self.used {
             let group = hierarchy.group(&name);
             if make(&group.path).is_err() {
-                // The last session of somebody else has just taken the directory along.
+                // The last session of another owner has just taken the directory along.
                 hierarchy.make()?;
                 make(&group.path)?;
             }
@@ -138,7 +138,7 @@ impl Cgroups {
 impl Drop for Cgroups {
     fn drop(&mut self) {
         for (_, sessions) in &self.everywhere {
-            // Stays where somebody else has a session.
+            // Stays where another owner has a session.
             let _ = std::fs::remove_dir(sessions);
         }
         if let Some(leaf) = &self.leaf {

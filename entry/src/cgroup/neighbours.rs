@@ -24,7 +24,7 @@ impl Neighbours {
             (is_session && Owner::of_name(name).is_some()).then(|| format!("{parent}/"))
         });
         let mut parents: Vec<_> = parents.collect();
-        // In version 1, whoever is about to exit is at the root already.
+        // In version 1, a process that is about to exit is at the root already.
         if let Some(unified) = parents.iter().position(|parent| parent.starts_with("0::")) {
             parents = vec![parents.swap_remove(unified)];
         }

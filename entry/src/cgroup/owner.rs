@@ -1,6 +1,6 @@
-//! Whose a session's control group is, readable from its name by whoever finds it later.
+//! Whose a session's control group is, readable from its name by an agent that finds it later.
 //!
-//! A process number alone would be somebody else's after a while; with the moment of its start it
+//! A process number alone would be another process's after a while; with the moment of its start it
 //! never is. Nothing that a user says is in a name.
 
 use std::fmt;
@@ -70,7 +70,7 @@ mod tests {
         assert_eq!(Owner::of_name(&own.name(7)), Some(own));
         assert!(own.is_alive());
         let later = Owner { started: own.started + 1, ..own };
-        assert!(!later.is_alive(), "the number was somebody else's then");
+        assert!(!later.is_alive(), "the number was another process's then");
         for other in ["", "1-2", "a-2-3", "1-2-x", "init.scope"] {
             assert_eq!(Owner::of_name(other), None, "{other}");
         }

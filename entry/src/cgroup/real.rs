@@ -103,7 +103,7 @@ fn what_a_dead_owner_left_is_swept_and_what_a_living_one_has_is_not() {
     let cgroups = Cgroups::at(&room.0, Layout::Command, None, None).expect("no controllers needed");
     let mut living = cgroups.create().expect("a group");
     let dead = room.0.join("nsdebug/4194305-1-0");
-    let foreign = room.0.join("nsdebug/somebody-else");
+    let foreign = room.0.join("nsdebug/another-owner");
     for path in [&dead, &foreign] {
         std::fs::create_dir(path).expect("a group");
     }

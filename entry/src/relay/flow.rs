@@ -155,7 +155,7 @@ impl Flow {
                 self.is_full = false;
                 Moved::Some
             }
-            // The kernel does not say which of the two it was; whoever was ready was not it.
+            // The kernel does not say which of the two it was; the one that was ready was not it.
             Err(Errno::AGAIN) => {
                 self.is_full = !self.is_full;
                 Moved::Nothing

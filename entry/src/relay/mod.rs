@@ -1,7 +1,7 @@
 //! The relay: a process of its own between one session and the agent that serves many.
 //!
 //! A pipe has one lock, which read, write, splice, `FIONREAD` and the last close take without regard to
-//! `O_NONBLOCK`, and which nothing interrupts. A tool can sleep with it, and then whoever touches the other end
+//! `O_NONBLOCK`, and which nothing interrupts. A tool can sleep with it, and then a process that touches the other end
 //! sleeps too, past SIGKILL: `splice(2)` from a silent socket into its stdout is enough. A terminal's locks
 //! are like that, and to let go of a descriptor that a tool has sent may take one of them. So the agent holds
 //! sockets, whose two ends have a lock each, and the process that holds pipes, terminal and the connection
@@ -42,7 +42,7 @@ pub fn relay_main() -> ExitCode {
         Ok::<_, io::Error>((sys::inherited(CONTROL)?, sys::inherited(SESSION)?))
     };
     let Ok((agent, session)) = adopt() else {
-        return ExitCode::FAILURE; // not started by an agent: there is nobody to tell
+        return ExitCode::FAILURE; // not started by an agent, so there is none to tell
     };
     match serve(&Connection::from(agent), session.into()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -152,7 +152,7 @@ impl Relay<'_> {
         [agent, heard > 1 && ready.get(1).is_some_and(|events| *events != none)]
     }
 
-    /// Passes the agent's words on; without one there is nobody to relay for.
+    /// Passes the agent's words on; without one there is no session to relay for.
     fn hear_agent(&mut self) -> Next {
         loop {
             match self.agent.receive() {

@@ -31,7 +31,7 @@ const THREAD: PidfdFlags = PidfdFlags::from_bits_retain(libc::O_EXCL.cast_unsign
 
 /// Answers the tool whose filter's listener comes through `desk`.
 pub(super) fn run(desk: &Desk, helper: Pid) {
-    // What it fails in ends it, and then a tool's rings are refused: there is nobody to tell.
+    // What it fails in ends it, and then a tool's rings are refused. No process waits for its word.
     let _ = wait_and_serve(desk, helper);
 }
 
@@ -77,7 +77,7 @@ fn serve(listener: BorrowedFd<'_>, ledger: &mut Ledger) -> io::Result<()> {
         if revents.contains(PollFlags::IN) {
             match sys::receive(listener) {
                 Ok(asked) => answer(listener, &asked, ledger),
-                // Whoever asked was killed meanwhile.
+                // The thread that asked was killed meanwhile.
                 Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),

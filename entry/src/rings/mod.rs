@@ -4,7 +4,7 @@
 //! A tool's filter has the kernel ask before a ring is made. Who answers is the *broker*, a process of
 //! the session outside of the target's pid namespace, where no tool can reach it. It makes the ring
 //! itself, from a copy of the request that it has read once. Nobody waits for it but the tool that
-//! asked: it may well be held up, by whoever else has that socket, and ends with the session's group.
+//! asked: it may well be held up, by any other process that has that socket, and ends with the session's group.
 //! What a socket is to receive besides goes the same way, for it may be any number of addresses.
 
 mod broker;
@@ -32,7 +32,7 @@ use crate::sys::{self, Alone, Forked};
 #[derive(Debug)]
 pub(crate) struct Broker(Pid);
 
-/// What a broker that is killed may take to be gone: it takes longer only while somebody else holds it
+/// What a broker that is killed may take to be gone: it takes longer only while another process holds it
 /// up in the kernel, and then it is for the session's control group to end.
 const END: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
@@ -103,7 +103,7 @@ mod tests {
         let mut sleep = std::process::Command::new("sleep");
         let mut child = sleep.arg("600").spawn().expect("a process");
         Broker(Pid::from_raw(child.id().try_into().expect("a number"))).end();
-        let left = child.wait().expect_err("it is nobody's child any more");
+        let left = child.wait().expect_err("it has been reaped");
         assert_eq!(left.raw_os_error(), Some(nix::libc::ECHILD));
     }
 }

@@ -168,7 +168,7 @@ fn heats(root: BorrowedFd<'_>) -> io::Result<Vec<String>> {
 }
 
 /// The `/proc` of a session, without a process of ours in the target's pid namespace: one with the
-/// privilege to mount would be there for whoever may trace. The target has one already; where it
+/// privilege to mount would be there for a process that may trace. The target has one already; where it
 /// is not what it should be, Linux 6.17 makes one of any pid namespace.
 fn proc(targets: Option<Detached>, processes: Processes) -> io::Result<Detached> {
     const JOINED: &str = "/proc/self/ns/pid_for_children";

@@ -121,7 +121,7 @@ fn read(root: BorrowedFd<'_>, path: &str) -> io::Result<Vec<u8>> {
     let file = openat2(root, path, flags, Mode::empty(), inside)?;
     let stat = fstat(&file)?;
     let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-    // What not everybody in the target may read is not handed to whoever is in the session.
+    // A file that not every user of the target may read is not handed to the session.
     if !is_file || !Mode::from_raw_mode(stat.st_mode).contains(Mode::ROTH) {
         return Err(io::ErrorKind::PermissionDenied.into());
     }

@@ -66,7 +66,7 @@ const REFUSED: [libc::c_long; 47] = [
     libc::SYS_clock_settime,
     libc::SYS_adjtimex,
     libc::SYS_clock_adjtime,
-    // Keyrings are shared with whoever has the same uid on the node.
+    // Keyrings are shared by all processes of one uid on the node.
     libc::SYS_keyctl,
     libc::SYS_add_key,
     libc::SYS_request_key,

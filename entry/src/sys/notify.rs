@@ -12,7 +12,7 @@ use seccompiler::sock_filter;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked {
     id: u64,
-    /// The thread that makes it, by its number in the pid namespace of whoever received this.
+    /// The thread that makes it, by its number in the pid namespace of the process that received this.
     pub(crate) thread: libc::pid_t,
     pub(crate) arguments: [u64; 6],
 }
@@ -47,7 +47,7 @@ fn install(program: &[sock_filter], flags: libc::c_ulong) -> io::Result<OwnedFd>
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Takes the next question. It waits where there is none, and fails with `ENOENT` where whoever
+/// Takes the next question. It waits where there is none, and fails with `ENOENT` where the thread that
 /// asked is gone.
 pub(crate) fn receive(listener: BorrowedFd<'_>) -> io::Result<Asked> {
     // SAFETY: the struct is integers only, for which zeros are a value; the kernel wants them.

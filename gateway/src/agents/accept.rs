@@ -44,7 +44,7 @@ enum NotReceived {
 }
 
 impl Reception {
-    /// Answers one request of somebody who may be an agent.
+    /// Answers one request of a client that may be an agent.
     pub(crate) async fn answer(
         self,
         mut request: Request<Incoming>,

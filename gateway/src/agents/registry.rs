@@ -28,7 +28,7 @@ const MOST_PER_NODE: usize = 16;
 /// Two of each of 5,000 nodes, twice over. One costs about 26 KiB.
 const MOST: usize = 20_000;
 
-/// How long a session waits for an agent that was cut off a moment ago; anew for every connection that
+/// How long a session waits for an agent that was cut off a moment ago; as long again for every connection that
 /// the agent offers meanwhile, as it does where many sessions begin at once.
 const WAIT: Duration = Duration::from_secs(5);
 

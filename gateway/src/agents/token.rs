@@ -1,6 +1,6 @@
 //! Whose token it is: the API server says, and it must be an agent's of a node that it names.
 //!
-//! What a token says itself is nobody's word, and good enough to see that there is nothing to ask about.
+//! What a token says itself is not verified, and good enough to see that there is nothing to ask about.
 //! A token is looked at once and not kept. It is good for one connection, which is given up within the hour
 //! unless a session has taken it.
 

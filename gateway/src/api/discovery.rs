@@ -148,7 +148,7 @@ fn by_group(path: &str) -> Option<&'static LazyLock<Document>> {
     }
 }
 
-/// Whoever knows aggregated discovery says so; everybody else gets the plain list.
+/// A client that knows aggregated discovery says so; any other gets the plain list.
 fn wants_aggregated(headers: &HeaderMap) -> bool {
     let values = headers.get_all(header::ACCEPT);
     let mut kinds = values

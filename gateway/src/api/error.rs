@@ -55,7 +55,7 @@ impl Reason {
         }
     }
 
-    /// The one that is nearest to somebody else's code.
+    /// The one that is nearest to a foreign code.
     pub(crate) fn of(code: StatusCode) -> Self {
         let all = [
             Self::BadRequest,

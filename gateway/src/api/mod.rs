@@ -42,7 +42,7 @@ pub(crate) async fn answer(
     sessions.answer(&proxy, request).await
 }
 
-/// The answer to whoever is not the front proxy.
+/// The answer to a client that is not the front proxy.
 pub(crate) fn unauthorized(mut request: Request<Incoming>, message: String) -> Response<Body> {
     leaving::part(upgrade::on(&mut request));
     Refusal::new(Reason::Unauthorized, message).into_response()

@@ -1,4 +1,4 @@
-//! A certificate that somebody else renews: an existing Secret, or cert-manager's, as files.
+//! A certificate that another program renews: an existing Secret, or cert-manager's, as files.
 //!
 //! Polled, not watched: projected volumes swap a symlink, which file events report in many ways.
 

@@ -1,6 +1,6 @@
 //! Certificates of the gateway's own, kept in a Secret that all replicas share.
 //!
-//! Whoever finds that something has to change writes it, and who writes second reads again. The CAs are
+//! The replica that finds that something has to change writes it, and one that writes second reads again. The CAs are
 //! published first, in the APIService for kube-apiserver and in a ConfigMap for agents; then shown.
 
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ const EVERY: std::time::Duration = std::time::Duration::from_secs(15);
 /// While there is nothing to show.
 const EVERY_AT_FIRST: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// How often somebody else may have been first before it is left for the next time.
+/// How often another replica may have been first before it is left for the next time.
 const MOST_CONFLICTS: usize = 4;
 
 /// Where agents find the CAs.

@@ -1,7 +1,7 @@
 //! What replicas share of certificates, and when it has to change: pure, by the clock alone.
 //!
 //! A successor's CA is published well before its certificate is shown, and a predecessor's CA stays
-//! well after: at no moment is something shown that somebody does not believe yet. What nobody can
+//! well after: at no moment is a certificate shown that a client does not trust yet. What nobody can
 //! believe, because a clock was wrong or there is no use in it, goes at once.
 
 use std::collections::BTreeMap;

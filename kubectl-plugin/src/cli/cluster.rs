@@ -97,7 +97,7 @@ pub(crate) struct CertificateFlags {
 }
 
 impl ClusterFlags {
-    /// The first flag that is given: where somebody says `--agent`, there is no cluster to mean.
+    /// The first flag that is given: with `--agent` there is no cluster to mean.
     pub(crate) fn given(&self) -> Option<&'static str> {
         let Self {
             kubeconfig,

@@ -18,7 +18,7 @@ use crate::kubernetes::{self, Cluster, Place};
 use crate::target::{Target, Workload};
 use crate::{output, runtime};
 
-/// By this name kubectl looks for whoever completes our words.
+/// By this name kubectl looks for the program that completes our words.
 const PROGRAM: &str = "kubectl_complete-nsdebug";
 /// The same as a first word, for a script of that name.
 const WORD: &str = "__complete";

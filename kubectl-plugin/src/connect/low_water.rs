@@ -1,6 +1,6 @@
 //! Being woken less often: while much comes, a connection is ready only once much is there.
 //!
-//! Whoever sends through kube-apiserver sends a record of TLS at a time, and waking us for each costs both
+//! A sender behind kube-apiserver sends a record of TLS at a time, and waking us for each costs both
 //! sides more than the record itself. So the kernel is told a low-water mark (`SO_RCVLOWAT`, socket(7)) for
 //! as long as it is reached quickly. A pause, as before a prompt, costs [`PATIENCE`] once.
 
@@ -50,7 +50,7 @@ impl LowWater {
         }
     }
 
-    /// Raises the mark where more is expected. Whoever waits is woken by the kernel for as much, an end or
+    /// Raises the mark where more is expected. A reader that waits is woken by the kernel for as much, an end or
     /// a failure, or else by the end of our patience: whether that is now.
     fn loses_patience(&mut self, context: &mut Context<'_>) -> bool {
         if self.streak < STREAK {
@@ -109,7 +109,7 @@ mod mark {
     }
 }
 
-/// Elsewhere the mark is not heeded by whoever polls, or there is none.
+/// Elsewhere a process that polls does not heed the mark, or there is none.
 #[cfg(not(target_os = "linux"))]
 mod mark {
     use std::io;

@@ -153,7 +153,7 @@ fn command(exec: &ExecConfig, program: &str, interactive: bool) -> Command {
     let asked = Asked { kind: KIND, api_version, spec: Spec { interactive, cluster } };
     // Texts and truth values always serialise.
     command.env("KUBERNETES_EXEC_INFO", serde_json::to_string(&asked).unwrap_or_default());
-    // Its own words are for the person; our stdin is the tool's, unless somebody sits there.
+    // Its own words are for the person; our stdin is the tool's, unless a user sits there.
     let stdin = if interactive { Stdio::inherit() } else { Stdio::null() };
     command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::inherit());
     command

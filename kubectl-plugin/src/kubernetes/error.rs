@@ -203,7 +203,7 @@ impl ClusterError {
     }
 }
 
-/// Bytes of somebody else's error page that are worth a line.
+/// Bytes of a foreign error page that are worth a line.
 const LONGEST_WORDS: usize = 200;
 
 fn about_certificate(error: &rustls::Error) -> Option<ClusterError> {

@@ -341,7 +341,7 @@ fn configurations_that_mean_nothing_say_so() {
     let (code, text) = said(&["--as-group", "dev"]);
     assert!(code == 2 && text.contains("give --as too"), "{text}");
     let (code, text) = said(&["--agent", "unix:/a", "--context", "it"]);
-    assert!(code == 2 && text.contains("--context says nothing there"), "{text}");
+    assert!(code == 2 && text.contains("--context has no effect with --agent"), "{text}");
 }
 
 /// A server that shows a certificate of its own making, and that certificate.

@@ -280,6 +280,6 @@ fn words_are_completed_as_kubectl_asks() {
     assert_eq!(completed(&["api", "--profile", "net"]), "netadmin\n:4\n");
     assert_eq!(completed(&["--context", ""]), "it\n:4\n");
     assert_eq!(completed(&["api", "--", "p"]), ":0\n");
-    // Nothing that goes wrong is said on a line that somebody is writing.
+    // Nothing that goes wrong is said on a line that a user is writing.
     assert_eq!(completed(&["--server", "http://127.0.0.1:1", "w"]), ":6\n");
 }

@@ -29,7 +29,7 @@ fn copies(stage: &Stage) -> Row {
     Row::of_speeds(&measure, &pairs, Reach::AtLeast(3.5))
 }
 
-/// The terminal on the node echoes, whoever reads from it.
+/// The terminal on the node echoes, whatever reads from it.
 fn keystrokes(stage: &Stage) -> Row {
     let mut ours = Typist::start(&stage.nsdebug(&["-it"], &["cat"]));
     let mut theirs = Typist::start(&stage.exec(&["-it"], &["pause"]));

@@ -12,7 +12,7 @@ use crate::socket::{Answer, Client, Stream, tls_as};
 const PROTOCOLS: &str = "v5.channel.k8s.io, v4.channel.k8s.io";
 
 impl Cluster {
-    /// A connection to the API server by whoever [`Cluster::user`] has made; `admin` may do everything.
+    /// A connection to the API server by a user that [`Cluster::user`] has made; `admin` may do everything.
     pub fn api(&self, user: &str) -> Stream {
         let stream = inside(self.pid(), || TcpStream::connect(API_SERVER_ADDRESS));
         let stream = stream.expect("the API server listens");

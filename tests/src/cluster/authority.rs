@@ -96,7 +96,7 @@ pub(super) fn make(folder: &Path) {
     }
     Authority::new(folder, "front-proxy-ca").client("front-proxy-client", "front-proxy-client", "");
     let tokens = new_key();
-    // Whoever checks a token takes the public half only.
+    // A program that checks a token takes the public half only.
     write(folder, "service-accounts", &tokens.public_key_pem(), &tokens);
 }
 

@@ -17,7 +17,7 @@ const IMAGES: [(&str, &[&str]); 2] = [
     ("nsdebug-agent.tar", &["nsdebug-agent"]),
     ("nsdebug-gateway.tar", &["nsdebug-gateway", "kubectl-nsdebug"]),
 ];
-/// Images are pulled by nobody, and everything is started anew: half a minute on two cores.
+/// Images are pulled by nobody, and everything is started again: half a minute on two cores.
 const INSTALL_LIMIT: &str = "180s";
 /// Of helm itself, past the limit that it was given.
 const HELM_LIMIT: std::time::Duration = std::time::Duration::from_secs(240);
@@ -53,7 +53,7 @@ impl Cluster {
         run(self.plugin().args(words))
     }
 
-    /// The same as somebody else, by a kubeconfig of theirs.
+    /// The same as another user, by a kubeconfig of theirs.
     pub fn nsdebug_as(&self, user: &Path, words: &[&str]) -> Finished {
         run(self.plugin().arg("--kubeconfig").arg(user).args(words))
     }

@@ -1,4 +1,4 @@
-//! Programs that outlive whoever started them: in a session of their own, their number and output in files.
+//! Programs that outlive the process that started them: in a session of their own, their number and output in files.
 
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;

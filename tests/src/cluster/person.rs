@@ -1,4 +1,4 @@
-//! Somebody who uses nsdebug through the API server: a kubeconfig, rights one by one, and `kubectl nsdebug`.
+//! A user of nsdebug through the API server: a kubeconfig, rights one by one, and `kubectl nsdebug`.
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -31,7 +31,7 @@ pub struct ReverseProxy {
 }
 
 impl ReverseProxy {
-    /// In front of the API server, for whoever speaks plain HTTP to it, as `user`.
+    /// In front of the API server, for clients that speak plain HTTP to it, as `user`.
     pub fn start(cluster: &Cluster, user: &str) -> Self {
         let files = cluster.files_of(user);
         let config = Arc::new(client_config(&cluster.certificate("ca.pem"), &files));

@@ -1,4 +1,4 @@
-//! A session is seen and ended by whoever runs the node, and by itself when nobody needs it any more.
+//! A session is seen and ended by the node's administrator, and ends by itself when no client needs it any more.
 
 use std::io::Read;
 use std::time::{Duration, Instant};

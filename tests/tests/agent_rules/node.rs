@@ -85,7 +85,7 @@ fn a_session_on_the_node_sees_the_nodes_processes_network_and_files() {
         assert!(refused.contains("kmsg: Permission denied"), "{refused}");
         assert_eq!(std::fs::read_to_string(file.to_string()).expect("it"), "of the node");
 
-        // Somebody who asks for the network alone has no processes of others.
+        // A session that asks for the network alone has no processes of others.
         let alone = said(
             &agent,
             "ls -d /proc/[0-9]* | wc -l; readlink /proc/self/ns/net",
@@ -216,7 +216,7 @@ fn a_session_on_the_node_is_listed_written_down_and_kept_from_strangers() {
     });
 }
 
-/// A volume of a pod that is unmounted on the node is free, whoever looks at the node.
+/// A volume of a pod that is unmounted on the node is free, whatever session looks at the node.
 #[test]
 fn a_session_on_the_node_keeps_no_volume_that_the_node_lets_go() {
     if skip(["losetup", "mkfs.ext4"].map(Requirement::program)) {

@@ -15,7 +15,7 @@ fn serve() -> Serve {
     Serve::new().in_toolbox(toolbox_tree()).with_tls()
 }
 
-/// Somebody's session that stays until its input ends.
+/// A session that stays until its input ends.
 fn waiting(agent: &Agent, name: &str, options: &[&str]) -> Running {
     let mut plugin = agent.plugin_of(name);
     plugin.args(options).args(["-i", WEB, "--", "sh", "-c", "echo begun; exec cat"]);

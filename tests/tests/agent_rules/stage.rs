@@ -61,7 +61,7 @@ impl Serving {
         command
     }
 
-    /// A session that runs until somebody ends it: it has said so.
+    /// A session that runs until a caller ends it: it has said so.
     pub(crate) fn endless(&self, target: &str) -> Running {
         let session = Running::start(&mut self.plugin(&[target, "--", "sh", "-c", ENDLESS]));
         session.wait_for_stdout("begun");

@@ -55,7 +55,7 @@ fn who_leaves_zombies_uses_up_a_quota_of_their_own_and_is_told_why() {
         let started = ends.lines().filter(|line| line.contains("\"event\":\"start\"")).count();
         assert_eq!(ended, started, "their lines do not wait: {ends}");
 
-        // Whoever ends the container has them reaped.
+        // The end of the container reaps them.
         drop(noreap);
         until("her quota to be free", LIMIT, || {
             session("alice", "container/webcontainer", &["true"]).code() == 0

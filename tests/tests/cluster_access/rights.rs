@@ -23,7 +23,7 @@ fn of_cluster(right: Right, said: &str) -> (Right, String) {
     (right, format!("{said} {API} at the cluster scope"))
 }
 
-/// Leave out each of `rights` in turn, for somebody new; `words` works once nothing is missing.
+/// Leave out each of `rights` in turn, for a new user; `words` works once nothing is missing.
 fn each_is_needed(cluster: &Cluster, who: &str, words: &[&str], rights: &[(Right, String)]) {
     for (missing, (right, said)) in rights.iter().enumerate() {
         let person = Person::new(cluster, &format!("{who}-{missing}"));
@@ -98,7 +98,7 @@ fn what_is_worth_a_node_takes_a_right_of_its_own_and_the_chart_s_leave() {
         use_of("profiles", "general"),
     ];
     each_is_needed(&cluster, "node", &node, &rights);
-    // Whoever may do everything is refused by the nodes themselves.
+    // A user who may do everything is refused by the nodes themselves.
     cluster.install(&[]);
     let admin = |words: &[&str]| cluster.nsdebug(words);
     for words in [&pod[..], &node] {

@@ -46,7 +46,7 @@ struct Ended {
 impl Ended {
     async fn of(mut attached: AttachedProcess) -> Self {
         let status = attached.take_status().expect("nobody took it");
-        // Side by side: kube-rs reads on only while somebody takes what it has.
+        // Side by side: kube-rs reads on only while its caller takes what it has.
         let streams = (attached.stdout(), attached.stderr());
         let (stdout, stderr, status) = tokio::join!(text(streams.0), text(streams.1), status);
         attached.join().await.expect("the connection ends in order");

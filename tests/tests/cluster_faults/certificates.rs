@@ -37,7 +37,7 @@ fn stored(cluster: &Cluster) -> [String; 2] {
     })
 }
 
-/// Fails unless the API server and agents are told to believe whoever signed what is stored.
+/// Fails unless the API server and agents are told to trust the CA that signed what is stored.
 fn assert_published(cluster: &Cluster) {
     let [_, authority] = stored(cluster);
     assert!(authority.starts_with("-----BEGIN CERTIFICATE-----"), "{authority}");

@@ -1,4 +1,4 @@
-//! Kubernetes' own servers that stop or start anew: what does not need them goes on.
+//! Kubernetes' own servers that stop or start again: what does not need them goes on.
 
 use harness::Daemon;
 

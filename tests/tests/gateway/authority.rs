@@ -1,4 +1,4 @@
-//! Certificates of every kind that somebody may come with to the API port.
+//! Certificates of every kind that a client may show at the API port.
 
 use std::sync::Arc;
 

@@ -166,7 +166,7 @@ fn flood(floods: &mut JoinSet<()>, source: IpAddr, port: SocketAddr, attack: Att
     for _ in 0..EACH {
         floods.spawn(async move {
             loop {
-                // It ends as the gateway wants it, and is begun anew.
+                // It ends as the gateway wants it, and is begun again.
                 let _ = attacked(source, port, attack).await;
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }

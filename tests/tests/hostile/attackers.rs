@@ -1,4 +1,4 @@
-//! The read-through table: whoever is in the container, against every process that a session has there.
+//! The read-through table: each process of the container, against every process that a session has there.
 
 use harness::{Container, IdMap, Running, may_skip};
 

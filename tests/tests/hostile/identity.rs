@@ -61,7 +61,7 @@ fn a_tool_is_its_target_and_reads_no_more_files() {
         let said = stage.session(&plain, profile, &read);
         assert_eq!(said.out().matches(" EACCES\n").count(), 2, "{profile}: {said}");
     }
-    // Nor by being somebody else.
+    // Nor by being another user.
     let mut root = stage.exec(&plain, &["--profile", "general", "--run-as", "0", "--"]);
     let refused = run(root.arg("true")).expect_code(125);
     assert!(refused.err().contains("cannot run as uid 0,"), "{refused}");

@@ -1,5 +1,5 @@
 //! What our processes can be made to do while they start: between entering the container and the tool's first
-//! instruction there is somebody with all the privileges of the node.
+//! instruction there is a process with all the privileges of the node.
 
 use std::time::Duration;
 

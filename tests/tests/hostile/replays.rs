@@ -129,7 +129,7 @@ fn cve_2019_5736_a_program_that_is_held_cannot_be_written_to() {
     assert_eq!(before, programs.each_ref().map(|program| digest(program)));
 }
 
-/// A runtime that joined a container with a directory of the node open was a way out for whoever looked in in time.
+/// A runtime that joined a container with a directory of the node open was a way out for a process that looked in in time.
 /// Here: who may not trace follows nothing, and who may finds nothing that leads anywhere.
 #[test]
 fn cve_2016_9962_no_descriptor_of_a_joining_process_leads_out() {

@@ -31,7 +31,7 @@ fn a_session_s_rings_together_are_no_more_than_its_memory() {
         let lines: Vec<_> = kinds.into_iter().chain(["both", "again"]).collect();
         let lines: Vec<_> = lines.iter().map(|kind| format!("{kind} {FIT} ENOMEM")).collect();
         expect(&said, &lines.iter().map(String::as_str).collect::<Vec<_>>());
-        // Of netadmin it holds as well, and of whoever has less memory for less.
+        // Of netadmin it holds as well, and of a session with less memory for less.
         let said = stage.session(site, "netadmin", &["rings", "many"]).expect_success();
         assert!(said.out().contains(&format!("v3-receive {FIT} ENOMEM")), "{said}");
         let mut command = stage.exec(site, &["--session-memory", "64Mi"]);
@@ -48,7 +48,7 @@ fn what_the_node_gives_is_what_counts() {
     });
 }
 
-/// Whoever the tool is, and whichever processes it sees.
+/// Whatever user the tool is, and whichever processes it sees.
 #[test]
 fn memory_is_given_back_by_the_last_who_had_it() {
     on_site(|stage, site| {

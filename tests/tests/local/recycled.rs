@@ -1,4 +1,4 @@
-//! A process number that became somebody else's: whatever moment that happens at, nobody else is entered.
+//! A process number that became another process's: whatever moment that happens at, no other process is entered.
 //!
 //! The moments between two steps of a session are too short to be hit from outside, so the steps are taken here one
 //! by one, with the container killed and its number given away in between.
@@ -17,11 +17,11 @@ use rustix::process::Signal;
 
 use crate::stage::{PATIENCE, Stage};
 
-/// Somebody else, with the number of a process that is gone.
+/// Another process, with the number of one that is gone.
 struct Stranger(Child);
 
 impl Stranger {
-    /// Kill `pid`, wait until nobody has its number, and give that to somebody else.
+    /// Kill `pid`, wait until no process has its number, and give that to another.
     fn in_place_of(pid: u32) -> Self {
         let process = Process::open(pid).expect("the container runs");
         process.signal(Signal::KILL);

@@ -13,7 +13,7 @@ use rustix::process::Signal;
 
 /// What the end of a session may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-/// A killed init that takes longer waits for somebody: for a process of ours, presumably.
+/// A killed init that takes longer waits for a process: for one of ours, presumably.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// A containerd, and sessions in its containers.

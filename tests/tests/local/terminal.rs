@@ -72,7 +72,7 @@ fn a_shell_has_job_control_and_outlives_a_ctrl_c() {
     terminal.wait_for("job-42");
     terminal.press("\x1a");
     terminal.wait_for("Stopped");
-    // Each line is read by whoever is in front by then: the shell, its job, the shell.
+    // Each line is read by the program in front by then: the shell, its job, the shell.
     for line in ["fg\r", "for the job\r", "exit 5\r"] {
         terminal.press(line);
     }

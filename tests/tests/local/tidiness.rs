@@ -149,7 +149,7 @@ fn a_supervisor_that_is_killed_from_inside_ends_its_session_with_the_reason() {
         run(&mut stage.session(container.id(), &flags, &["sh", "-c", kill])).expect_success();
         let ended = session.finish().expect_code(137);
         assert!(ended.err().contains("the session was killed from inside the target"), "{ended}");
-        // Whoever kills the one process that reaps in there has a zombie, until its own init reaps or goes.
+        // A tool that kills the one process that reaps in there leaves a zombie, until its own init reaps or goes.
         harness::until("the tool to be gone", PATIENCE, || marked("sleep 8641").is_empty());
         init_goes_at_once(&container);
     });

@@ -37,7 +37,7 @@ fn break_pods(cluster: &Cluster) {
     run(cluster.command("kubectl").args(ready).args(pods)).expect_success();
 }
 
-/// As somebody finds a crash loop, but early: what has crashed often is hardly ever started again.
+/// As a user finds a crash loop, but early: what has crashed often is hardly ever started again.
 fn crash_anew(cluster: &Cluster) {
     let delete = ["delete", "pod", "-n", "shop", "mail", "--timeout=60s"];
     cluster.kubectl(&delete).expect_success();

@@ -11,6 +11,7 @@ mod profiles;
 mod proofs;
 mod rules;
 mod source;
+mod words;
 
 use std::path::{Path, PathBuf};
 
@@ -140,4 +141,17 @@ fn what_is_promised_has_its_test() {
     let promised = text(Path::new("SECURITY.md"));
     assert!(promised.contains("## What is tested"), "SECURITY.md names no tests");
     assert_tidy(&proofs::missing(&promised, &tests));
+}
+
+#[test]
+fn words_that_are_not_used_are_in_no_text() {
+    let unused = words::unused(&text(Path::new("STYLE.md")));
+    assert!(!unused.is_empty(), "STYLE.md names no words");
+    let mut texts = files(&["md", "rs", "toml", "yaml", "tpl", "txt", "json", "py", "packages"]);
+    texts.push(PathBuf::from("Makefile"));
+    texts.retain(|path| {
+        !["STYLE.md", "tests/tests/tidy/words.rs"].contains(&&*path.to_string_lossy())
+    });
+    let findings = texts.iter().flat_map(|path| words::found(path, &text(path), &unused));
+    assert_tidy(&findings.collect::<Vec<_>>());
 }

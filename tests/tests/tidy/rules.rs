@@ -15,7 +15,7 @@ const UNSAFE_ROOM: &str = "entry/src/sys/mod.rs";
 /// Names that keep nothing out.
 const DRAWERS: [&str; 8] =
     ["utils", "util", "common", "helpers", "helper_functions", "manager", "misc", "shared"];
-/// Where somebody's checkout or account lies; spelled apart, so that this file does not break its own rule.
+/// Where a person's checkout or account lies; spelled apart, so that this file does not break its own rule.
 const MACHINE_PATHS: [&str; 4] =
     [concat!("/wo", "rk/"), concat!("/ho", "me/"), concat!("/ro", "ot/"), concat!("/Us", "ers/")];
 

@@ -101,7 +101,7 @@ fn sweep(cgroups: Option<&Cgroups>) {
     }
 }
 
-/// For a toolbox. The node's own tools start three times as fast without, and whoever runs them here
+/// For a toolbox. The node's own tools start three times as fast without, and the user who runs them here
 /// is root of the node and may end them.
 fn cgroups(limits: SessionLimits) -> Result<Option<Cgroups>, NoCgroups> {
     match limits {
@@ -113,7 +113,7 @@ fn cgroups(limits: SessionLimits) -> Result<Option<Cgroups>, NoCgroups> {
 fn policy(args: &ExecArgs) -> Policy {
     match args.tools {
         Tools::Host => Policy::Host,
-        // Whoever runs this is root of the node already.
+        // Its user is root of the node already.
         Tools::Toolbox => Policy::Toolbox {
             tree: args.toolbox.clone(),
             most: Profile::Sysadmin,

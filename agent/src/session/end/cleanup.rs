@@ -250,7 +250,7 @@ async fn aside<T: Send + 'static>(
     working.await.ok()
 }
 
-/// Completes when somebody says so, or when the session wants more memory than it may have: what is
+/// Completes when a caller says so, or when the session wants more memory than it may have: what is
 /// left of it after the kernel has killed some of it is not what its user started.
 async fn must_end(kill: &Notify, cgroup: Option<&SessionCgroup>) {
     tokio::select! {

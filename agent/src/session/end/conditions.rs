@@ -1,4 +1,4 @@
-//! What ends a session from outside: its agent's end, somebody's word, idleness, and age.
+//! What ends a session from outside: its agent's end, a caller's word, idleness, and age.
 
 use std::sync::Arc;
 

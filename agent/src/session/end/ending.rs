@@ -65,7 +65,7 @@ async fn ended(running: &mut Running, exit: Exit, target_is_gone: bool) -> (Exit
     }
 }
 
-/// The supervisor is gone without a word: whoever did that, nothing of the session outlives it.
+/// The supervisor is gone without a word: whatever process did that, nothing of the session outlives it.
 async fn lost(running: &mut Running, target_is_gone: bool) -> (Exit, Why) {
     running.kill();
     let closed = running.gone().await;

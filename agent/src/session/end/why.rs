@@ -12,13 +12,13 @@ pub(crate) enum Why {
     Tool,
     /// The target's process is gone.
     TargetExit,
-    /// Somebody inside the target killed the supervisor.
+    /// A process inside the target killed the supervisor.
     KilledInside,
     /// The session wanted more memory than there was for it.
     OutOfMemory(Exhausted),
     /// This agent is being stopped.
     AgentStops,
-    /// Somebody who may said so.
+    /// A caller with the right to said so.
     EndedBy(String),
     /// Nothing was said for this long.
     Idle(Span),

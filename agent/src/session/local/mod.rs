@@ -169,7 +169,7 @@ impl Watch<'_> {
                 Some(Event::Failed(failure)) => return Err(StartError::of(&failure, self.plan)),
                 Some(event) => {
                     if event == Event::Lost {
-                        // Whoever outlives the supervisor could write for ever.
+                        // A process that outlives the supervisor could write for ever.
                         let _ = self.rest.kill();
                     }
                     if let Some(relay) = relay {

@@ -35,7 +35,7 @@ pub struct Launcher {
 enum Stock {
     Empty,
     Spare(Preparing),
-    /// There is nobody any more to end a spare helper.
+    /// No task is left that would end a spare helper.
     Closed,
 }
 
@@ -78,7 +78,7 @@ impl Launcher {
         let spare = self.take_spare();
         if let Some(spare) = spare {
             match self.begin_with(spare, target, plan, &stdio, held).await {
-                // Somebody has killed it meanwhile, or it could not be made then: now there may be room.
+                // A process of the node has killed it meanwhile, or it could not be made then: now there may be room.
                 Err(StartError::Spawn(_) | StartError::Cgroup(_)) => {}
                 other => return other,
             }
@@ -100,7 +100,7 @@ impl Launcher {
         let (over, ended) = oneshot::channel();
         self.restock_after(ended);
         let over = Over::new(over);
-        // Whatever comes of it: from here on somebody waits for the helper.
+        // Whatever comes of it: from here on a task waits for the helper.
         let remains = Remains::of(rest, held.clone(), over.clone());
         if is_gone {
             let source = io::ErrorKind::BrokenPipe.into();

@@ -107,7 +107,7 @@ impl Rest {
         has_ended(&self.helper) || self.relay.as_ref().is_some_and(has_ended)
     }
 
-    /// Waits for the helper, kills whoever is left, and removes the control group.
+    /// Waits for the helper, kills what is left, and removes the control group.
     pub(crate) fn close(self) -> Result<Closed, entry::CgroupError> {
         let Self { helper, relay, cgroup } = self;
         let _ = helper.wait();

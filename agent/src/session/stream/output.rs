@@ -40,7 +40,7 @@ pub(crate) struct Output {
     is_cut: bool,
 }
 
-/// Where the last frame was read to, and the next one is: the C library may map so much anew for each
+/// Where the last frame was read to, and the next one is: the C library may map so much again for each
 /// frame, which costs more than to fill it. A session that is quiet holds none.
 #[derive(Debug)]
 struct Room {

@@ -31,7 +31,7 @@ use crate::session::end::running::Running;
 use crate::session::end::why::Why;
 use crate::session::{Advice, Outcome, StartError};
 
-/// What a reader may take for each [`limits::FRAME`] of output. It may be a pager that somebody forgot: longer
+/// What a reader may take for each [`limits::FRAME`] of output. It may be a pager that its user forgot: longer
 /// than a coffee, shorter than a night.
 const STALLED: Duration = Duration::from_mins(10);
 

@@ -196,7 +196,7 @@ impl AsyncWrite for Line {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         if self.frame.is_some() {
-            // Whoever sends the frame is woken for it, and lets the library go on afterwards.
+            // The sender of the frame is woken for it, and lets the library go on afterwards.
             return Poll::Pending;
         }
         self.connection.stream().poll_write(cx, bytes)

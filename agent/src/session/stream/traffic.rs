@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// Counted by both halves of a pump, read by whoever lists or audits.
+/// Counted by both halves of a pump, read by lists and audit.
 #[derive(Debug)]
 pub(crate) struct Traffic {
     since: Instant,

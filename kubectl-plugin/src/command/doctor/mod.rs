@@ -60,7 +60,7 @@ impl Look<'_> {
         container: Option<&Label>,
         profile: Option<Profile>,
     ) {
-        // Whoever cannot be reached or does not know us says nothing about the rest either.
+        // A server that cannot be reached or does not know us has no answer about the rest either.
         if !self.at_api_server(flags).await {
             return;
         }

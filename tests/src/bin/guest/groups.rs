@@ -25,7 +25,7 @@ pub(crate) const TESTS: [Test; 8] = [
 ];
 
 const HIERARCHY: &str = "/sys/fs/cgroup";
-/// Where systemd puts a shell, and whoever starts sessions from one.
+/// Where systemd puts a shell, and a user who starts sessions from one.
 const SHELL: &str = "user.slice/session-1.scope";
 const CONTROLLERS: &str = "+cpu +memory +pids";
 const LIMITS: [&str; 6] =

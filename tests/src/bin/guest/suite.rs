@@ -70,7 +70,7 @@ fn watch(progress: &AtomicUsize) {
     }
 }
 
-/// For whoever reads a failure.
+/// For the reader of a failure.
 pub(crate) fn log(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
