@@ -40,7 +40,7 @@ fn say(kind: &str, message: &str) {
     let _ = writeln!(io::stderr().lock(), "{kind}: {}", printable(message));
 }
 
-/// What each line but the first of somebody's words begins with: else it could begin as `hint: ` does.
+/// What each line but the first of foreign words begins with: else it could begin as `hint: ` does.
 const CONTINUED: &str = "    | ";
 
 /// `text` as it may be shown, its lines told apart from ours.
