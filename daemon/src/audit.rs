@@ -54,8 +54,12 @@ pub enum Event {
     End,
 }
 
+/// What tells a line from one of the log, where both go to one stream or file: its field `log`.
+const KIND: &str = "audit";
+
 #[derive(Serialize)]
 struct Line<'a, S, M> {
+    log: &'static str,
     time: String,
     event: Event,
     #[serde(flatten)]
@@ -98,7 +102,7 @@ impl AuditLog {
         // Only a year past 9999 has no such text.
         let time = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
         // Strings and numbers always serialise.
-        let line = Line { time, event, subject, more };
+        let line = Line { log: KIND, time, event, subject, more };
         let mut line = printable_json(&serde_json::to_string(&line).unwrap_or_default());
         line.push('\n');
         self.append(line.as_bytes())
@@ -181,7 +185,9 @@ mod tests {
         assert!(text.bytes().all(|byte| byte == b'\n' || !byte.is_ascii_control()));
         let rests: Vec<_> = text
             .lines()
-            .filter_map(|line| Some(line.strip_prefix("{\"time\":\"")?.split_once("Z\",")?.1))
+            .filter_map(|line| {
+                Some(line.strip_prefix("{\"log\":\"audit\",\"time\":\"")?.split_once("Z\",")?.1)
+            })
             .collect();
         let same = r#""session":7,"argv":"a\n\"b\u001b[2J�""#;
         let expected = [

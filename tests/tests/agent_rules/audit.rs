@@ -45,6 +45,7 @@ fn every_session_and_refusal_is_written_down() {
                 (&json!(script), &json!("secret\u{7}"))
             );
             assert!(line["peer"].as_str().expect("a peer").starts_with("root (process"));
+            assert_eq!(line["log"], "audit", "what tells it from an event");
             assert!(line["time"].as_str().expect("a time").ends_with('Z'));
         }
         assert_eq!((&start["event"], &end["event"]), (&json!("start"), &json!("end")));
