@@ -12,7 +12,7 @@ use wire::ExecRequest;
 use crate::peer::Peer;
 use crate::registry::SessionId;
 use crate::runtime::Query;
-use crate::session::place::{Aim, Place};
+use crate::session::place::{Aim, FoundTarget};
 use crate::session::{Finished, Outcome};
 
 /// What joins the records of all programs, as the first of them chose it.
@@ -201,11 +201,11 @@ impl Record {
     }
 
     /// Where it will be, and what its caller was told of that.
-    pub fn located(&mut self, place: &Place, note: Option<String>) {
+    pub fn located(&mut self, place: &FoundTarget, note: Option<String>) {
         let subject = &mut self.subject;
         subject.pid = Some(place.pid());
         subject.note = note;
-        let Place::Container(located) = place else { return };
+        let FoundTarget::Container(located) = place else { return };
         let pod = located.pod.as_ref();
         let name = pod.map(|pod| pod.container.clone()).filter(|name| !name.is_empty());
         subject.container = Some(Container { name, id: Some(located.id.clone()) });

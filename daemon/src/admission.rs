@@ -2,7 +2,7 @@
 //!
 //! A stranger costs memory, and the network that floods a port must be the one that pays. So a newcomer is let in at
 //! the expense of the network that holds most, and one that itself holds most waits for its own.
-//! Who has proved who they are gives its [`Place`] back: what they may hold is the program's to say.
+//! Who has proved who they are gives its [`StrangerPlace`] back: what they may hold is the program's to say.
 
 mod places;
 mod turns;
@@ -33,7 +33,7 @@ struct Shared {
 /// has proved who it is.
 #[derive(Debug)]
 #[must_use = "the place is free again when this is dropped"]
-pub struct Place {
+pub struct StrangerPlace {
     id: u64,
     withdrawn: watch::Receiver<bool>,
     own: Own,
@@ -52,7 +52,7 @@ impl Admission {
     ///
     /// Waits, for as long as [`PATIENCE`] or until a withdrawn connection is closed, and never for a
     /// network that holds more than the newcomer's.
-    pub async fn admit(&self, source: IpAddr) -> Option<Place> {
+    pub async fn admit(&self, source: IpAddr) -> Option<StrangerPlace> {
         let Self(shared) = self;
         let mut freed = shared.freed.subscribe();
         loop {
@@ -61,7 +61,7 @@ impl Admission {
             let until = match decision {
                 Decision::Admitted { id, withdrawn } => {
                     let own = shared.turns.of(Network::of(source));
-                    return Some(Place { id, withdrawn, own, shared: Arc::clone(shared) });
+                    return Some(StrangerPlace { id, withdrawn, own, shared: Arc::clone(shared) });
                 }
                 Decision::Refused => return None,
                 Decision::Wait { until } => until,
@@ -78,7 +78,7 @@ impl Admission {
     }
 }
 
-impl Place {
+impl StrangerPlace {
     /// Does `work` that costs processor time: a handshake, or a check of what was shown. Of one network one is
     /// computed at a time, and all together have half of the time of one processor.
     pub async fn compute<T>(&self, work: impl Future<Output = T>) -> T {
@@ -92,7 +92,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for StrangerPlace {
     fn drop(&mut self) {
         self.shared.lock().free(self.id);
         self.shared.freed.send_replace(());

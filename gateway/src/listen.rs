@@ -13,7 +13,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
-use daemon::admission::Place;
+use daemon::admission::StrangerPlace;
+use daemon::chain;
 use daemon::shutdown::Shutdown;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -112,7 +113,7 @@ impl Ports {
     async fn api_connection(
         self,
         stream: TcpStream,
-        place: Place,
+        place: StrangerPlace,
         mut trust: Trust,
         sessions: Arc<Sessions>,
         open: Arc<Semaphore>,
@@ -162,7 +163,7 @@ impl Ports {
     }
 
     /// Tells a stranger so.
-    async fn no_proxy(&self, stream: Encrypted, place: Place, why: String) {
+    async fn no_proxy(&self, stream: Encrypted, place: StrangerPlace, why: String) {
         let service = service_fn(move |request: Request<Incoming>| {
             let why = why.clone();
             async move { Ok::<_, Infallible>(api::unauthorized(request, why)) }
@@ -172,7 +173,7 @@ impl Ports {
         said(strangers::bounded(&place, &self.metrics, talk).await);
     }
 
-    async fn agent_connection(self, stream: TcpStream, place: Place, reception: Reception) {
+    async fn agent_connection(self, stream: TcpStream, place: StrangerPlace, reception: Reception) {
         let talk = async {
             let Some(stream) = self.handshake(stream, Arc::new(NoClientAuth), &place).await else {
                 return Ok(());
@@ -191,7 +192,7 @@ impl Ports {
         &self,
         stream: TcpStream,
         clients: Arc<dyn ClientCertVerifier>,
-        place: &Place,
+        place: &StrangerPlace,
     ) -> Option<Encrypted> {
         let done = match config(self.shown.clone(), clients) {
             Ok(config) => handshake(TlsAcceptor::from(Arc::new(config)), stream, place).await,
@@ -223,7 +224,7 @@ fn config(
 async fn handshake(
     acceptor: TlsAcceptor,
     stream: TcpStream,
-    place: &Place,
+    place: &StrangerPlace,
 ) -> io::Result<Encrypted> {
     /// A peer that is gone without a word is noticed within a minute.
     const QUIET: Duration = Duration::from_secs(30);

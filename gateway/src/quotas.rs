@@ -24,7 +24,7 @@ struct Taken {
 /// The right to run one session.
 #[derive(Debug)]
 #[must_use = "the place is free again when this is dropped"]
-pub(crate) struct Place {
+pub(crate) struct SessionPlace {
     taken: Arc<Taken>,
     user: String,
 }
@@ -47,7 +47,7 @@ impl Quotas {
         Self { most, most_per_user, taken: Arc::new(taken) }
     }
 
-    pub(crate) fn take(&self, user: &str) -> Result<Place, Full> {
+    pub(crate) fn take(&self, user: &str) -> Result<SessionPlace, Full> {
         let mut users = self.taken.users.lock().unwrap_or_else(PoisonError::into_inner);
         if *self.taken.all.borrow() >= self.most.get() {
             return Err(Full::All { most: self.most });
@@ -58,7 +58,7 @@ impl Quotas {
         }
         users.insert(user.to_owned(), has + 1);
         self.taken.all.send_modify(|all| *all += 1);
-        Ok(Place { taken: Arc::clone(&self.taken), user: user.to_owned() })
+        Ok(SessionPlace { taken: Arc::clone(&self.taken), user: user.to_owned() })
     }
 
     pub(crate) fn taken(&self) -> u32 {
@@ -72,7 +72,7 @@ impl Quotas {
     }
 }
 
-impl Drop for Place {
+impl Drop for SessionPlace {
     fn drop(&mut self) {
         let mut users = self.taken.users.lock().unwrap_or_else(PoisonError::into_inner);
         match users.get_mut(&self.user) {

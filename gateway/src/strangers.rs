@@ -8,7 +8,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use daemon::admission::{Admission, Limits, Place};
+use daemon::admission::{Admission, Limits, StrangerPlace};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioTimer;
 use tokio::net::{TcpListener, TcpStream};
@@ -48,7 +48,7 @@ pub(crate) async fn accept<C>(
     limits: Limits,
     metrics: &Metrics,
     until: impl Future<Output = ()>,
-    connection: impl Fn(TcpStream, Place) -> C,
+    connection: impl Fn(TcpStream, StrangerPlace) -> C,
 ) where
     C: Future<Output = ()> + Send + 'static,
 {
@@ -77,7 +77,7 @@ pub(crate) async fn accept<C>(
 
 /// Lets a stranger `talk`, while there is a place and time for it; none where there is not.
 pub(crate) async fn bounded<T>(
-    place: &Place,
+    place: &StrangerPlace,
     metrics: &Metrics,
     talk: impl Future<Output = T>,
 ) -> Option<T> {

@@ -9,7 +9,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
-use daemon::admission::{Admission, Limits, Place};
+use daemon::admission::{Admission, Limits, StrangerPlace};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -93,7 +93,7 @@ impl TlsListener {
     async fn accept(
         &self,
         serving: &Serving,
-    ) -> io::Result<Option<(Place, TcpStream, SocketAddr)>> {
+    ) -> io::Result<Option<(StrangerPlace, TcpStream, SocketAddr)>> {
         let (stream, address) = self.listener.accept().await?;
         let place = self.strangers.admit(address.ip()).await;
         if place.is_none() {
@@ -108,7 +108,7 @@ async fn meet(
     acceptor: TlsAcceptor,
     stream: TcpStream,
     address: SocketAddr,
-    place: Place,
+    place: StrangerPlace,
     known: Slots,
     serving: Serving,
 ) {
@@ -149,7 +149,7 @@ async fn meet(
 async fn handshake(
     acceptor: TlsAcceptor,
     stream: TcpStream,
-    place: &Place,
+    place: &StrangerPlace,
 ) -> io::Result<TlsStream<TcpStream>> {
     // Keystrokes must not wait for each other's acknowledgement.
     stream.set_nodelay(true)?;

@@ -20,7 +20,7 @@ use crate::audit::Record;
 use crate::peer::Peer;
 use crate::registry::{About, Neighbour, Registered, Registry, SessionId};
 use crate::runtime::{ContainerRuntime, Query};
-use crate::session::place::{Aim, Place};
+use crate::session::place::{Aim, FoundTarget};
 use crate::session::{
     self, Advice, Care, Ends, Held, Launcher, Lifetime, Limit, Policy, PolicyError, Running,
     StartError, Wanted,
@@ -157,7 +157,7 @@ impl<R: ContainerRuntime> Sessions<R> {
         let profile = request.limits.as_ref().map(|limits| limits.profile);
         record.given(profile);
         let advice = Advice::of(&request.tool, request.limits.as_ref());
-        let place = Place::find(&*self.agent.runtime, &aim).await?;
+        let place = FoundTarget::find(&*self.agent.runtime, &aim).await?;
         forwarded::confirm(&peer, &place)?;
         let request = place.named_in_prompt(request);
         let note = place.note(policy.tools(), forwarded::waiting(&peer));
@@ -210,7 +210,7 @@ impl<R: ContainerRuntime> Sessions<R> {
 
     async fn start(
         &self,
-        place: &Place,
+        place: &FoundTarget,
         request: Request,
         wanted: Wanted,
         slot: &Arc<Slot>,

@@ -6,7 +6,7 @@ use super::{Reason, Refusal};
 use crate::peer::Peer;
 use crate::profile::planned;
 use crate::session::Policy;
-use crate::session::place::Place;
+use crate::session::place::FoundTarget;
 
 /// The policy for `peer`: what a gateway reviewed is a second maximum.
 pub(super) fn bounded(policy: &Policy, peer: &Peer) -> Result<Policy, Refusal> {
@@ -26,10 +26,10 @@ pub(super) fn bounded(policy: &Policy, peer: &Peer) -> Result<Policy, Refusal> {
 }
 
 /// Checks that `located` is what was meant when rights were reviewed: a name may be another's by now.
-pub(super) fn confirm(peer: &Peer, place: &Place) -> Result<(), Refusal> {
+pub(super) fn confirm(peer: &Peer, place: &FoundTarget) -> Result<(), Refusal> {
     let Peer::Gateway { forwarded, .. } = peer else { return Ok(()) };
     // Which node is meant is decided by whose connection it is.
-    let Place::Container(located) = place else { return Ok(()) };
+    let FoundTarget::Container(located) = place else { return Ok(()) };
     let Forwarded { pod_uid, container_id, .. } = &**forwarded;
     let found = located.pod.as_ref().map(|pod| &pod.uid);
     if found.is_none() || found != pod_uid.as_ref() {
@@ -117,7 +117,7 @@ mod tests {
             stands_in_for: None,
         };
         let confirm = |peer: &Peer, located: &Located| {
-            super::confirm(peer, &Place::Container(Box::new(located.clone())))
+            super::confirm(peer, &FoundTarget::Container(Box::new(located.clone())))
         };
         let peer = gateway(|_| {});
         assert!(confirm(&peer, &located("0123abcd", Some(pod("u1")))).is_ok());

@@ -18,7 +18,7 @@ pub enum Aim {
 
 /// What that is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum FoundTarget {
     Container(Box<Located>),
     Node,
 }
@@ -26,7 +26,7 @@ pub enum Place {
 /// What stands for a container's ID where there is no container.
 const NODE: &str = "node";
 
-impl Place {
+impl FoundTarget {
     pub async fn find<R: ContainerRuntime>(runtime: &R, aim: &Aim) -> Result<Self, LocateError> {
         match aim {
             Aim::Runtime(query) => Ok(Self::Container(Box::new(runtime.locate(query).await?))),
@@ -171,7 +171,7 @@ mod tests {
         };
         let tool = Tool { argv: vec!["sh".into()], env: Vec::new(), directory: None, terminal };
         let request = Request { kinds: None, join_user: false, limits: None, tool };
-        let request = Place::Container(Box::new(located)).named_in_prompt(request);
+        let request = FoundTarget::Container(Box::new(located)).named_in_prompt(request);
         let prompt = request.tool.env.into_iter().find(|(name, _)| name == "PS1");
         prompt.map(|(_, prompt)| prompt.to_string_lossy().into_owned())
     }

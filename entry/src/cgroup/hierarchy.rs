@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::control::{Control, Layout, SESSIONS};
 use super::directory::{make, subdirectories};
 use super::owner::Owner;
-use super::place::{Base, Place, Version, places};
+use super::place::{Base, OwnGroup, Version, places};
 use super::resources::{Memory, Resources};
 use super::session::{Group, SessionCgroup};
 use super::{CgroupError, read, v1, v2};
@@ -60,7 +60,7 @@ impl Cgroups {
         resources: Option<Resources>,
         together: Option<Resources>,
     ) -> Result<Self, CgroupError> {
-        let place = Place {
+        let place = OwnGroup {
             version: Version::V2,
             controllers: Vec::new(),
             mount: directory.to_owned(),
@@ -71,7 +71,7 @@ impl Cgroups {
     }
 
     fn among(
-        places: &[Place],
+        places: &[OwnGroup],
         layout: Layout,
         resources: Option<Resources>,
         together: Option<Resources>,
@@ -172,9 +172,9 @@ impl Hierarchy {
     }
 }
 
-fn offered(place: &Place, places: &[Place]) -> Vec<Control> {
+fn offered(place: &OwnGroup, places: &[OwnGroup]) -> Vec<Control> {
     let all = [Control::Memory, Control::Pids, Control::Cpu, Control::Devices, Control::Kill];
-    let has = |place: &Place, control: Control| {
+    let has = |place: &OwnGroup, control: Control| {
         place.controllers.iter().any(|name| name == control.as_str())
     };
     match place.version {
@@ -186,15 +186,15 @@ fn offered(place: &Place, places: &[Place]) -> Vec<Control> {
 
 /// For each control one place, of version 2 where that has it, but for devices; then what each place is used for.
 fn choose<'a>(
-    offers: &[(&'a Place, Vec<Control>)],
+    offers: &[(&'a OwnGroup, Vec<Control>)],
     limited: bool,
-) -> Result<Vec<(&'a Place, Vec<Control>)>, CgroupError> {
+) -> Result<Vec<(&'a OwnGroup, Vec<Control>)>, CgroupError> {
     if offers.is_empty() {
         return Err(CgroupError::NotMounted);
     }
     let mut offers: Vec<_> = offers.iter().collect();
     offers.sort_by_key(|(place, _)| place.version == Version::V1);
-    let mut chosen: Vec<(&Place, Vec<Control>)> = Vec::new();
+    let mut chosen: Vec<(&OwnGroup, Vec<Control>)> = Vec::new();
     for (control, required) in [
         (Control::Memory, limited),
         (Control::Pids, limited),
@@ -229,14 +229,14 @@ fn choose<'a>(
 mod tests {
     use super::*;
 
-    fn of_v1(controller: &str) -> Place {
+    fn of_v1(controller: &str) -> OwnGroup {
         let directory = PathBuf::from("/sys/fs/cgroup").join(controller);
         let (version, controllers) = (Version::V1, vec![controller.to_owned()]);
-        Place { version, controllers, mount: directory.clone(), directory, read_only: false }
+        OwnGroup { version, controllers, mount: directory.clone(), directory, read_only: false }
     }
 
-    fn unified() -> Place {
-        Place { version: Version::V2, controllers: Vec::new(), ..of_v1("unified") }
+    fn unified() -> OwnGroup {
+        OwnGroup { version: Version::V2, controllers: Vec::new(), ..of_v1("unified") }
     }
 
     #[test]

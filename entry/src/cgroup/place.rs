@@ -23,7 +23,7 @@ pub(super) enum Version {
 
 /// One hierarchy, and the directory of the process's group in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct OwnGroup {
     pub(super) version: Version,
     /// Of v1: what is mounted there. Of v2 the group itself says which it has.
     pub(super) controllers: Vec<String>,
@@ -50,7 +50,7 @@ struct Mount {
 }
 
 /// Every hierarchy that `membership` names and `mountinfo` makes reachable.
-pub(super) fn places(membership: &str, mountinfo: &str) -> Vec<Place> {
+pub(super) fn places(membership: &str, mountinfo: &str) -> Vec<OwnGroup> {
     let mounts: Vec<_> = mountinfo.lines().filter_map(Mount::parse).collect();
     membership.lines().filter_map(Membership::parse).filter_map(|own| own.place(&mounts)).collect()
 }
@@ -67,7 +67,7 @@ impl<'a> Membership<'a> {
         if self.controllers.is_empty() { Version::V2 } else { Version::V1 }
     }
 
-    fn place(&self, mounts: &[Mount]) -> Option<Place> {
+    fn place(&self, mounts: &[Mount]) -> Option<OwnGroup> {
         let reachable = mounts.iter().filter(|mount| self.is_of(mount));
         let mut found: Vec<_> = reachable
             .filter_map(|mount| Some((mount, mount.point.join(mount.below(self.path)?))))
@@ -75,7 +75,7 @@ impl<'a> Membership<'a> {
         // A hierarchy may be mounted twice, once for reading only, as some container runtimes do.
         found.sort_by_key(|(mount, _)| mount.read_only);
         let (mount, directory) = found.into_iter().next()?;
-        Some(Place {
+        Some(OwnGroup {
             version: self.version(),
             controllers: self.controllers.iter().map(ToString::to_string).collect(),
             mount: mount.point.clone(),

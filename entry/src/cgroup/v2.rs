@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::control::{Control, Layout};
 use super::devices::device_filter;
 use super::directory::{Descendants, make, remove, signal_all, write};
-use super::place::{Base, Place};
+use super::place::{Base, OwnGroup};
 use super::resources::Resources;
 use super::{CgroupError, counter, read};
 use crate::sys;
@@ -23,7 +23,7 @@ const LEAF: &str = "nsdebug-agent";
 const PERIOD: u64 = 100_000;
 
 /// What groups below the one of `place` could be limited in; in devices only where that is `wanted`.
-pub(super) fn offered(place: &Place, wanted: bool) -> Vec<Control> {
+pub(super) fn offered(place: &OwnGroup, wanted: bool) -> Vec<Control> {
     let has = read(place.directory.join("cgroup.controllers")).unwrap_or_default();
     let resources = [Control::Memory, Control::Pids, Control::Cpu];
     let listed = |control: &Control| has.split_whitespace().any(|name| name == control.as_str());
@@ -34,7 +34,7 @@ pub(super) fn offered(place: &Place, wanted: bool) -> Vec<Control> {
 
 /// Finds where sessions can be given `controls`, moving this process where `layout` allows it.
 pub(super) fn base(
-    place: &Place,
+    place: &OwnGroup,
     controls: &[Control],
     layout: Layout,
 ) -> Result<Base, CgroupError> {

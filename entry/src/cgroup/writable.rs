@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use rustix::mount::{MountFlags, mount_remount};
 
-use super::place::{Place, places};
+use super::place::{OwnGroup, places};
 use super::{CgroupError, read};
 use crate::namespaces::in_nodes_own;
 
@@ -24,7 +24,7 @@ pub fn make_cgroups_writable() -> Result<usize, CgroupError> {
     }
     let own = places(&read("/proc/self/cgroup".into())?, &read("/proc/self/mountinfo".into())?);
     let mut changed: Vec<PathBuf> = Vec::new();
-    for Place { mount, .. } in own.into_iter().filter(|place| place.read_only) {
+    for OwnGroup { mount, .. } in own.into_iter().filter(|place| place.read_only) {
         mount_remount(&mount, KEPT, "")
             .map_err(|errno| CgroupError::Remount { path: mount.clone(), source: errno.into() })?;
         changed.push(mount);

@@ -31,7 +31,7 @@ use crate::config::Longest;
 use crate::identity::{Caller, Verified};
 use crate::kubernetes::Kubernetes;
 use crate::metrics::Metrics;
-use crate::quotas::{Place, Quotas};
+use crate::quotas::{Quotas, SessionPlace};
 use crate::target::Target;
 use crate::turns::Turns;
 
@@ -55,7 +55,7 @@ pub(crate) struct Sessions {
 
 /// A session whose tool runs.
 struct Opened {
-    place: Place,
+    place: SessionPlace,
     rights: Vec<Right>,
     answer: Answer,
     farewell: Farewell,

@@ -22,7 +22,7 @@ use crate::audit::Record;
 use crate::config::Longest;
 use crate::identity::Caller;
 use crate::metrics::{Metrics, Outcome};
-use crate::quotas::Place;
+use crate::quotas::SessionPlace;
 use crate::relay::{Meter, Moved, relay};
 
 /// How often in a row a repeated review may go without an answer.
@@ -49,7 +49,7 @@ pub(super) struct Session {
     /// What is asked about again and again.
     pub(super) rights: Vec<Right>,
     pub(super) record: Record,
-    pub(super) place: Place,
+    pub(super) place: SessionPlace,
     pub(super) span: Span,
 }
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 use wire::{Label, Profile};
 
 use crate::cli::{Arguments, CertificateFlags, ClusterFlags};
-use crate::kubernetes::{self, Cluster, Place};
+use crate::kubernetes::{self, Cluster, ClusterTarget};
 use crate::target::{Target, Workload};
 use crate::{output, runtime};
 
@@ -228,8 +228,8 @@ fn path_of(kind: &str, namespace: &str) -> Option<String> {
 
 async fn containers(cluster: &Cluster, target: &Target, namespace: &str) -> Option<Vec<String>> {
     let place = match target.clone() {
-        Target::Pod(name) => Place::Pod(name),
-        Target::Workload { kind, name } => Place::Workload { kind, name },
+        Target::Pod(name) => ClusterTarget::Pod(name),
+        Target::Workload { kind, name } => ClusterTarget::Workload { kind, name },
         Target::Node(_) | Target::Container(_) => return None,
     };
     let wire::ApiTarget::Pod { namespace, name } = cluster.resolve(&place, namespace).await.ok()?

@@ -13,7 +13,7 @@ use crate::cli::{Arguments, CertificateFlags, Choice, ClusterFlags, UsageError};
 use crate::connect::{self, Address, ConnectError, Connection, Credentials};
 use crate::error::Failure;
 use crate::kubernetes::error::ClusterError;
-use crate::kubernetes::{Cluster, Place};
+use crate::kubernetes::{Cluster, ClusterTarget};
 use crate::outcome::Outcome;
 use crate::output;
 use crate::runtime;
@@ -66,7 +66,7 @@ enum Way {
 
 #[derive(Debug)]
 struct InCluster {
-    place: Place,
+    place: ClusterTarget,
     namespace: Option<Label>,
     flags: ClusterFlags,
     certificates: CertificateFlags,
@@ -212,7 +212,7 @@ fn way(arguments: Arguments) -> Result<Way, UsageError> {
             return Err(UsageError::ContainerdNamespace);
         }
         let place = place(target, selector)?;
-        if container.is_some() && matches!(place, Place::Node(_)) {
+        if container.is_some() && matches!(place, ClusterTarget::Node(_)) {
             return Err(UsageError::ContainerOfNoPod);
         }
         return Ok(Way::Cluster(Box::new(InCluster { place, namespace, flags, certificates })));
@@ -237,13 +237,16 @@ fn way(arguments: Arguments) -> Result<Way, UsageError> {
 }
 
 /// Where in a cluster a session is to be.
-pub(super) fn place(target: Option<Target>, selector: Option<String>) -> Result<Place, UsageError> {
+pub(super) fn place(
+    target: Option<Target>,
+    selector: Option<String>,
+) -> Result<ClusterTarget, UsageError> {
     match (target, selector) {
-        (_, Some(selector)) => Ok(Place::Labelled(selector)),
+        (_, Some(selector)) => Ok(ClusterTarget::Labelled(selector)),
         (None, None) => Err(UsageError::NoTarget),
-        (Some(Target::Pod(name)), _) => Ok(Place::Pod(name)),
-        (Some(Target::Node(name)), _) => Ok(Place::Node(name)),
-        (Some(Target::Workload { kind, name }), _) => Ok(Place::Workload { kind, name }),
+        (Some(Target::Pod(name)), _) => Ok(ClusterTarget::Pod(name)),
+        (Some(Target::Node(name)), _) => Ok(ClusterTarget::Node(name)),
+        (Some(Target::Workload { kind, name }), _) => Ok(ClusterTarget::Workload { kind, name }),
         (Some(target @ Target::Container(_)), _) => {
             Err(UsageError::NotOfCluster { target: target.to_string() })
         }

@@ -44,7 +44,7 @@ pub(crate) const AGENT: &str = concat!("kubectl-nsdebug/", env!("CARGO_PKG_VERSI
 
 /// What a session is to be in, where it is asked for at the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum ClusterTarget {
     Pod(ObjectName),
     Node(ObjectName),
     /// A pod of it.
@@ -56,7 +56,7 @@ pub(crate) enum Place {
     Labelled(String),
 }
 
-impl Place {
+impl ClusterTarget {
     /// Whether it has many pods, of which one is taken.
     pub(crate) fn has_pods(&self) -> bool {
         matches!(self, Self::Workload { .. } | Self::Labelled(_))
@@ -119,7 +119,7 @@ impl Cluster {
     /// The pod or node that `place` comes to.
     pub(crate) async fn resolve(
         &self,
-        place: &Place,
+        place: &ClusterTarget,
         namespace: &str,
     ) -> Result<ApiTarget, ClusterError> {
         let pod = |name: ObjectName| -> Result<ApiTarget, ClusterError> {
@@ -128,9 +128,9 @@ impl Cluster {
             Ok(ApiTarget::Pod { namespace, name })
         };
         match place {
-            Place::Pod(name) => pod(name.clone()),
-            Place::Node(name) => Ok(ApiTarget::Node { name: name.clone() }),
-            Place::Workload { kind, name } => {
+            ClusterTarget::Pod(name) => pod(name.clone()),
+            ClusterTarget::Node(name) => Ok(ApiTarget::Node { name: name.clone() }),
+            ClusterTarget::Workload { kind, name } => {
                 let what = format!("{}/{name}", kind.names()[0]);
                 let path = format!("{}/{name}", kind.path(namespace));
                 let object: Value = self.get(&path).await?;
@@ -138,7 +138,7 @@ impl Cluster {
                 let selector = selector.map_err(ClusterError::Target)?;
                 pod(self.pod_of(&selector, &what, namespace).await?)
             }
-            Place::Labelled(selector) => {
+            ClusterTarget::Labelled(selector) => {
                 let what = format!("the labels `{selector}`");
                 pod(self.pod_of(selector, &what, namespace).await?)
             }

@@ -56,7 +56,7 @@ impl Look<'_> {
     async fn at_everything(
         &mut self,
         flags: &ClusterFlags,
-        place: Option<&crate::kubernetes::Place>,
+        place: Option<&crate::kubernetes::ClusterTarget>,
         container: Option<&Label>,
         profile: Option<Profile>,
     ) {
