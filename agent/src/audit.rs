@@ -13,7 +13,7 @@ use crate::peer::Peer;
 use crate::registry::SessionId;
 use crate::runtime::Query;
 use crate::session::place::{Aim, FoundTarget};
-use crate::session::{Finished, Outcome};
+use crate::session::{Finished, SessionOutcome};
 
 /// What joins the records of all programs, as the first of them chose it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -248,7 +248,7 @@ impl Record {
 
     fn give_up(&mut self, why: String) {
         self.end(&Finished {
-            outcome: Outcome::Failed,
+            outcome: SessionOutcome::Failed,
             exit: None,
             stdin_bytes: 0,
             stdout_bytes: 0,
@@ -332,7 +332,7 @@ mod tests {
         record.given(Some(entry::Profile::General));
         record.started().expect("a line");
         record.ended(&Finished {
-            outcome: Outcome::Finished,
+            outcome: SessionOutcome::Finished,
             exit: Some(wire::Exit::Signal(9)),
             stdin_bytes: 1,
             stdout_bytes: 2,

@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::server::Reason;
-use crate::session::Outcome;
+use crate::session::SessionOutcome;
 
 /// Whose bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -37,7 +37,7 @@ pub enum Turned {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByOutcome {
-    outcome: Outcome,
+    outcome: SessionOutcome,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -98,7 +98,7 @@ impl Metrics {
     pub fn open_session(&self) -> OpenSession {
         self.opened.inc();
         self.active.inc();
-        OpenSession { metrics: self.clone(), outcome: Outcome::Failed }
+        OpenSession { metrics: self.clone(), outcome: SessionOutcome::Failed }
     }
 
     pub fn refused(&self, reason: Reason) {
@@ -122,7 +122,7 @@ impl Metrics {
 #[must_use = "the session counts as ended when this is dropped"]
 pub struct OpenSession {
     metrics: Metrics,
-    outcome: Outcome,
+    outcome: SessionOutcome,
 }
 
 impl OpenSession {
@@ -130,7 +130,7 @@ impl OpenSession {
         self.metrics.bytes.get_or_create(&ByStream { stream }).inc_by(bytes);
     }
 
-    pub fn close(mut self, outcome: Outcome) {
+    pub fn close(mut self, outcome: SessionOutcome) {
         self.outcome = outcome;
     }
 }
@@ -159,7 +159,7 @@ mod tests {
         session.moved(Stream::Stdout, 42);
         let page = metrics.render().expect("a page");
         assert!(page.contains("nsdebug_agent_sessions_active 1\n"), "{page}");
-        session.close(Outcome::Finished);
+        session.close(SessionOutcome::Finished);
         drop(metrics.open_session());
         metrics.refused(Reason::NotFound);
         metrics.turned_away(Turned::Handshake);

@@ -11,7 +11,7 @@ use serde::Serialize;
 use wire::{ApiTarget, ExecRequest, Profile};
 
 use crate::identity::Caller;
-use crate::metrics::Outcome;
+use crate::metrics::SessionOutcome;
 use crate::relay::Moved;
 use crate::target::Target;
 
@@ -62,7 +62,7 @@ struct Refused<'a> {
 
 #[derive(Serialize)]
 struct End {
-    outcome: Outcome,
+    outcome: SessionOutcome,
     seconds: f64,
     from_client_bytes: u64,
     to_client_bytes: u64,
@@ -163,12 +163,12 @@ impl Record {
         self.log.write(Event::Refused, &self.subject, &Refused { code, message })
     }
 
-    pub(crate) fn end(mut self, outcome: Outcome, moved: Moved) -> Result<(), AuditError> {
+    pub(crate) fn end(mut self, outcome: SessionOutcome, moved: Moved) -> Result<(), AuditError> {
         self.phase = Phase::Closed;
         self.ended(outcome, moved)
     }
 
-    fn ended(&self, outcome: Outcome, moved: Moved) -> Result<(), AuditError> {
+    fn ended(&self, outcome: SessionOutcome, moved: Moved) -> Result<(), AuditError> {
         let Moved { from_client, to_client } = moved;
         let end = End {
             outcome,
@@ -186,7 +186,7 @@ impl Drop for Record {
         // nobody left to tell that a line could not be written.
         let _ = match self.phase {
             Phase::Closed => Ok(()),
-            Phase::Started => self.ended(Outcome::Failed, Moved::default()),
+            Phase::Started => self.ended(SessionOutcome::Failed, Moved::default()),
             Phase::Asked => {
                 let gave_up = Refused { code: 499, message: "the client gave up" };
                 self.log.write(Event::Refused, &self.subject, &gave_up)

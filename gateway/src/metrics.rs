@@ -17,7 +17,7 @@ use crate::relay::Moved;
 
 /// How a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue, Serialize)]
-pub(crate) enum Outcome {
+pub(crate) enum SessionOutcome {
     /// One of the two ends closed; which and why is in the stream, which is not read here.
     Closed,
     /// A connection broke.
@@ -32,7 +32,7 @@ pub(crate) enum Outcome {
     Failed,
 }
 
-impl Outcome {
+impl SessionOutcome {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Closed => "closed",
@@ -72,7 +72,7 @@ pub(crate) enum Called {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByOutcome {
-    outcome: Outcome,
+    outcome: SessionOutcome,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -169,7 +169,7 @@ impl Metrics {
     pub(crate) fn open_session(&self) -> OpenSession {
         self.opened.inc();
         self.active.inc();
-        OpenSession { metrics: self.clone(), outcome: Outcome::Failed }
+        OpenSession { metrics: self.clone(), outcome: SessionOutcome::Failed }
     }
 
     pub(crate) fn refused(&self, reason: Reason) {
@@ -205,11 +205,11 @@ impl Metrics {
 #[must_use = "the session counts as ended when this is dropped"]
 pub(crate) struct OpenSession {
     metrics: Metrics,
-    outcome: Outcome,
+    outcome: SessionOutcome,
 }
 
 impl OpenSession {
-    pub(crate) fn close(mut self, outcome: Outcome, moved: Moved) {
+    pub(crate) fn close(mut self, outcome: SessionOutcome, moved: Moved) {
         self.outcome = outcome;
         let Moved { from_client, to_client } = moved;
         for (direction, bytes) in [("from_client", from_client), ("to_client", to_client)] {

@@ -17,7 +17,7 @@ pub(crate) mod stream;
 pub use advice::Advice;
 pub use end::{Care, Lifetime, Limit, Running};
 pub use error::StartError;
-pub use outcome::Outcome;
+pub use outcome::SessionOutcome;
 pub use own::OwnPaths;
 pub use policy::{Choice, Policy, PolicyError, unseen};
 pub use start::{Held, Launcher};

@@ -4,7 +4,7 @@ use prometheus_client::encoding::EncodeLabelValue;
 
 /// How a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum Outcome {
+pub enum SessionOutcome {
     /// The tool ended by itself, with whatever code.
     Finished,
     /// The client went away first.

@@ -21,7 +21,7 @@ use crate::agents::{Agents, Answer};
 use crate::audit::Record;
 use crate::config::Longest;
 use crate::identity::Caller;
-use crate::metrics::{Metrics, Outcome};
+use crate::metrics::{Metrics, SessionOutcome};
 use crate::quotas::SessionPlace;
 use crate::relay::{Meter, Moved, relay};
 
@@ -97,7 +97,7 @@ impl Session {
 
 impl Farewell {
     /// Completes when the session has ended with its agent's last word, or there will be none.
-    async fn heard(&self, why: Withdrawal, carried: impl Future<Output = Outcome>) {
+    async fn heard(&self, why: Withdrawal, carried: impl Future<Output = SessionOutcome>) {
         let told = async {
             let head = forward::end(&self.forwarded, why).map_err(drop)?;
             let code = self.agents.tell(&self.node, head).await.map_err(drop)?;
@@ -110,19 +110,19 @@ impl Farewell {
     }
 }
 
-async fn carried(client: OnUpgrade, agent: Answer, meter: Meter) -> Outcome {
+async fn carried(client: OnUpgrade, agent: Answer, meter: Meter) -> SessionOutcome {
     let (client, agent) = match tokio::try_join!(client, agent.upgraded()) {
         Ok(ends) => ends,
         Err(error) => {
             info!(error = chain(&error), "lost while protocols were switched");
-            return Outcome::Broken;
+            return SessionOutcome::Broken;
         }
     };
     match relay(TokioIo::new(client), TokioIo::new(agent), meter).await {
-        Ok(()) => Outcome::Closed,
+        Ok(()) => SessionOutcome::Closed,
         Err(error) => {
             info!(error = chain(&error), "broken");
-            Outcome::Broken
+            SessionOutcome::Broken
         }
     }
 }
@@ -141,7 +141,7 @@ async fn watched(
     }
 }
 
-impl From<Withdrawal> for Outcome {
+impl From<Withdrawal> for SessionOutcome {
     fn from(why: Withdrawal) -> Self {
         match why {
             Withdrawal::Revoked => Self::Revoked,

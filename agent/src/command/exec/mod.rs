@@ -80,7 +80,7 @@ fn enter(args: ExecArgs) -> Result<u8, StartError> {
             Err(error)
         }
     };
-    let local::Outcome { exit, reason } = ran?;
+    let local::LocalOutcome { exit, reason } = ran?;
     let advice = advice.filter(|_| reason.is_none()).and_then(|advice| advice.after(exit));
     if let Some(reason) = reason {
         warn(&reason);

@@ -41,7 +41,7 @@ const PASSED_ON: [Signal; 6] = [
 
 /// How a session ended, for the caller's exit code and a word on stderr.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
+pub struct LocalOutcome {
     pub exit: Exit,
     pub reason: Option<String>,
 }
@@ -82,7 +82,7 @@ pub fn run(
     plan: &Plan,
     manner: Manner,
     meanwhile: impl FnOnce(),
-) -> Result<Outcome, StartError> {
+) -> Result<LocalOutcome, StartError> {
     let Manner { stdin, total, note } = manner;
     let streams = |source| StartError::Streams { source };
     let made = watch_signals()
@@ -257,14 +257,14 @@ impl Ended {
         self,
         target: &Target,
         closed: Result<Closed, CgroupError>,
-    ) -> Result<Outcome, StartError> {
+    ) -> Result<LocalOutcome, StartError> {
         let Self { started, event, target_is_gone, cut } = self;
         let (closed, stays) = match closed {
             Ok(closed) => (closed, None),
             Err(error) => (Closed::default(), Some(chain(&error))),
         };
         if let Some(cut) = cut {
-            return Ok(Outcome { exit: cut.exit(), reason: Some(cut.reason()) });
+            return Ok(LocalOutcome { exit: cut.exit(), reason: Some(cut.reason()) });
         }
         let killed = Exit::Signal(Signal::SIGKILL as u8);
         let (exit, reason) = match (event, closed.out_of_memory) {
@@ -282,7 +282,7 @@ impl Ended {
             _ if !started => return Err(StartError::Lost),
             _ => (killed, Some("the session was killed from inside the target".to_owned())),
         };
-        Ok(Outcome { exit, reason: reason.or(stays) })
+        Ok(LocalOutcome { exit, reason: reason.or(stays) })
     }
 }
 

@@ -29,7 +29,7 @@ use crate::session::end::conditions::Care;
 use crate::session::end::ending::{self, ending};
 use crate::session::end::running::Running;
 use crate::session::end::why::Why;
-use crate::session::{Advice, Outcome, StartError};
+use crate::session::{Advice, SessionOutcome, StartError};
 
 /// What a reader may take for each [`limits::FRAME`] of output. It may be a pager that its user forgot: longer
 /// than a coffee, shorter than a night.
@@ -41,7 +41,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// How a session went, for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finished {
-    pub outcome: Outcome,
+    pub outcome: SessionOutcome,
     /// `None` where the client went first.
     pub exit: Option<wire::Exit>,
     pub stdin_bytes: u64,
@@ -137,9 +137,11 @@ impl Finished {
         let (outcome, exit, reason) = match verdict {
             Verdict::Ended(exit, why, _) => (why.outcome(), Some(spoken(*exit)), why.reason()),
             Verdict::Cut(why) => (why.outcome(), None, why.reason()),
-            Verdict::Gone => (Outcome::Abandoned, None, Some("the client went away".to_owned())),
-            Verdict::Silent(how) => (Outcome::Abandoned, None, Some((*how).to_owned())),
-            Verdict::Offence(_, what) => (Outcome::Failed, None, Some(what.clone())),
+            Verdict::Gone => {
+                (SessionOutcome::Abandoned, None, Some("the client went away".to_owned()))
+            }
+            Verdict::Silent(how) => (SessionOutcome::Abandoned, None, Some((*how).to_owned())),
+            Verdict::Offence(_, what) => (SessionOutcome::Failed, None, Some(what.clone())),
         };
         let [stdin_bytes, stdout_bytes, stderr_bytes] = traffic.bytes();
         Self { outcome, exit, stdin_bytes, stdout_bytes, stderr_bytes, reason }
@@ -147,19 +149,19 @@ impl Finished {
 }
 
 impl Why {
-    fn outcome(&self) -> Outcome {
+    fn outcome(&self) -> SessionOutcome {
         match self {
-            Self::Tool => Outcome::Finished,
-            Self::TargetExit => Outcome::TargetGone,
-            Self::AgentStops => Outcome::Stopped,
-            Self::EndedBy(_) => Outcome::Ended,
-            Self::Idle(_) | Self::TooLong(_) => Outcome::Expired,
+            Self::Tool => SessionOutcome::Finished,
+            Self::TargetExit => SessionOutcome::TargetGone,
+            Self::AgentStops => SessionOutcome::Stopped,
+            Self::EndedBy(_) => SessionOutcome::Ended,
+            Self::Idle(_) | Self::TooLong(_) => SessionOutcome::Expired,
             Self::Held(Some(why)) => why.outcome(),
             Self::KilledInside
             | Self::OutOfMemory(_)
             | Self::Forged
             | Self::Held(None)
-            | Self::Stuck => Outcome::Failed,
+            | Self::Stuck => SessionOutcome::Failed,
         }
     }
 }
