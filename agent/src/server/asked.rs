@@ -53,7 +53,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Arrival {
 }
 
 /// A request that is in order, apart from what it is about.
-pub(super) struct Asked {
+pub(super) struct SessionRequest {
     pub(super) aim: Aim,
     request: ExecRequest,
     kinds: Option<Kinds>,
@@ -66,7 +66,7 @@ pub(super) fn parsed<T: FromStr<Err: std::error::Error>>(text: &str) -> Result<T
     text.parse().map_err(|error: T::Err| Refusal::new(Reason::BadRequest, error.to_string()))
 }
 
-impl Asked {
+impl SessionRequest {
     /// Judges what arrived, and notes what it is in `record`.
     pub(super) fn new(
         arrival: Arrival,

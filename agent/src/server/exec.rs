@@ -13,7 +13,7 @@ use tracing::{Instrument, info};
 use wire::chain;
 use wire::{ExecRequest, SessionTarget};
 
-use super::asked::{Arrival, Asked, parsed};
+use super::asked::{Arrival, SessionRequest, parsed};
 use super::upgrade::Upgrade;
 use super::{Agent, Reason, Refusal, forwarded};
 use crate::audit::Record;
@@ -149,7 +149,7 @@ impl<R: ContainerRuntime> Sessions<R> {
         record: &mut Record,
     ) -> Result<Opened, Refusal> {
         let peer = arrival.peer.clone();
-        let asked = Asked::new(arrival, route, record)?;
+        let asked = SessionRequest::new(arrival, route, record)?;
         let aim = asked.aim.clone();
         let slot = Arc::new(self.agent.admit(&peer)?);
         let policy = forwarded::bounded(&self.terms.policy, &peer)?;

@@ -21,7 +21,7 @@ use super::ledger::Ledger;
 use super::request::{LONGEST, Request, SHORTEST};
 use crate::capability::{Capabilities, Capability};
 use crate::privilege::{Identity, become_session};
-use crate::sys::{self, Asked};
+use crate::sys::{self, PendingCall};
 
 /// What `ps` shows of a broker.
 const BROKER_NAME: &CStr = c"nsdebug-rings";
@@ -88,7 +88,7 @@ fn serve(listener: BorrowedFd<'_>, ledger: &mut Ledger) -> io::Result<()> {
     }
 }
 
-fn answer(listener: BorrowedFd<'_>, asked: &Asked, ledger: &mut Ledger) {
+fn answer(listener: BorrowedFd<'_>, asked: &PendingCall, ledger: &mut Ledger) {
     let taken = take(asked);
     // Only now is it certain that all of it was the asking thread's.
     if !sys::still_waits(listener, asked) {
@@ -119,7 +119,7 @@ fn carry_out(request: &Request, socket: BorrowedFd<'_>, ledger: &mut Ledger) -> 
 
 /// The asking thread's socket, and a copy of its request: whatever is written there later changes
 /// nothing any more.
-fn take(asked: &Asked) -> Result<(OwnedFd, Request), Errno> {
+fn take(asked: &PendingCall) -> Result<(OwnedFd, Request), Errno> {
     let [socket, _, option, address, length, _] = asked.arguments;
     let [socket, option, length] = [socket, option, length].map(int);
     let length = usize::try_from(length).map_err(|_| Errno::INVAL)?.min(LONGEST);

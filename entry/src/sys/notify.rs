@@ -10,7 +10,7 @@ use seccompiler::sock_filter;
 
 /// A system call that waits for its answer.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Asked {
+pub(crate) struct PendingCall {
     id: u64,
     /// The thread that makes it, by its number in the pid namespace of the process that received this.
     pub(crate) thread: libc::pid_t,
@@ -49,7 +49,7 @@ fn install(program: &[sock_filter], flags: libc::c_ulong) -> io::Result<OwnedFd>
 
 /// Takes the next question. It waits where there is none, and fails with `ENOENT` where the thread that
 /// asked is gone.
-pub(crate) fn receive(listener: BorrowedFd<'_>) -> io::Result<Asked> {
+pub(crate) fn receive(listener: BorrowedFd<'_>) -> io::Result<PendingCall> {
     // SAFETY: the struct is integers only, for which zeros are a value; the kernel wants them.
     let mut asked: libc::seccomp_notif = unsafe { std::mem::zeroed() };
     // SAFETY: the kernel writes one such struct, whose size is in the request, to where it lives.
@@ -60,11 +60,11 @@ pub(crate) fn receive(listener: BorrowedFd<'_>) -> io::Result<Asked> {
         return Err(io::Error::last_os_error());
     }
     let thread = asked.pid.try_into().map_err(|_| io::ErrorKind::InvalidData)?;
-    Ok(Asked { id: asked.id, thread, arguments: asked.data.args })
+    Ok(PendingCall { id: asked.id, thread, arguments: asked.data.args })
 }
 
 /// Whether the call still waits: if so, the thread's number has not become anybody else's.
-pub(crate) fn still_waits(listener: BorrowedFd<'_>, asked: &Asked) -> bool {
+pub(crate) fn still_waits(listener: BorrowedFd<'_>, asked: &PendingCall) -> bool {
     // SAFETY: the kernel reads the 8 bytes of the number, which lives until after the call.
     let done = unsafe {
         libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &raw const asked.id)
@@ -75,7 +75,7 @@ pub(crate) fn still_waits(listener: BorrowedFd<'_>, asked: &Asked) -> bool {
 /// Ends the call with 0 or with an errno. It fails with `ENOENT` where nobody waits any more.
 pub(crate) fn answer(
     listener: BorrowedFd<'_>,
-    asked: &Asked,
+    asked: &PendingCall,
     done: Result<(), rustix::io::Errno>,
 ) -> io::Result<()> {
     let error = done.err().map_or(0, |errno| -errno.raw_os_error());

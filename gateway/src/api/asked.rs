@@ -9,7 +9,7 @@ use super::websocket::Handshake;
 
 /// A request that is in order, apart from who makes it and what it is about.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct SessionRequest {
     pub(super) target: ApiTarget,
     pub(super) request: ExecRequest,
     /// The profile to review; the session gets no more.
@@ -17,7 +17,7 @@ pub(super) struct Asked {
     pub(super) handshake: Handshake,
 }
 
-impl Asked {
+impl SessionRequest {
     pub(super) fn read<B>(request: &Request<B>, origins: &[String]) -> Result<Self, Refusal> {
         let bad = |error: &dyn std::error::Error| Refusal::new(Reason::BadRequest, chain(error));
         let uri = request.uri();

@@ -19,7 +19,7 @@ use wire::ApiTarget;
 use wire::chain;
 use wire::rights::{Entered, ReviewPolicy, Right};
 
-use super::asked::Asked;
+use super::asked::SessionRequest;
 use super::error::{Reason, Refusal};
 use super::forward::{self, audit_id, client};
 use super::leaving;
@@ -101,7 +101,7 @@ impl Sessions {
         let mut record =
             Record::open(&self.audit, forward::session_id(), &caller, client(request.headers()));
         record.named_by_client(&audit_id);
-        let asked = match Asked::read(request, &self.origins) {
+        let asked = match SessionRequest::read(request, &self.origins) {
             Ok(asked) => asked,
             Err(refusal) => return Err(self.refuse_on_record(record, refusal)),
         };
@@ -125,7 +125,7 @@ impl Sessions {
     async fn open(
         &self,
         caller: &Caller,
-        asked: Asked,
+        asked: SessionRequest,
         audit_id: &str,
         record: &mut Record,
     ) -> Result<Opened, Refusal> {
@@ -154,7 +154,7 @@ impl Sessions {
         Ok(Opened { place, rights, answer, farewell, defaulted })
     }
 
-    async fn target(&self, asked: &Asked) -> Result<Target, Refusal> {
+    async fn target(&self, asked: &SessionRequest) -> Result<Target, Refusal> {
         let (namespace, name) = match &asked.target {
             ApiTarget::Pod { namespace, name } => (namespace.as_str(), name.as_str()),
             ApiTarget::Node { name } => return Ok(Target::of_node(name)),

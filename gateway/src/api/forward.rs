@@ -7,7 +7,7 @@ use wire::chain;
 use wire::forward::{END_PATH, SESSION_DIGITS, WHY};
 use wire::{ApiTarget, Forwarded, SessionTarget, Withdrawal, header};
 
-use super::asked::Asked;
+use super::asked::SessionRequest;
 use super::error::{Reason, Refusal};
 use crate::identity::Caller;
 use crate::target::Target;
@@ -15,7 +15,7 @@ use crate::target::Target;
 /// What the agent has to know of a request.
 pub(super) fn forwarded(
     caller: &Caller,
-    asked: &Asked,
+    asked: &SessionRequest,
     target: &Target,
     session_id: &str,
     audit_id: &str,
@@ -34,7 +34,7 @@ pub(super) fn forwarded(
 
 /// The request to the agent of the target's node.
 pub(super) fn head(
-    asked: &Asked,
+    asked: &SessionRequest,
     target: &Target,
     forwarded: &Forwarded,
 ) -> Result<Request<()>, Refusal> {

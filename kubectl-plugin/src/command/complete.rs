@@ -38,7 +38,7 @@ enum Directive {
 
 /// What the word in question is.
 #[derive(Debug, PartialEq, Eq)]
-enum Asked {
+enum CompletedWord {
     Target,
     Flag,
     Container(Option<Target>),
@@ -77,14 +77,16 @@ pub(crate) fn run(words: &[String]) {
 fn candidates(before: &[String], word: &str) -> (Vec<String>, Directive) {
     let (asked, words) = understand(before, word);
     match asked {
-        Asked::Other => (Vec::new(), Directive::Default),
-        Asked::Flag => (flags(), Directive::NoFiles),
-        Asked::Profile => (Profile::ALL.map(|it| it.to_string()).to_vec(), Directive::NoFiles),
-        Asked::Subcommand => (Vec::new(), Directive::NoFiles),
-        Asked::Configured(list) => (configured(&words, list), Directive::NoFiles),
+        CompletedWord::Other => (Vec::new(), Directive::Default),
+        CompletedWord::Flag => (flags(), Directive::NoFiles),
+        CompletedWord::Profile => {
+            (Profile::ALL.map(|it| it.to_string()).to_vec(), Directive::NoFiles)
+        }
+        CompletedWord::Subcommand => (Vec::new(), Directive::NoFiles),
+        CompletedWord::Configured(list) => (configured(&words, list), Directive::NoFiles),
         asked => {
             let directive = match &asked {
-                Asked::Target if !word.contains('/') => Directive::NoFilesNoSpace,
+                CompletedWord::Target if !word.contains('/') => Directive::NoFilesNoSpace,
                 _ => Directive::NoFiles,
             };
             let found = runtime::run(async { Ok(of_cluster(&words, &asked, word).await) });
@@ -111,7 +113,7 @@ fn kinds() -> impl Iterator<Item = String> {
 }
 
 /// What `word` after the words `before` is, and those of them that say which cluster is meant.
-fn understand(before: &[String], word: &str) -> (Asked, Vec<String>) {
+fn understand(before: &[String], word: &str) -> (CompletedWord, Vec<String>) {
     let command = Arguments::command();
     let mut target: Option<Target> = None;
     let mut value_of: Option<&Arg> = None;
@@ -120,25 +122,25 @@ fn understand(before: &[String], word: &str) -> (Asked, Vec<String>) {
             continue;
         }
         match word.as_str() {
-            "--" => return (Asked::Other, Vec::new()),
+            "--" => return (CompletedWord::Other, Vec::new()),
             "doctor" if target.is_none() => {} // its target is one like any other
-            "version" if target.is_none() => return (Asked::Subcommand, Vec::new()),
+            "version" if target.is_none() => return (CompletedWord::Subcommand, Vec::new()),
             word if word.starts_with('-') => value_of = with_value(&command, word),
             word => target = word.parse().ok().or(target),
         }
     }
     let words = if value_of.is_some() { &before[..before.len() - 1] } else { before };
     let asked = match value_of.and_then(Arg::get_long) {
-        Some("container") => Asked::Container(target),
-        Some("namespace") => Asked::Namespace,
-        Some("profile") => Asked::Profile,
-        Some("context") => Asked::Configured("contexts"),
-        Some("cluster") => Asked::Configured("clusters"),
-        Some("user") => Asked::Configured("users"),
-        Some(_) => Asked::Other,
-        None if word.starts_with('-') => Asked::Flag,
-        None if target.is_none() => Asked::Target,
-        None => Asked::Subcommand,
+        Some("container") => CompletedWord::Container(target),
+        Some("namespace") => CompletedWord::Namespace,
+        Some("profile") => CompletedWord::Profile,
+        Some("context") => CompletedWord::Configured("contexts"),
+        Some("cluster") => CompletedWord::Configured("clusters"),
+        Some("user") => CompletedWord::Configured("users"),
+        Some(_) => CompletedWord::Other,
+        None if word.starts_with('-') => CompletedWord::Flag,
+        None if target.is_none() => CompletedWord::Target,
+        None => CompletedWord::Subcommand,
     };
     (asked, words.to_vec())
 }
@@ -186,22 +188,22 @@ fn configured(words: &[String], list: &str) -> Vec<String> {
     kubernetes::configured(&flags, list)
 }
 
-async fn of_cluster(words: &[String], asked: &Asked, word: &str) -> Vec<String> {
+async fn of_cluster(words: &[String], asked: &CompletedWord, word: &str) -> Vec<String> {
     let looking = look(words, asked, word);
     tokio::time::timeout(PATIENCE, looking).await.ok().flatten().unwrap_or_default()
 }
 
-async fn look(words: &[String], asked: &Asked, word: &str) -> Option<Vec<String>> {
+async fn look(words: &[String], asked: &CompletedWord, word: &str) -> Option<Vec<String>> {
     let (flags, certificates, namespace) = settings(words)?;
     let cluster = Cluster::open(&flags, &certificates).await.ok()?;
     let namespace = namespace.as_ref().map_or(cluster.default_namespace(), Label::as_str);
     match asked {
-        Asked::Namespace => {
+        CompletedWord::Namespace => {
             let all: List<Namespace> = cluster.get("/api/v1/namespaces").await.ok()?;
             Some(all.items.into_iter().filter_map(|one| one.metadata.name).collect())
         }
-        Asked::Container(Some(target)) => containers(&cluster, target, namespace).await,
-        Asked::Target => {
+        CompletedWord::Container(Some(target)) => containers(&cluster, target, namespace).await,
+        CompletedWord::Target => {
             let (kind, path) = match word.split_once('/') {
                 None => (None, format!("/api/v1/namespaces/{namespace}/pods")),
                 Some((kind, _)) => (Some(kind), path_of(kind, namespace)?),
@@ -253,7 +255,7 @@ mod tests {
         line.split(' ').map(str::to_owned).collect()
     }
 
-    fn understood(line: &str) -> Asked {
+    fn understood(line: &str) -> CompletedWord {
         let words = words(line);
         let (word, before) = words.split_last().expect("a word");
         understand(before, word).0
@@ -272,19 +274,19 @@ mod tests {
     fn each_word_is_known_by_what_is_before_it() {
         let pod = |name: &str| Some(name.parse().expect("a target"));
         for (line, asked) in [
-            ("po", Asked::Target),
-            ("-n shop ", Asked::Target),
-            ("doctor po", Asked::Target),
-            ("-n ", Asked::Namespace),
-            ("--namespace sh", Asked::Namespace),
-            ("web --pro", Asked::Flag),
-            ("web --profile ", Asked::Profile),
-            ("--context ", Asked::Configured("contexts")),
-            ("web -c ", Asked::Container(pod("web"))),
-            ("deploy/web -itc ", Asked::Container(pod("deploy/web"))),
-            ("web ", Asked::Subcommand),
-            ("--kubeconfig ", Asked::Other),
-            ("web -- p", Asked::Other),
+            ("po", CompletedWord::Target),
+            ("-n shop ", CompletedWord::Target),
+            ("doctor po", CompletedWord::Target),
+            ("-n ", CompletedWord::Namespace),
+            ("--namespace sh", CompletedWord::Namespace),
+            ("web --pro", CompletedWord::Flag),
+            ("web --profile ", CompletedWord::Profile),
+            ("--context ", CompletedWord::Configured("contexts")),
+            ("web -c ", CompletedWord::Container(pod("web"))),
+            ("deploy/web -itc ", CompletedWord::Container(pod("deploy/web"))),
+            ("web ", CompletedWord::Subcommand),
+            ("--kubeconfig ", CompletedWord::Other),
+            ("web -- p", CompletedWord::Other),
         ] {
             assert_eq!(understood(line), asked, "{line}");
         }

@@ -57,7 +57,7 @@ impl CredentialError {
 /// What the program is told, in `KUBERNETES_EXEC_INFO`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Asked<'a> {
+struct ExecInfo<'a> {
     kind: &'static str,
     api_version: &'a str,
     spec: Spec<'a>,
@@ -150,7 +150,7 @@ fn command(exec: &ExecConfig, program: &str, interactive: bool) -> Command {
     }
     let cluster = exec.cluster.as_ref().filter(|_| exec.provide_cluster_info);
     let api_version = exec.api_version.as_deref().unwrap_or_default();
-    let asked = Asked { kind: KIND, api_version, spec: Spec { interactive, cluster } };
+    let asked = ExecInfo { kind: KIND, api_version, spec: Spec { interactive, cluster } };
     // Texts and truth values always serialise.
     command.env("KUBERNETES_EXEC_INFO", serde_json::to_string(&asked).unwrap_or_default());
     // Its own words are for the person; our stdin is the tool's, unless a user sits there.
