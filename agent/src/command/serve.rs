@@ -22,7 +22,7 @@ use crate::listen::{Certificates, RELOAD_EVERY, Serving, TlsListener, UnixListen
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::runtime::Containerd;
-use crate::server::exec::{self, Terms};
+use crate::server::exec::{self, SessionSettings};
 use crate::server::{Agent, router, sessions};
 use crate::session::Launcher;
 use crate::slots::Slots;
@@ -81,7 +81,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         slots: Slots::new(max_sessions, max_sessions_per_caller).forgiving(forgiven(limits)),
     };
     let registry = Registry::default();
-    let terms = Terms { policy, lifetime, audit, registry: registry.clone() };
+    let terms = SessionSettings { policy, lifetime, audit, registry: registry.clone() };
     let launcher = Arc::new(Launcher::new(image, cgroups(limits, together, remount_cgroups)?));
     let routes = exec::routes(agent.clone(), Arc::clone(&launcher), terms);
     let routes = routes.merge(sessions::routes(registry));

@@ -29,7 +29,7 @@ use crate::slots::Slot;
 
 /// What sessions are given and how they are looked after.
 #[derive(Clone, Debug)]
-pub struct Terms {
+pub struct SessionSettings {
     pub policy: Policy,
     pub lifetime: Lifetime,
     pub audit: AuditLog,
@@ -41,7 +41,7 @@ pub struct Terms {
 struct Sessions<R> {
     agent: Agent<R>,
     launcher: Arc<Launcher>,
-    terms: Arc<Terms>,
+    terms: Arc<SessionSettings>,
 }
 
 impl<R> Clone for Sessions<R> {
@@ -58,7 +58,7 @@ impl<R> Clone for Sessions<R> {
 pub fn routes<R: ContainerRuntime>(
     agent: Agent<R>,
     launcher: Arc<Launcher>,
-    terms: Terms,
+    terms: SessionSettings,
 ) -> Router {
     Router::new()
         .route(SessionTarget::CONTAINER_ROUTE, get(in_container::<R>))

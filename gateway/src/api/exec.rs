@@ -23,8 +23,8 @@ use super::asked::SessionRequest;
 use super::error::{Reason, Refusal};
 use super::forward::{self, audit_id, client};
 use super::leaving;
-use super::session::{Farewell, Session, Terms};
-use crate::access::Reviewer;
+use super::session::{Farewell, Session, SessionSettings};
+use crate::access::{Policy, Reviewer, Right, for_host_target, for_session, worth_the_node};
 use crate::agents::{Agents, Answer};
 use crate::audit::Record;
 use crate::config::Longest;
@@ -165,8 +165,8 @@ impl Sessions {
         Ok(Target::of(&pod.ok_or_else(missing)?, asked.request.container.as_ref())?)
     }
 
-    fn terms(&self) -> Terms {
-        Terms {
+    fn terms(&self) -> SessionSettings {
+        SessionSettings {
             reviewer: Reviewer::new(self.kubernetes.clone()),
             review_every: self.review_every,
             longest: self.longest,

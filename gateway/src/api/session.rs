@@ -33,7 +33,7 @@ const MOST_UNKNOWN: u32 = 3;
 const FAREWELL: Duration = Duration::from_secs(3);
 
 /// How sessions are looked after.
-pub(super) struct Terms {
+pub(super) struct SessionSettings {
     pub(super) reviewer: Reviewer,
     pub(super) review_every: Duration,
     pub(super) longest: Longest,
@@ -63,7 +63,7 @@ pub(super) struct Farewell {
 
 impl Session {
     /// Writes its start down and lets it go on by itself.
-    pub(super) fn begin(self, client: OnUpgrade, terms: Terms) -> Result<(), Refusal> {
+    pub(super) fn begin(self, client: OnUpgrade, terms: SessionSettings) -> Result<(), Refusal> {
         let Self { agent, farewell, caller, rights, mut record, place, span } = self;
         // Without the line no session: the agent's end is dropped, and its tool with it.
         record.start()?;
@@ -129,7 +129,7 @@ async fn carried(client: OnUpgrade, agent: Answer, meter: Meter) -> SessionOutco
 
 /// Completes when the session must not go on.
 async fn watched(
-    terms: &Terms,
+    terms: &SessionSettings,
     longest: Duration,
     caller: &Caller,
     rights: &[Right],
@@ -152,7 +152,7 @@ impl From<Withdrawal> for SessionOutcome {
 }
 
 /// Completes when a right is gone, or nobody can say for a while whether it is still there.
-async fn revoked(terms: &Terms, caller: &Caller, rights: &[Right]) {
+async fn revoked(terms: &SessionSettings, caller: &Caller, rights: &[Right]) {
     let mut unknown = 0;
     loop {
         // An API server that restarts must not end every session that it carries no more of.

@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 use wire::api::{GROUP, VERSION};
 use wire::chain;
 
-use super::rotation::{Data, Stored, Terms};
+use super::rotation::{CertificateSettings, Data, Stored};
 use super::{PairError, Shown};
 use crate::kubernetes::{ApiError, Kubernetes};
 
@@ -51,7 +51,7 @@ impl Names {
 pub(crate) struct Keeper {
     kubernetes: Kubernetes,
     names: Names,
-    terms: Terms,
+    terms: CertificateSettings,
     shown: Shown,
     /// What is shown, to see whether it is new.
     seen: Option<String>,
@@ -109,7 +109,7 @@ impl Keeper {
         shown: Shown,
     ) -> Self {
         let lifetime = Duration::try_from(lifetime).unwrap_or(Duration::MAX);
-        let terms = Terms { names: dns_names, lifetime };
+        let terms = CertificateSettings { names: dns_names, lifetime };
         Self { kubernetes, names, terms, shown, seen: None }
     }
 

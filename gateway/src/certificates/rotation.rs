@@ -33,7 +33,7 @@ pub(super) struct Stored {
 
 /// How long certificates are good for, and for whom.
 #[derive(Clone, Debug)]
-pub(super) struct Terms {
+pub(super) struct CertificateSettings {
     pub(super) names: Vec<String>,
     pub(super) lifetime: Duration,
 }
@@ -52,7 +52,7 @@ pub(super) type Data = BTreeMap<String, Vec<u8>>;
 /// Certificates have no fractions of a second.
 const ROUNDED: Duration = Duration::seconds(2);
 
-impl Terms {
+impl CertificateSettings {
     fn fresh(&self, now: OffsetDateTime) -> Result<Pair, rcgen::Error> {
         issue(&self.names, now, self.lifetime)
     }
@@ -98,7 +98,7 @@ impl Stored {
     /// What has to be stored instead of `stored`, if something has to.
     pub(super) fn successor(
         stored: Option<&Self>,
-        terms: &Terms,
+        terms: &CertificateSettings,
         now: OffsetDateTime,
     ) -> Result<Option<Self>, rcgen::Error> {
         let Some(stored) = stored else {
@@ -193,9 +193,9 @@ mod tests {
 
     const START: i64 = 1_800_000_000;
 
-    fn terms() -> Terms {
+    fn terms() -> CertificateSettings {
         let names = vec!["gateway.nsdebug.svc".to_owned(), "agents.nsdebug.svc".to_owned()];
-        Terms { names, lifetime: Duration::days(90) }
+        CertificateSettings { names, lifetime: Duration::days(90) }
     }
 
     fn day(day: i64) -> OffsetDateTime {
@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn a_shorter_lifetime_replaces_what_would_outlast_it_and_waits_until_that_is_known() {
         let first = successor(None, 0).expect("the first");
-        let terms = Terms { lifetime: Duration::days(12), ..terms() };
+        let terms = CertificateSettings { lifetime: Duration::days(12), ..terms() };
         let at = |stored: &Stored, at| Stored::successor(Some(stored), &terms, at).expect("pairs");
         let staged = at(&first, day(1)).expect("a successor");
         assert_eq!(staged.current, first.current, "not shown yet");
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_longer_lifetime_does_not_wait_for_the_end_of_what_is_shown() {
-        let short = Terms { lifetime: Duration::minutes(20), ..terms() };
+        let short = CertificateSettings { lifetime: Duration::minutes(20), ..terms() };
         let first = Stored::successor(None, &short, day(0)).expect("pairs").expect("the first");
         let at = |stored: &Stored, minutes| {
             let at = day(0) + Duration::minutes(minutes);
