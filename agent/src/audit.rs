@@ -124,14 +124,14 @@ enum Phase {
 /// The lines of one session. However this is dropped, both have been written.
 #[derive(Debug)]
 #[must_use = "the session counts as over when this is dropped"]
-pub struct Record {
+pub struct AuditRecord {
     log: AuditLog,
     subject: Subject,
     phase: Phase,
     since: Instant,
 }
 
-impl Record {
+impl AuditRecord {
     /// Of a session that `peer` asks for.
     pub fn open(log: &AuditLog, session: SessionId, peer: &Peer) -> Self {
         let (peer_key, gateway_session) = match peer {
@@ -285,7 +285,7 @@ impl Record {
     }
 }
 
-impl Drop for Record {
+impl Drop for AuditRecord {
     fn drop(&mut self) {
         let gone = "the client went away before the session began";
         match self.phase {
@@ -314,9 +314,9 @@ mod tests {
         text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 
-    fn record(log: &AuditLog) -> Record {
+    fn record(log: &AuditLog) -> AuditRecord {
         let id = SessionId::random().expect("an ID");
-        Record::open(log, id, &Peer::Root { pid: Some(7) })
+        AuditRecord::open(log, id, &Peer::Root { pid: Some(7) })
     }
 
     #[test]

@@ -78,14 +78,14 @@ enum Phase {
 /// The lines of one session. However this is dropped, both have been written.
 #[derive(Debug)]
 #[must_use = "the session counts as over when this is dropped"]
-pub(crate) struct Record {
+pub(crate) struct AuditRecord {
     log: AuditLog,
     subject: Subject,
     phase: Phase,
     since: Instant,
 }
 
-impl Record {
+impl AuditRecord {
     /// Of a session that `caller` asks for.
     pub(crate) fn open(
         log: &AuditLog,
@@ -180,7 +180,7 @@ impl Record {
     }
 }
 
-impl Drop for Record {
+impl Drop for AuditRecord {
     fn drop(&mut self) {
         // A request that its client gave up, or a task that was ended with the runtime. There is
         // nobody left to tell that a line could not be written.

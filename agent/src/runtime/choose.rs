@@ -4,7 +4,7 @@ use wire::ContainerPrefix;
 
 use super::error::LocateError;
 use super::located::PodIdentity;
-use super::record::{Record, Role, TaskState};
+use super::record::{ContainerRecord, Role, TaskState};
 
 /// The containerd namespace of the CRI plugin.
 pub(super) const KUBERNETES: &str = "k8s.io";
@@ -31,16 +31,16 @@ pub(super) fn likely_namespaces(id: &ContainerPrefix) -> Vec<&'static str> {
 pub(super) fn by_id(
     prefix: &str,
     searched: &[String],
-    records: Vec<Record>,
-) -> Result<Record, LocateError> {
-    let (exact, longer): (Vec<Record>, Vec<Record>) =
+    records: Vec<ContainerRecord>,
+) -> Result<ContainerRecord, LocateError> {
+    let (exact, longer): (Vec<ContainerRecord>, Vec<ContainerRecord>) =
         records.into_iter().partition(|record| record.id == prefix);
     let mut candidates = if exact.is_empty() { longer } else { exact };
     match (candidates.pop(), candidates.is_empty()) {
         (Some(only), true) => Ok(only),
         (Some(last), false) => {
             candidates.push(last);
-            let candidates = candidates.iter().map(Record::to_string).collect();
+            let candidates = candidates.iter().map(ContainerRecord::to_string).collect();
             Err(LocateError::Ambiguous { prefix: prefix.to_owned(), candidates })
         }
         (None, _) => {
@@ -52,7 +52,7 @@ pub(super) fn by_id(
 
 /// The containers of the newest pod among `records`, oldest first; the pod's name may have been
 /// another pod's before, whose containers can still be lying about.
-pub(super) fn of_newest_pod(records: Vec<Record>) -> Vec<(Record, PodIdentity)> {
+pub(super) fn of_newest_pod(records: Vec<ContainerRecord>) -> Vec<(ContainerRecord, PodIdentity)> {
     let pods = records.iter().filter_map(|record| Some((record.created, record.role.pod()?)));
     let Some((_, newest)) = pods.max_by_key(|(created, _)| *created) else {
         return Vec::new();
@@ -72,8 +72,8 @@ pub(super) fn of_newest_pod(records: Vec<Record>) -> Vec<(Record, PodIdentity)> 
     members
 }
 
-/// The newest sandbox of the pod with this `uid`: the kubelet makes a new one when it has died.
-pub(super) fn sandbox_of(uid: &str, records: &[Record]) -> Option<Record> {
+/// The newest sandbox of the pod with this `uid`: it is made anew when it had died.
+pub(super) fn sandbox_of(uid: &str, records: &[ContainerRecord]) -> Option<ContainerRecord> {
     let sandboxes = records
         .iter()
         .filter(|record| matches!(&record.role, Role::Sandbox(pod) if pod.uid == uid));
@@ -81,7 +81,7 @@ pub(super) fn sandbox_of(uid: &str, records: &[Record]) -> Option<Record> {
 }
 
 /// The uid of the newest pod among `records`.
-pub(super) fn newest_pod(records: &[Record]) -> Option<String> {
+pub(super) fn newest_pod(records: &[ContainerRecord]) -> Option<String> {
     let pods = records.iter().filter_map(|record| Some((record.created, record.role.pod()?)));
     pods.max_by_key(|(created, _)| *created).map(|(_, pod)| pod.uid.clone())
 }
@@ -91,9 +91,12 @@ pub(super) fn newest_pod(records: &[Record]) -> Option<String> {
 ///
 /// Where none runs, the newest of all: the older ones are mostly init containers, whose end is no
 /// news to anybody.
-pub(super) fn attempt(attempts: Vec<(Record, TaskState)>) -> Option<(Record, TaskState)> {
-    let running = |(_, state): &(Record, TaskState)| matches!(state, TaskState::Running { .. });
-    let name = |(record, _): &(Record, TaskState)| {
+pub(super) fn attempt(
+    attempts: Vec<(ContainerRecord, TaskState)>,
+) -> Option<(ContainerRecord, TaskState)> {
+    let running =
+        |(_, state): &(ContainerRecord, TaskState)| matches!(state, TaskState::Running { .. });
+    let name = |(record, _): &(ContainerRecord, TaskState)| {
         record.role.pod().map(|pod| pod.container.clone()).unwrap_or_default()
     };
     let alive: Vec<String> = attempts.iter().filter(|a| running(a)).map(name).collect();
@@ -114,15 +117,15 @@ mod tests {
     const RUNNING: TaskState = TaskState::Running { pid: 7 };
     const STOPPED: TaskState = TaskState::Stopped { code: 0 };
 
-    fn alone(id: &str) -> Record {
+    fn alone(id: &str) -> ContainerRecord {
         record(id, Role::Alone, 0)
     }
 
-    fn member(id: &str, name: &str, created: i64) -> Record {
+    fn member(id: &str, name: &str, created: i64) -> ContainerRecord {
         record(id, Role::Member(pod("1", name)), created)
     }
 
-    fn chosen(attempts: Vec<(Record, TaskState)>) -> String {
+    fn chosen(attempts: Vec<(ContainerRecord, TaskState)>) -> String {
         attempt(attempts).expect("an attempt").0.id
     }
 

@@ -26,7 +26,7 @@ use wire::{ContainerPrefix, Label, ObjectName};
 use super::choose::{self, KUBERNETES, USUAL};
 use super::error::{LocateError, Unreachable};
 use super::located::{Located, PodIdentity};
-use super::record::{Record, Role, TaskState};
+use super::record::{ContainerRecord, Role, TaskState};
 use super::{ContainerRuntime, Query, filter};
 
 /// One question, connecting included. A node under memory pressure answers in tenths of a second;
@@ -90,7 +90,10 @@ impl Containerd {
     }
 
     /// The containers of all containerd namespaces, and the names of those.
-    async fn everywhere(&self, filter: &str) -> Result<(Vec<String>, Vec<Record>), LocateError> {
+    async fn everywhere(
+        &self,
+        filter: &str,
+    ) -> Result<(Vec<String>, Vec<ContainerRecord>), LocateError> {
         let usual = USUAL.map(str::to_owned);
         // An absent namespace has no containers, so it costs nothing to ask in it meanwhile.
         let (names, mut records) =
@@ -105,7 +108,7 @@ impl Containerd {
         &self,
         namespaces: &[String],
         filter: &str,
-    ) -> Result<Vec<Record>, LocateError> {
+    ) -> Result<Vec<ContainerRecord>, LocateError> {
         let lists =
             namespaces.iter().map(|namespace| self.containers(namespace, filter.to_owned()));
         Ok(try_join_all(lists).await?.into_iter().flatten().collect())
@@ -127,9 +130,9 @@ impl Containerd {
     /// Everything of the pods that have the name of this record's.
     async fn siblings(
         &self,
-        record: &Record,
+        record: &ContainerRecord,
         pod: &PodIdentity,
-    ) -> Result<Vec<Record>, LocateError> {
+    ) -> Result<Vec<ContainerRecord>, LocateError> {
         match filter::of_reported_pod(&pod.namespace, &pod.name) {
             Some(filter) => self.containers(&record.namespace, filter).await,
             None => Ok(Vec::new()),
@@ -139,9 +142,9 @@ impl Containerd {
     /// A container where it runs; else the sandbox of its pod, where there is one that does.
     async fn or_sandbox(
         &self,
-        record: Record,
+        record: ContainerRecord,
         state: TaskState,
-        siblings: &[Record],
+        siblings: &[ContainerRecord],
     ) -> Result<Located, LocateError> {
         let what = format!("container {record} is {state}");
         let sandbox = match (&record.role, state) {
@@ -161,8 +164,8 @@ impl Containerd {
     async fn sandbox(
         &self,
         uid: &str,
-        records: &[Record],
-    ) -> Result<Option<(Record, u32)>, LocateError> {
+        records: &[ContainerRecord],
+    ) -> Result<Option<(ContainerRecord, u32)>, LocateError> {
         let Some(sandbox) = choose::sandbox_of(uid, records) else { return Ok(None) };
         match self.task(&sandbox.namespace, &sandbox.id).await? {
             TaskState::Running { pid } => Ok(Some((sandbox, pid))),
@@ -175,7 +178,7 @@ impl Containerd {
         &self,
         pod: String,
         container: Option<&Label>,
-        records: &[Record],
+        records: &[ContainerRecord],
     ) -> Result<Located, LocateError> {
         let sandbox = match choose::newest_pod(records) {
             Some(uid) => self.sandbox(&uid, records).await?,
@@ -193,7 +196,7 @@ impl Containerd {
     /// The refusal of a sandbox's ID, with the names that would work.
     async fn sandbox_refused(
         &self,
-        record: &Record,
+        record: &ContainerRecord,
         pod: &PodIdentity,
     ) -> Result<LocateError, LocateError> {
         let siblings = self.siblings(record, pod).await?;
@@ -258,7 +261,7 @@ impl Containerd {
         &self,
         namespace: &str,
         filter: String,
-    ) -> Result<Vec<Record>, LocateError> {
+    ) -> Result<Vec<ContainerRecord>, LocateError> {
         let within = header(namespace)?;
         let answer = self
             .ask("list its containers", |channel| {
@@ -271,7 +274,7 @@ impl Containerd {
             })
             .await?;
         let records = answer.containers.into_iter();
-        Ok(records.map(|container| Record::read(namespace, container)).collect())
+        Ok(records.map(|container| ContainerRecord::read(namespace, container)).collect())
     }
 
     async fn task(&self, namespace: &str, id: &str) -> Result<TaskState, LocateError> {
@@ -365,7 +368,7 @@ impl ContainerRuntime for Containerd {
     }
 }
 
-fn running(record: Record, state: TaskState) -> Result<Located, LocateError> {
+fn running(record: ContainerRecord, state: TaskState) -> Result<Located, LocateError> {
     match state {
         TaskState::Running { pid } => Ok(record.running_as(pid)),
         state => Err(LocateError::NotRunning { container: record.to_string(), state }),

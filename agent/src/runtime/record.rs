@@ -30,7 +30,7 @@ pub(super) enum Role {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Record {
+pub(super) struct ContainerRecord {
     pub(super) id: String,
     pub(super) namespace: String,
     pub(super) role: Role,
@@ -58,7 +58,7 @@ pub enum TaskState {
     Unknown,
 }
 
-impl Record {
+impl ContainerRecord {
     pub(super) fn read(namespace: &str, container: Container) -> Self {
         let Container { id, labels, runtime, spec, created_at, .. } = container;
         let spec = spec.and_then(|any| serde_json::from_slice::<Spec>(&any.value).ok());
@@ -123,7 +123,7 @@ fn program(runtime: &Runtime) -> Option<String> {
     Some(options.binary_name).filter(|name| !name.is_empty())
 }
 
-impl fmt::Display for Record {
+impl fmt::Display for ContainerRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, namespace, role, .. } = self;
         write!(f, "{namespace}/{id}")?;
@@ -187,8 +187,8 @@ impl fmt::Display for TaskState {
 }
 
 #[cfg(test)]
-pub(super) fn record(id: &str, role: Role, created: i64) -> Record {
-    Record {
+pub(super) fn record(id: &str, role: Role, created: i64) -> ContainerRecord {
+    ContainerRecord {
         id: id.to_owned(),
         namespace: "k8s.io".to_owned(),
         role,
@@ -248,7 +248,7 @@ mod tests {
         let read = |spec: &str| {
             let mut container = Container::default();
             container.spec.get_or_insert_default().value = spec.as_bytes().to_vec();
-            Record::read("k8s.io", container).cgroup
+            ContainerRecord::read("k8s.io", container).cgroup
         };
         assert_eq!(read(r#"{"linux":{"cgroupsPath":"/a/b"}}"#).as_deref(), Some("/a/b"));
         assert_eq!(read(r#"{"windows":{}}"#), None);

@@ -14,7 +14,7 @@ use wire::frame::Protocol;
 
 use super::upgrade::{Proposal, Upgrade};
 use super::{Reason, Refusal};
-use crate::audit::{AuditId, Record};
+use crate::audit::{AuditId, AuditRecord};
 use crate::peer::Peer;
 use crate::profile::planned;
 use crate::session::place::Aim;
@@ -71,7 +71,7 @@ impl SessionRequest {
     pub(super) fn new(
         arrival: Arrival,
         route: impl FnOnce(&ExecRequest) -> Result<Aim, Refusal>,
-        record: &mut Record,
+        record: &mut AuditRecord,
     ) -> Result<Self, Refusal> {
         let Arrival { peer: _, headers, query, upgrade } = arrival;
         let audit_id = headers.get(wire::header::AUDIT_ID);

@@ -16,7 +16,7 @@ use wire::{ExecRequest, SessionTarget};
 use super::asked::{Arrival, SessionRequest, parsed};
 use super::upgrade::Upgrade;
 use super::{Agent, Reason, Refusal, forwarded};
-use crate::audit::Record;
+use crate::audit::AuditRecord;
 use crate::peer::Peer;
 use crate::registry::{About, Neighbour, Registered, Registry, SessionId};
 use crate::runtime::{ContainerRuntime, Query};
@@ -126,7 +126,7 @@ impl<R: ContainerRuntime> Sessions<R> {
         let id = SessionId::random().map_err(|error| {
             Refusal::new(Reason::InternalError, format!("no session can be named: {error}"))
         })?;
-        let mut record = Record::open(&self.terms.audit, id.clone(), &arrival.peer);
+        let mut record = AuditRecord::open(&self.terms.audit, id.clone(), &arrival.peer);
         let opened = match self.open(arrival, route, &id, &mut record).await {
             Ok(opened) => record.started().map(|()| opened).map_err(Refusal::from),
             refused => refused,
@@ -146,7 +146,7 @@ impl<R: ContainerRuntime> Sessions<R> {
         arrival: Arrival,
         route: impl FnOnce(&ExecRequest) -> Result<Aim, Refusal> + Send,
         id: &SessionId,
-        record: &mut Record,
+        record: &mut AuditRecord,
     ) -> Result<Opened, Refusal> {
         let peer = arrival.peer.clone();
         let asked = SessionRequest::new(arrival, route, record)?;
@@ -181,7 +181,7 @@ impl<R: ContainerRuntime> Sessions<R> {
         Ok(Opened { held, running, ends, upgrade, limit, note, advice, span })
     }
 
-    fn stream(self, opened: Opened, record: Record) -> Response {
+    fn stream(self, opened: Opened, record: AuditRecord) -> Response {
         let Opened { held, running, ends, upgrade, limit, note, advice, span } = opened;
         let care = Care {
             registered: Arc::clone(&held.registered),
@@ -215,7 +215,7 @@ impl<R: ContainerRuntime> Sessions<R> {
         wanted: Wanted,
         slot: &Arc<Slot>,
         enter: impl FnOnce(Option<u64>) -> Result<Registered, Neighbour>,
-        record: &mut Record,
+        record: &mut AuditRecord,
     ) -> Result<(Running, Ends, Held, bool), StartError> {
         let target = place.hold(&*self.agent.runtime).await?;
         let facts = place.facts(&target)?;

@@ -26,7 +26,7 @@ use super::leaving;
 use super::session::{Farewell, Session, SessionSettings};
 use crate::access::{Policy, Reviewer, Right, for_host_target, for_session, worth_the_node};
 use crate::agents::{Agents, Answer};
-use crate::audit::Record;
+use crate::audit::AuditRecord;
 use crate::config::Longest;
 use crate::identity::{Caller, Verified};
 use crate::kubernetes::Kubernetes;
@@ -98,8 +98,12 @@ impl Sessions {
             }
         };
         let audit_id = audit_id(request.headers());
-        let mut record =
-            Record::open(&self.audit, forward::session_id(), &caller, client(request.headers()));
+        let mut record = AuditRecord::open(
+            &self.audit,
+            forward::session_id(),
+            &caller,
+            client(request.headers()),
+        );
         record.named_by_client(&audit_id);
         let asked = match SessionRequest::read(request, &self.origins) {
             Ok(asked) => asked,
@@ -127,7 +131,7 @@ impl Sessions {
         caller: &Caller,
         asked: SessionRequest,
         audit_id: &str,
-        record: &mut Record,
+        record: &mut AuditRecord,
     ) -> Result<Opened, Refusal> {
         let turn = self.turns.take(caller.name()).await?;
         let reviewer = Reviewer::new(self.kubernetes.clone());
@@ -180,13 +184,13 @@ impl Sessions {
         refusal.into_response()
     }
 
-    fn refuse_on_record(&self, record: Record, refusal: Refusal) -> Response<Body> {
+    fn refuse_on_record(&self, record: AuditRecord, refusal: Refusal) -> Response<Body> {
         write_down(record, refusal.reason().code(), refusal.message());
         self.refuse(refusal)
     }
 
     /// The agent's own refusal, which is written for the person.
-    async fn pass_on(&self, record: Record, answer: Answer) -> Response<Body> {
+    async fn pass_on(&self, record: AuditRecord, answer: Answer) -> Response<Body> {
         match answer.refusal().await {
             Ok((response, message)) => {
                 write_down(record, response.status(), &message);
@@ -198,7 +202,7 @@ impl Sessions {
     }
 }
 
-fn write_down(record: Record, code: StatusCode, message: &str) {
+fn write_down(record: AuditRecord, code: StatusCode, message: &str) {
     if let Err(error) = record.refused(code.as_u16(), message) {
         warn!(error = chain(&error), "refusal not written down");
     }

@@ -18,7 +18,7 @@ use super::error::Refusal;
 use super::forward;
 use crate::access::{AccessError, Reviewer};
 use crate::agents::{Agents, Answer};
-use crate::audit::Record;
+use crate::audit::AuditRecord;
 use crate::config::Longest;
 use crate::identity::Caller;
 use crate::metrics::{Metrics, SessionOutcome};
@@ -48,7 +48,7 @@ pub(super) struct Session {
     pub(super) caller: Caller,
     /// What is asked about again and again.
     pub(super) rights: Vec<Right>,
-    pub(super) record: Record,
+    pub(super) record: AuditRecord,
     pub(super) place: SessionPlace,
     pub(super) span: Span,
 }
