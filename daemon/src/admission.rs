@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use places::{Decision, Network, Places};
-pub use places::{Limits, PATIENCE};
+pub use places::{PATIENCE, StrangerLimits};
 use turns::{Own, Turns};
 
 /// Places for strangers of one port, or of several that share them; clones share it too.
@@ -42,7 +42,7 @@ pub struct StrangerPlace {
 
 impl Admission {
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: StrangerLimits) -> Self {
         let places = Mutex::new(Places::new(limits));
         Self(Arc::new(Shared { places, freed: watch::Sender::new(()), turns: Turns::new() }))
     }
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_newcomer_takes_the_place_of_whom_it_displaces_once_that_one_is_gone() {
-        let admission = Admission::new(Limits { all: 2, per_network: 2 });
+        let admission = Admission::new(StrangerLimits { all: 2, per_network: 2 });
         runtime().block_on(async {
             let first = admission.admit(ATTACKER).await.expect("a place");
             let _second = admission.admit(ATTACKER).await.expect("a place");
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn who_has_proved_who_they_are_makes_room() {
-        let admission = Admission::new(Limits { all: 1, per_network: 1 });
+        let admission = Admission::new(StrangerLimits { all: 1, per_network: 1 });
         runtime().block_on(async {
             for _ in 0..3 {
                 drop(admission.admit(ATTACKER).await.expect("a place"));

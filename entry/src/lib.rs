@@ -59,7 +59,7 @@ pub use image::{HelperImage, ImageError};
 pub use kind::{BadKinds, Kind, Kinds};
 pub use message::{Exit, Failure, Relayed, Step};
 pub use moment::Moment;
-pub use plan::{Limits, Plan, PlanError, Request, Tool};
+pub use plan::{ConfinementRequest, Plan, PlanError, Request, Tool};
 pub use profile::{BadRunAs, Profile, RunAs};
 pub use relay::relay_main;
 pub use session::{Event, RelayLine, Session, SessionError};

@@ -22,13 +22,13 @@ pub struct Request {
     /// Join the user namespace too, and be its root.
     pub join_user: bool,
     /// A toolbox and a profile; without, the node's own files and all that the caller holds.
-    pub limits: Option<Limits>,
+    pub limits: Option<ConfinementRequest>,
     pub tool: Tool,
 }
 
 /// What a confined session may be and hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct ConfinementRequest {
     /// The tree of tools on the node, with empty directories and files to mount over.
     pub tree: PathBuf,
     pub profile: Profile,
@@ -225,8 +225,8 @@ impl Plan {
     }
 }
 
-fn confinement(limits: Limits, facts: &Facts) -> Result<Confinement, PlanError> {
-    let Limits { tree, profile, run_as, write, host_targets, signs, node } = limits;
+fn confinement(limits: ConfinementRequest, facts: &Facts) -> Result<Confinement, PlanError> {
+    let ConfinementRequest { tree, profile, run_as, write, host_targets, signs, node } = limits;
     if write && !profile.may_write() {
         return Err(PlanError::MayNotWrite { profile });
     }
@@ -528,7 +528,7 @@ mod tests {
     }
 
     fn confined(profile: Profile) -> Request {
-        let limits = Limits {
+        let limits = ConfinementRequest {
             tree: "/toolbox".into(),
             profile,
             run_as: None,
@@ -579,7 +579,7 @@ mod tests {
     fn who(
         profile: Profile,
         facts: &Facts,
-        change: impl FnOnce(&mut Limits),
+        change: impl FnOnce(&mut ConfinementRequest),
     ) -> Result<Identity, PlanError> {
         let mut request = confined(profile);
         change(request.limits.as_mut().expect("limits"));
@@ -601,8 +601,9 @@ mod tests {
 
     #[test]
     fn nobody_runs_as_somebody_whom_the_target_could_not_be() {
-        let ids =
-            |uid, gid| move |limits: &mut Limits| limits.run_as = Some(RunAs::Ids { uid, gid });
+        let ids = |uid, gid| {
+            move |limits: &mut ConfinementRequest| limits.run_as = Some(RunAs::Ids { uid, gid })
+        };
         let plain = facts(&[Kind::Pid]);
         assert!(who(Profile::General, &plain, ids(0, 0)).is_err());
         assert!(who(Profile::General, &plain, ids(1000, 0)).is_err());
@@ -633,7 +634,7 @@ mod tests {
     fn on_the_node_nobody_is_root_by_being_the_target() {
         let node = Facts { uid: 0, gid: 0, ..facts(&[]) };
         let on_node = |run_as| {
-            move |limits: &mut Limits| {
+            move |limits: &mut ConfinementRequest| {
                 (limits.node, limits.host_targets, limits.run_as) = (true, true, run_as);
             }
         };

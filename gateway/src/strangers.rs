@@ -8,7 +8,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use daemon::admission::{Admission, Limits, StrangerPlace};
+use daemon::admission::{Admission, StrangerLimits, StrangerPlace};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioTimer;
 use tokio::net::{TcpListener, TcpStream};
@@ -29,15 +29,15 @@ const LIMIT: Duration = Duration::from_secs(20);
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 
 /// Of kube-apiserver's port: it opens a connection for each session, and those of one user may all begin at
-/// once. Where there are more, the network that holds most makes room.
-pub(crate) const AT_API: Limits = Limits { all: 256, per_network: 256 };
+/// once. Where there are more, whoever holds most makes room.
+pub(crate) const AT_API: StrangerLimits = StrangerLimits { all: 256, per_network: 256 };
 
 /// Of the agents' port. All agents of a cluster may come at once: those for whom there is no place wait to
 /// be accepted, for milliseconds. Behind one address there may be some.
-pub(crate) const AT_AGENTS: Limits = Limits { all: 128, per_network: 64 };
+pub(crate) const AT_AGENTS: StrangerLimits = StrangerLimits { all: 128, per_network: 64 };
 
 /// Of the health port, where everybody is a stranger: a kubelet, and who collects metrics.
-pub(crate) const AT_HEALTH: Limits = Limits { all: 32, per_network: 8 };
+pub(crate) const AT_HEALTH: StrangerLimits = StrangerLimits { all: 32, per_network: 8 };
 
 /// Pause after `accept` failed, mostly for want of descriptors: those come back as sessions end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -45,7 +45,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Accepts connections `until` it completes; each runs by itself, with its place.
 pub(crate) async fn accept<C>(
     listener: TcpListener,
-    limits: Limits,
+    limits: StrangerLimits,
     metrics: &Metrics,
     until: impl Future<Output = ()>,
     connection: impl Fn(TcpStream, StrangerPlace) -> C,

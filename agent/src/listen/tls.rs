@@ -9,7 +9,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
-use daemon::admission::{Admission, Limits, StrangerPlace};
+use daemon::admission::{Admission, StrangerLimits, StrangerPlace};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -40,7 +40,7 @@ const STRANGERS_OF_ONE_NETWORK: usize = 30;
 /// Places for those who have not shown whom they are, for every port of one agent.
 #[must_use]
 pub fn strangers() -> Admission {
-    Admission::new(Limits { all: STRANGERS, per_network: STRANGERS_OF_ONE_NETWORK })
+    Admission::new(StrangerLimits { all: STRANGERS, per_network: STRANGERS_OF_ONE_NETWORK })
 }
 
 /// A listening port.

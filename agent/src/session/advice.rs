@@ -4,7 +4,7 @@
 //! read for that, for it holds the target's words. What is known is the command, its exit code and what the
 //! session holds. So a hint is given only to a command that needs what its session does not have.
 
-use entry::{Capability, Exit, Limits, Profile, RunAs, Tool};
+use entry::{Capability, ConfinementRequest, Exit, Profile, RunAs, Tool};
 
 /// What runs the command that matters, in words of its own command line.
 const WRAPPERS: [&str; 12] = [
@@ -55,8 +55,9 @@ pub struct Advice {
 impl Advice {
     /// Of a `tool` that is held within `limits`. On a terminal people see for themselves what happens.
     #[must_use]
-    pub fn of(tool: &Tool, limits: Option<&Limits>) -> Option<Self> {
-        let &Limits { profile, run_as, write, .. } = limits.filter(|_| !tool.terminal)?;
+    pub fn of(tool: &Tool, limits: Option<&ConfinementRequest>) -> Option<Self> {
+        let &ConfinementRequest { profile, run_as, write, .. } =
+            limits.filter(|_| !tool.terminal)?;
         let words = tool.argv.iter().map(|word| word.to_string_lossy().into_owned());
         let mut words: Vec<String> = words.collect();
         let mut commands = 1;
@@ -147,8 +148,8 @@ mod tests {
         Advice::of(&tool, Some(&limits(profile))).expect("no terminal")
     }
 
-    fn limits(profile: Profile) -> Limits {
-        Limits {
+    fn limits(profile: Profile) -> ConfinementRequest {
+        ConfinementRequest {
             tree: "/toolbox".into(),
             profile,
             run_as: None,

@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use entry::{HostSigns, Limits, Profile, RunAs};
+use entry::{ConfinementRequest, HostSigns, Profile, RunAs};
 
 use super::own::{OwnPaths, host_signs};
 use crate::profile::planned;
@@ -89,7 +89,7 @@ impl Policy {
     }
 
     /// The limits of a session, or none for the node's own tools.
-    pub fn limits(&self, choice: Choice) -> Result<Option<Limits>, PolicyError> {
+    pub fn limits(&self, choice: Choice) -> Result<Option<ConfinementRequest>, PolicyError> {
         let Choice { profile, run_as, write, node } = choice;
         let Self::Toolbox { tree, most, host_targets, node_network, .. } = self else {
             return match choice {
@@ -123,7 +123,7 @@ impl Policy {
             return Err(PolicyError::NotItsChoice { profile });
         }
         let (tree, host_targets, signs) = (tree.clone(), *host_targets, self.signs());
-        Ok(Some(Limits { tree, profile, run_as, write, host_targets, signs, node }))
+        Ok(Some(ConfinementRequest { tree, profile, run_as, write, host_targets, signs, node }))
     }
 
     /// What tools are told of the world. The caller's own environment stays outside.

@@ -15,7 +15,7 @@ const CLOSING: Duration = Duration::from_secs(1);
 
 /// How many strangers there may be at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct StrangerLimits {
     pub all: usize,
     /// Of one network: an IPv4 address, or the /64 of an IPv6 address.
     pub per_network: usize,
@@ -48,7 +48,7 @@ struct Held {
 /// The places, in the order in which they were taken.
 #[derive(Debug)]
 pub(super) struct Places {
-    limits: Limits,
+    limits: StrangerLimits,
     held: Vec<Held>,
     /// Withdrawn and not free yet: they still cost what they cost.
     closing: Vec<Held>,
@@ -63,7 +63,7 @@ pub(super) enum Decision {
 }
 
 impl Places {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: StrangerLimits) -> Self {
         Self { limits, held: Vec::new(), closing: Vec::new(), next: 0 }
     }
 
@@ -167,7 +167,7 @@ impl Counts {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { all: 6, per_network: 4 };
+    const LIMITS: StrangerLimits = StrangerLimits { all: 6, per_network: 4 };
 
     fn ip(text: &str) -> IpAddr {
         text.parse().expect("an address")
@@ -247,7 +247,8 @@ mod tests {
 
     #[test]
     fn an_address_is_the_same_however_it_is_written() {
-        let (mut places, now) = (Places::new(Limits { all: 6, per_network: 1 }), Instant::now());
+        let (mut places, now) =
+            (Places::new(StrangerLimits { all: 6, per_network: 1 }), Instant::now());
         admit(&mut places, "10.0.0.1", now);
         assert!(matches!(places.decide(ip("::ffff:10.0.0.1"), now), Decision::Refused));
         admit(&mut places, "::ffff:10.0.0.2", now);
