@@ -24,7 +24,7 @@ pub enum Stream {
 
 /// Why a connection was closed before its first request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum Turned {
+pub enum ConnectionRefusal {
     /// Its peer on the unix socket is not root.
     NotRoot,
     /// No TLS, no certificate, or none that is trusted.
@@ -51,8 +51,8 @@ struct ByReason {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByTurned {
-    reason: Turned,
+struct ByConnectionRefusal {
+    reason: ConnectionRefusal,
 }
 
 /// Every metric of the agent; clones share them.
@@ -64,7 +64,7 @@ pub struct Metrics {
     active: Gauge,
     bytes: Family<ByStream, Counter>,
     refused: Family<ByReason, Counter>,
-    turned: Family<ByTurned, Counter>,
+    turned: Family<ByConnectionRefusal, Counter>,
 }
 
 impl Default for Metrics {
@@ -105,8 +105,8 @@ impl Metrics {
         self.refused.get_or_create(&ByReason { reason }).inc();
     }
 
-    pub fn turned_away(&self, reason: Turned) {
-        self.turned.get_or_create(&ByTurned { reason }).inc();
+    pub fn turned_away(&self, reason: ConnectionRefusal) {
+        self.turned.get_or_create(&ByConnectionRefusal { reason }).inc();
     }
 
     /// All of it in the `OpenMetrics` text format.
@@ -162,7 +162,7 @@ mod tests {
         session.close(SessionOutcome::Finished);
         drop(metrics.open_session());
         metrics.refused(Reason::NotFound);
-        metrics.turned_away(Turned::Handshake);
+        metrics.turned_away(ConnectionRefusal::Handshake);
         let page = metrics.render().expect("a page");
         for line in [
             "sessions_opened_total 2",

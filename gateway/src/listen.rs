@@ -39,7 +39,7 @@ use crate::ahead::Ahead;
 use crate::api::{self, Sessions};
 use crate::certificates::Shown;
 use crate::identity::Trust;
-use crate::metrics::{Metrics, Turned};
+use crate::metrics::{ConnectionRefusal, Metrics};
 use crate::strangers;
 
 /// Header fields of one request: kube-apiserver's, with every group of the user.
@@ -120,7 +120,7 @@ impl Ports {
     ) {
         let current = trust.borrow_and_update().clone();
         let Some(front_proxy) = current else {
-            self.metrics.turned_away(Turned::Unready);
+            self.metrics.turned_away(ConnectionRefusal::Unready);
             return;
         };
         let greeting = self.handshake(stream, front_proxy.verifier(), &place);
@@ -133,12 +133,12 @@ impl Ports {
             Ok(proxy) => proxy,
             Err(error) => {
                 info!(%error, "not the front proxy");
-                self.metrics.turned_away(Turned::Handshake);
+                self.metrics.turned_away(ConnectionRefusal::Handshake);
                 return self.no_proxy(stream, place, error.to_string()).await;
             }
         };
         let Ok(_permit) = open.try_acquire() else {
-            self.metrics.turned_away(Turned::Full);
+            self.metrics.turned_away(ConnectionRefusal::Full);
             return;
         };
         ahead.known().set();
@@ -200,7 +200,7 @@ impl Ports {
         };
         if let Err(error) = &done {
             debug!(error = chain(&error), "handshake failed");
-            self.metrics.turned_away(Turned::Handshake);
+            self.metrics.turned_away(ConnectionRefusal::Handshake);
         }
         done.ok()
     }

@@ -47,7 +47,7 @@ impl SessionOutcome {
 
 /// Why a connection was closed before its first request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub(crate) enum Turned {
+pub(crate) enum ConnectionRefusal {
     /// No TLS, or a certificate that is not the front proxy's.
     Handshake,
     /// Nobody is believed, or there is no certificate to show.
@@ -60,7 +60,7 @@ pub(crate) enum Turned {
 
 /// What became of an agent that called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub(crate) enum Called {
+pub(crate) enum AgentCall {
     Welcome,
     /// Its token is none, or not one of an agent.
     Refused,
@@ -81,13 +81,13 @@ struct ByReason {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByTurned {
-    reason: Turned,
+struct ByConnectionRefusal {
+    reason: ConnectionRefusal,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByCalled {
-    answer: Called,
+    answer: AgentCall,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -104,7 +104,7 @@ pub(crate) struct Metrics {
     active: Gauge,
     bytes: Family<ByDirection, Counter>,
     refused: Family<ByReason, Counter>,
-    turned: Family<ByTurned, Counter>,
+    turned: Family<ByConnectionRefusal, Counter>,
     agents: Family<ByCalled, Counter>,
     idle: Gauge,
     not_after: Gauge,
@@ -176,11 +176,11 @@ impl Metrics {
         self.refused.get_or_create(&ByReason { reason }).inc();
     }
 
-    pub(crate) fn turned_away(&self, reason: Turned) {
-        self.turned.get_or_create(&ByTurned { reason }).inc();
+    pub(crate) fn turned_away(&self, reason: ConnectionRefusal) {
+        self.turned.get_or_create(&ByConnectionRefusal { reason }).inc();
     }
 
-    pub(crate) fn called(&self, answer: Called) {
+    pub(crate) fn called(&self, answer: AgentCall) {
         self.agents.get_or_create(&ByCalled { answer }).inc();
     }
 

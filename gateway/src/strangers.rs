@@ -14,7 +14,7 @@ use hyper_util::rt::TokioTimer;
 use tokio::net::{TcpListener, TcpStream};
 use tracing::warn;
 
-use crate::metrics::{Metrics, Turned};
+use crate::metrics::{ConnectionRefusal, Metrics};
 
 /// Bytes that are read from a stranger. A client's certificates are some 4 KiB, an agent's token is 2.
 pub(crate) const RATION: usize = 16 << 10;
@@ -65,7 +65,7 @@ pub(crate) async fn accept<C>(
             };
             match admission.admit(address.ip()).await {
                 Some(place) => drop(tokio::spawn(connection(stream, place))),
-                None => metrics.turned_away(Turned::Full),
+                None => metrics.turned_away(ConnectionRefusal::Full),
             }
         }
     };
@@ -84,11 +84,11 @@ pub(crate) async fn bounded<T>(
     tokio::select! {
         said = talk => Some(said),
         () = place.withdrawn() => {
-            metrics.turned_away(Turned::Full);
+            metrics.turned_away(ConnectionRefusal::Full);
             None
         }
         () = tokio::time::sleep(LIMIT) => {
-            metrics.turned_away(Turned::Slow);
+            metrics.turned_away(ConnectionRefusal::Slow);
             None
         }
     }

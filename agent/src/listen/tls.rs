@@ -21,7 +21,7 @@ use wire::limits;
 use super::holder::{Holder, NoHolder};
 use super::refused::refuse;
 use super::{ACCEPT_PAUSE, MOST_CONNECTIONS, Serving};
-use crate::metrics::Turned;
+use crate::metrics::ConnectionRefusal;
 use crate::peer::Peer;
 use crate::slots::Slots;
 
@@ -97,7 +97,7 @@ impl TlsListener {
         let (stream, address) = self.listener.accept().await?;
         let place = self.strangers.admit(address.ip()).await;
         if place.is_none() {
-            serving.metrics.turned_away(Turned::Full);
+            serving.metrics.turned_away(ConnectionRefusal::Full);
         }
         Ok(place.map(|place| (place, stream, address)))
     }
@@ -115,7 +115,7 @@ async fn meet(
     let shaken = tokio::select! {
         shaken = handshake(acceptor, stream, &place) => shaken,
         () = place.withdrawn() => {
-            serving.metrics.turned_away(Turned::Full);
+            serving.metrics.turned_away(ConnectionRefusal::Full);
             return;
         }
     };
@@ -123,7 +123,7 @@ async fn meet(
         Ok(stream) => stream,
         Err(error) => {
             info!(%address, %error, "handshake failed");
-            serving.metrics.turned_away(Turned::Handshake);
+            serving.metrics.turned_away(ConnectionRefusal::Handshake);
             return;
         }
     };
@@ -131,7 +131,7 @@ async fn meet(
         Ok(holder) => holder,
         Err(error) => {
             info!(%address, %error, "peer refused");
-            serving.metrics.turned_away(Turned::Nameless);
+            serving.metrics.turned_away(ConnectionRefusal::Nameless);
             return refuse(stream, &error.to_string()).await;
         }
     };
@@ -142,7 +142,7 @@ async fn meet(
             serving.connection(stream, peer).await;
             drop(slot);
         }
-        Err(_) => serving.metrics.turned_away(Turned::Full),
+        Err(_) => serving.metrics.turned_away(ConnectionRefusal::Full),
     }
 }
 

@@ -20,7 +20,7 @@ use tracing::{info, warn};
 
 use super::refused::refuse;
 use super::{ACCEPT_PAUSE, MOST_CONNECTIONS, Serving};
-use crate::metrics::Turned;
+use crate::metrics::ConnectionRefusal;
 use crate::peer::Peer;
 
 /// Connections that wait to be accepted.
@@ -129,7 +129,7 @@ fn admit(stream: UnixStream, open: &Open, serving: &Serving) {
     let is_root = peer.uid() == 0;
     let places = if is_root { &open.root } else { &open.strangers };
     let Ok(permit) = Arc::clone(places).try_acquire_owned() else {
-        serving.metrics.turned_away(Turned::Full);
+        serving.metrics.turned_away(ConnectionRefusal::Full);
         return;
     };
     let serving = serving.clone();
@@ -140,7 +140,7 @@ fn admit(stream: UnixStream, open: &Open, serving: &Serving) {
         } else {
             let uid = peer.uid();
             info!(uid, pid = peer.pid(), "peer refused");
-            serving.metrics.turned_away(Turned::NotRoot);
+            serving.metrics.turned_away(ConnectionRefusal::NotRoot);
             let message = format!("only root may use this socket, and you are uid {uid}");
             refuse(stream, &message).await;
         }

@@ -22,8 +22,8 @@ use crate::registry::{About, Neighbour, Registered, Registry, SessionId};
 use crate::runtime::{ContainerRuntime, Query};
 use crate::session::place::{Aim, FoundTarget};
 use crate::session::{
-    self, Advice, Care, Ends, Held, Launcher, Lifetime, Limit, Policy, PolicyError, Running,
-    StartError, Wanted,
+    self, Advice, EndConditions, Ends, Held, Launcher, Lifetime, Limit, Policy, PolicyError,
+    Running, StartError, Wanted,
 };
 use crate::slots::Slot;
 
@@ -183,7 +183,7 @@ impl<R: ContainerRuntime> Sessions<R> {
 
     fn stream(self, opened: Opened, record: AuditRecord) -> Response {
         let Opened { held, running, ends, upgrade, limit, note, advice, span } = opened;
-        let care = Care {
+        let care = EndConditions {
             registered: Arc::clone(&held.registered),
             shutdown: self.agent.shutdown.clone(),
             idle: self.terms.lifetime.idle,

@@ -15,7 +15,7 @@ mod start;
 pub(crate) mod stream;
 
 pub use advice::Advice;
-pub use end::{Care, Lifetime, Limit, Running};
+pub use end::{EndConditions, Lifetime, Limit, Running};
 pub use error::StartError;
 pub use outcome::SessionOutcome;
 pub use own::OwnPaths;

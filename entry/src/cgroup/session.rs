@@ -31,7 +31,7 @@ pub struct SessionCgroup {
     groups: Vec<Group>,
     resources: Option<Resources>,
     /// Where the kernel would not end all of the session itself.
-    want: Option<v1::Want>,
+    want: Option<v1::MemoryShortage>,
     ran_out: AtomicBool,
     /// How often all sessions together had been out of memory before this one, where version 2 counts it.
     shortages: u64,
@@ -63,7 +63,7 @@ impl SessionCgroup {
     pub(super) fn push(&mut self, group: Group) -> Result<(), CgroupError> {
         let limited = self.resources.map_or(Ok(()), |resources| group.limit(&resources));
         if let Some(resources) = self.resources.filter(|_| group.has_memory_of(Version::V1)) {
-            self.want = v1::Want::of(&group.path, resources.memory);
+            self.want = v1::MemoryShortage::of(&group.path, resources.memory);
         }
         if self.resources.is_some() && group.has_memory_of(Version::V2) {
             self.shortages = group.path.parent().map_or(0, v2::shortages);
@@ -82,7 +82,7 @@ impl SessionCgroup {
     /// Whether the session wants more memory than it may have: to be asked after an event, and then
     /// to be killed.
     pub fn runs_out(&self) -> bool {
-        if self.want.as_ref().is_some_and(v1::Want::is_told) {
+        if self.want.as_ref().is_some_and(v1::MemoryShortage::is_told) {
             self.ran_out.store(true, Ordering::Relaxed);
         }
         self.ran_out.load(Ordering::Relaxed)

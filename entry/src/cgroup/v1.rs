@@ -88,7 +88,7 @@ fn optional(set: Result<(), CgroupError>, fine: io::ErrorKind) -> Result<(), Cgr
 /// Word of the kernel that a group wants more memory than there is for it. Version 1 then kills one process; what is
 /// left is a session that goes on without it.
 #[derive(Debug)]
-pub(super) struct Want {
+pub(super) struct MemoryShortage {
     event: OwnedFd,
     group: PathBuf,
     limit: u64,
@@ -97,7 +97,7 @@ pub(super) struct Want {
 /// How near to its limit a group has come that ran into it: what a processor charges ahead.
 const NEAR: u64 = 1 << 20;
 
-impl Want {
+impl MemoryShortage {
     /// Of the group at `path` that is limited to `memory`; none where the kernel gives no such word.
     pub(super) fn of(path: &Path, memory: Memory) -> Option<Self> {
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok()?;

@@ -16,7 +16,7 @@ use super::registry::{Agents, Crowded};
 use super::token::{Agent, TokenError, Tokens};
 use crate::ahead::Known;
 use crate::api::{Reason, Refusal, asks_to_upgrade, only};
-use crate::metrics::{Called, Metrics};
+use crate::metrics::{AgentCall, Metrics};
 
 /// Where agents are received.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ impl Reception {
     ) -> Response<Body> {
         match self.receive(&request).await {
             Ok(agent) => {
-                self.metrics.called(Called::Welcome);
+                self.metrics.called(AgentCall::Welcome);
                 connection.set();
                 let upgrading = upgrade::on(&mut request);
                 tokio::spawn(turn(upgrading, agent, self.agents, self.shutdown));
@@ -93,18 +93,18 @@ impl Reception {
 }
 
 impl NotReceived {
-    fn judged(&self) -> (Called, Reason) {
+    fn judged(&self) -> (AgentCall, Reason) {
         match self {
-            Self::Request => (Called::Refused, Reason::BadRequest),
+            Self::Request => (AgentCall::Refused, Reason::BadRequest),
             Self::NoToken | Self::Token(TokenError::Invalid) => {
-                (Called::Refused, Reason::Unauthorized)
+                (AgentCall::Refused, Reason::Unauthorized)
             }
             Self::Token(TokenError::Busy) | Self::Crowded(_) => {
-                (Called::Full, Reason::TooManyRequests)
+                (AgentCall::Full, Reason::TooManyRequests)
             }
-            Self::Token(TokenError::Unknown(_)) => (Called::Unknown, Reason::ServiceUnavailable),
-            Self::Token(_) | Self::OtherNode { .. } => (Called::Refused, Reason::Forbidden),
-            Self::Leaving => (Called::Refused, Reason::ServiceUnavailable),
+            Self::Token(TokenError::Unknown(_)) => (AgentCall::Unknown, Reason::ServiceUnavailable),
+            Self::Token(_) | Self::OtherNode { .. } => (AgentCall::Refused, Reason::Forbidden),
+            Self::Leaving => (AgentCall::Refused, Reason::ServiceUnavailable),
         }
     }
 }

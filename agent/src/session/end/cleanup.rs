@@ -43,12 +43,12 @@ const REAPED_AGAIN: [Duration; 2] = [Duration::from_millis(10), Duration::from_s
 #[derive(Debug)]
 pub(crate) struct Remains {
     closed: watch::Receiver<Option<Closed>>,
-    told: Arc<Told>,
+    told: Arc<EndRequests>,
 }
 
 /// What the task is told.
 #[derive(Debug, Default)]
-struct Told {
+struct EndRequests {
     end: Notify,
     kill: Notify,
     abandon: Notify,
@@ -62,7 +62,7 @@ impl Remains {
         Held { slot, registered }: Held,
         over: Over,
     ) -> Self {
-        let told = Arc::new(Told::default());
+        let told = Arc::new(EndRequests::default());
         let (closing, closed) = watch::channel(None);
         let hears = Arc::clone(&told);
         tokio::spawn(async move {
@@ -121,7 +121,7 @@ impl Drop for Remains {
 async fn close(
     helper: Child,
     cgroup: Option<SessionCgroup>,
-    told: &Told,
+    told: &EndRequests,
 ) -> (Closed, Option<SessionCgroup>) {
     let helper = Reaping::of(helper);
     let cgroup = match end(&helper, cgroup.as_ref(), told).await {
@@ -186,7 +186,7 @@ enum Ended {
 }
 
 /// Reaps the helper, and asks the session to end before where that must be.
-async fn end(helper: &Reaping, cgroup: Option<&SessionCgroup>, told: &Told) -> Ended {
+async fn end(helper: &Reaping, cgroup: Option<&SessionCgroup>, told: &EndRequests) -> Ended {
     let mut reaping = std::pin::pin!(helper.done());
     let mut must_end = std::pin::pin!(must_end(&told.kill, cgroup));
     let mut abandoned = None;

@@ -14,7 +14,7 @@ use crate::span::Span;
 
 /// One session's, from its start.
 #[derive(Debug)]
-pub struct Care {
+pub struct EndConditions {
     pub registered: Arc<Registered>,
     pub shutdown: Shutdown,
     /// How long it may go on without a byte from the user or the tool.
@@ -25,7 +25,7 @@ pub struct Care {
     pub advice: Option<Advice>,
 }
 
-impl Care {
+impl EndConditions {
     pub(crate) fn traffic(&self) -> &Traffic {
         self.registered.traffic()
     }

@@ -8,6 +8,6 @@ mod reaping;
 pub(super) mod running;
 pub(super) mod why;
 
-pub use conditions::Care;
+pub use conditions::EndConditions;
 pub use limits::{Lifetime, Limit};
 pub use running::Running;

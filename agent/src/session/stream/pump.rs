@@ -25,7 +25,7 @@ use super::stdio::Ends;
 use super::streams::{Input, Streams};
 use super::traffic::{Flow, Traffic};
 use crate::metrics::{OpenSession, Stream};
-use crate::session::end::conditions::Care;
+use crate::session::end::conditions::EndConditions;
 use crate::session::end::ending::{self, ending};
 use crate::session::end::running::Running;
 use crate::session::end::why::Why;
@@ -56,7 +56,7 @@ pub async fn pump(
     protocol: Protocol,
     running: Running,
     ends: Ends,
-    care: &Care,
+    care: &EndConditions,
     open: OpenSession,
 ) -> Result<Finished, StartError> {
     let streams = Streams::watch(ends).map_err(|source| StartError::Streams { source })?;
