@@ -26,7 +26,7 @@ use crate::message::{During, Failure, FromSession, Step, ToHelper};
 use crate::namespaces::Surroundings;
 use crate::order::{Order, read_order};
 use crate::plan::Plan;
-use crate::rings::{self, Broker, Opened};
+use crate::rings::{self, Broker, IdleBroker};
 use crate::root::{self, Assembled, Processes};
 use crate::seccomp;
 use crate::spawn::{CONTROL, SESSION_NAME};
@@ -78,7 +78,7 @@ pub fn helper_main() -> ExitCode {
 #[derive(Debug)]
 struct Ahead {
     surroundings: Surroundings,
-    rings: Opened,
+    rings: IdleBroker,
 }
 
 impl Ahead {
@@ -99,7 +99,7 @@ fn enter(agent: &Connection) -> Result<Option<Begun>, Failure> {
     let ahead = confinement.and_then(|_| ahead.or_else(|| Some(Ahead::of(&alone)))).transpose()?;
     let (surroundings, opened) = ahead.map(|ahead| (ahead.surroundings, ahead.rings)).unzip();
     let elsewhere = surroundings.map(|surroundings| surroundings.elsewhere(&order.plan));
-    let appoint = |(limits, opened): (_, Opened)| opened.appoint(limits, rings);
+    let appoint = |(limits, opened): (_, IdleBroker)| opened.appoint(limits, rings);
     let (desk, mut broker) = confinement.zip(opened).map(appoint).transpose()?.unzip();
     let desk = desk.flatten();
     let terminals = order.terminals.take();

@@ -49,7 +49,7 @@ pub(crate) fn run(
     let code = match start(order, root, rings, agent, alone) {
         Ok((tool, signals)) => {
             let _ = agent.send(&FromSession::Started);
-            let exit = Watch { agent, signals: &signals, tool }.until_all_ended();
+            let exit = Supervision { agent, signals: &signals, tool }.until_all_ended();
             let _ = agent.send(&FromSession::Ended(exit));
             0
         }
@@ -129,7 +129,7 @@ fn keep_kill() -> rustix::io::Result<()> {
     set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable })
 }
 
-struct Watch<'a> {
+struct Supervision<'a> {
     agent: &'a Connection,
     signals: &'a SignalFd,
     tool: Pid,
@@ -143,7 +143,7 @@ enum Ending {
     Killing,
 }
 
-impl Watch<'_> {
+impl Supervision<'_> {
     /// Returns when this process has no child left.
     fn until_all_ended(&self) -> Exit {
         let mut exit = None;

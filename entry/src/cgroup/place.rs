@@ -41,7 +41,7 @@ struct Membership<'a> {
 }
 
 /// A line of `mountinfo` that is about control groups.
-struct Mount {
+struct CgroupMount {
     root: PathBuf,
     point: PathBuf,
     version: Version,
@@ -51,7 +51,7 @@ struct Mount {
 
 /// Every hierarchy that `membership` names and `mountinfo` makes reachable.
 pub(super) fn places(membership: &str, mountinfo: &str) -> Vec<OwnGroup> {
-    let mounts: Vec<_> = mountinfo.lines().filter_map(Mount::parse).collect();
+    let mounts: Vec<_> = mountinfo.lines().filter_map(CgroupMount::parse).collect();
     membership.lines().filter_map(Membership::parse).filter_map(|own| own.place(&mounts)).collect()
 }
 
@@ -67,7 +67,7 @@ impl<'a> Membership<'a> {
         if self.controllers.is_empty() { Version::V2 } else { Version::V1 }
     }
 
-    fn place(&self, mounts: &[Mount]) -> Option<OwnGroup> {
+    fn place(&self, mounts: &[CgroupMount]) -> Option<OwnGroup> {
         let reachable = mounts.iter().filter(|mount| self.is_of(mount));
         let mut found: Vec<_> = reachable
             .filter_map(|mount| Some((mount, mount.point.join(mount.below(self.path)?))))
@@ -84,13 +84,13 @@ impl<'a> Membership<'a> {
         })
     }
 
-    fn is_of(&self, mount: &Mount) -> bool {
+    fn is_of(&self, mount: &CgroupMount) -> bool {
         let has = |name: &&str| mount.options.iter().any(|option| option == name);
         mount.version == self.version() && self.controllers.iter().all(has)
     }
 }
 
-impl Mount {
+impl CgroupMount {
     /// proc(5): `ID PARENT DEVICE ROOT POINT OPTIONS [TAG…] - TYPE SOURCE SUPER-OPTIONS`.
     fn parse(line: &str) -> Option<Self> {
         let (mount, filesystem) = line.split_once(" - ")?;

@@ -28,7 +28,7 @@ const REST: Duration = Duration::from_millis(50);
 pub(super) struct Flow {
     from: OwnedFd,
     to: OwnedFd,
-    kind: Kind,
+    kind: FlowKind,
     /// Copied and not written yet.
     held: Vec<u8>,
     /// Whether it waits for room, and not for something to pass on.
@@ -38,7 +38,7 @@ pub(super) struct Flow {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum FlowKind {
     Input,
     /// Moved by the page, and not copied.
     Pipe,
@@ -63,23 +63,23 @@ enum Moved {
 
 impl Flow {
     pub(super) fn from_pipe(pipe: OwnedFd, socket: OwnedFd) -> io::Result<Self> {
-        Ok(Self::new(pipe, not_waiting(socket)?, Kind::Pipe))
+        Ok(Self::new(pipe, not_waiting(socket)?, FlowKind::Pipe))
     }
 
     pub(super) fn from_terminal(terminal: OwnedFd, socket: OwnedFd) -> io::Result<Self> {
-        Ok(Self::new(terminal, not_waiting(socket)?, Kind::Terminal))
+        Ok(Self::new(terminal, not_waiting(socket)?, FlowKind::Terminal))
     }
 
     pub(super) fn to_tool(socket: OwnedFd, tool: OwnedFd) -> io::Result<Self> {
-        Ok(Self::new(not_waiting(socket)?, tool, Kind::Input))
+        Ok(Self::new(not_waiting(socket)?, tool, FlowKind::Input))
     }
 
-    fn new(from: OwnedFd, to: OwnedFd, kind: Kind) -> Self {
+    fn new(from: OwnedFd, to: OwnedFd, kind: FlowKind) -> Self {
         Self { from, to, kind, held: Vec::new(), is_full: false, ready: false, vain: Vain::No }
     }
 
     pub(super) fn is_output(&self) -> bool {
-        self.kind != Kind::Input
+        self.kind != FlowKind::Input
     }
 
     /// What it waits for, unless it rests.
@@ -111,8 +111,8 @@ impl Flow {
             return true;
         }
         let moved = match self.kind {
-            Kind::Pipe => self.splice(),
-            Kind::Input | Kind::Terminal => self.copy(),
+            FlowKind::Pipe => self.splice(),
+            FlowKind::Input | FlowKind::Terminal => self.copy(),
         };
         self.vain = match (moved, self.vain) {
             (Moved::End, _) => {

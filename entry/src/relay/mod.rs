@@ -25,7 +25,7 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior, setsid};
 use rustix::thread::set_name;
 
 use self::flow::Flow;
-use self::open::Opened;
+use self::open::OpenedStreams;
 use crate::image::FIRST_FREE;
 use crate::ipc::{Connection, Received};
 use crate::message::{Failure, FromSession, Step, ToRelay, ToSession};
@@ -59,8 +59,8 @@ fn serve(agent: &Connection, session: Connection) -> io::Result<()> {
     else {
         return Ok(()); // a spare one that was not needed
     };
-    let opened = Opened::of(asked, [stdin, stdout, stderr]);
-    let begun = opened.and_then(|Opened { stdio, flows, terminal, terminals }| {
+    let opened = OpenedStreams::of(asked, [stdin, stdout, stderr]);
+    let begun = opened.and_then(|OpenedStreams { stdio, flows, terminal, terminals }| {
         let helpers = [target.as_fd(), order.as_fd()].into_iter();
         let helpers: Vec<_> = helpers.chain(terminals.as_ref().map(AsFd::as_fd)).collect();
         spawn::hand_on(&session, &helpers, &stdio, asked.confined.is_some())?;

@@ -18,7 +18,7 @@ pub(super) const HANDED: usize = 5;
 const PIPE: usize = 256 << 10;
 
 /// See the module.
-pub(super) struct Opened {
+pub(super) struct OpenedStreams {
     /// For the supervisor.
     pub(super) stdio: Stdio,
     pub(super) flows: Vec<Flow>,
@@ -28,7 +28,7 @@ pub(super) struct Opened {
     pub(super) terminals: Option<Terminals>,
 }
 
-impl Opened {
+impl OpenedStreams {
     /// For what is asked, between the tool and the agent's `ends`.
     pub(super) fn of(asked: ToRelay, ends: [OwnedFd; 3]) -> io::Result<Self> {
         let [stdin, stdout, stderr] = ends;

@@ -18,7 +18,7 @@ use rustix::thread::set_name;
 
 use super::desk::{Desk, ToBroker};
 use super::ledger::Ledger;
-use super::request::{LONGEST, Request, SHORTEST};
+use super::request::{BrokerRequest, LONGEST, SHORTEST};
 use crate::capability::{Capabilities, Capability};
 use crate::privilege::{Identity, become_session};
 use crate::sys::{self, PendingCall};
@@ -105,13 +105,17 @@ fn answer(listener: BorrowedFd<'_>, asked: &PendingCall, ledger: &mut Ledger) {
     }
 }
 
-fn carry_out(request: &Request, socket: BorrowedFd<'_>, ledger: &mut Ledger) -> Result<(), Errno> {
+fn carry_out(
+    request: &BrokerRequest,
+    socket: BorrowedFd<'_>,
+    ledger: &mut Ledger,
+) -> Result<(), Errno> {
     if socket_domain(socket)? != AddressFamily::PACKET {
         return Err(Errno::NOPROTOOPT);
     }
     match request {
-        Request::Ring(ring) => ledger.set(socket, ring),
-        Request::Capture(capture) => {
+        BrokerRequest::Ring(ring) => ledger.set(socket, ring),
+        BrokerRequest::Capture(capture) => {
             sys::set_packet_option(socket, capture.option(), &capture.bytes())
         }
     }
@@ -119,7 +123,7 @@ fn carry_out(request: &Request, socket: BorrowedFd<'_>, ledger: &mut Ledger) -> 
 
 /// The asking thread's socket, and a copy of its request: whatever is written there later changes
 /// nothing any more.
-fn take(asked: &PendingCall) -> Result<(OwnedFd, Request), Errno> {
+fn take(asked: &PendingCall) -> Result<(OwnedFd, BrokerRequest), Errno> {
     let [socket, _, option, address, length, _] = asked.arguments;
     let [socket, option, length] = [socket, option, length].map(int);
     let length = usize::try_from(length).map_err(|_| Errno::INVAL)?.min(LONGEST);
@@ -134,7 +138,7 @@ fn take(asked: &PendingCall) -> Result<(OwnedFd, Request), Errno> {
     let mut local = [IoSliceMut::new(&mut bytes[..length])];
     let read = process_vm_readv(Pid::from_raw(asked.thread), &mut local, &remote);
     match read {
-        Ok(read) if read == length => Ok((socket, Request::read(option, &bytes[..length])?)),
+        Ok(read) if read == length => Ok((socket, BrokerRequest::read(option, &bytes[..length])?)),
         Ok(_) => Err(Errno::FAULT),
         Err(errno) => Err(Errno::from_raw_os_error(errno as i32)),
     }
@@ -166,7 +170,7 @@ mod tests {
         let (socket, _other) = std::os::unix::net::UnixStream::pair().expect("a pair");
         let file = tempfile::tempfile().expect("a file");
         for (option, bytes) in [(libc::PACKET_RX_RING, page), (1, everything)] {
-            let request = Request::read(option, &bytes).expect("a request");
+            let request = BrokerRequest::read(option, &bytes).expect("a request");
             let refused = carry_out(&request, socket.as_fd(), &mut ledger);
             assert_eq!(refused, Err(Errno::NOPROTOOPT));
             let refused = carry_out(&request, file.as_fd(), &mut ledger);

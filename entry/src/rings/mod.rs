@@ -60,23 +60,23 @@ impl Broker {
 
 /// A broker that has not been told yet what to serve.
 #[derive(Debug)]
-pub(crate) struct Opened(Desk, Broker);
+pub(crate) struct IdleBroker(Desk, Broker);
 
 /// Starts a broker. To be called before anything has been joined: the children of a process that has joined
 /// a pid namespace are in there. One that is never told what to serve ends when this is dropped.
-pub(crate) fn open(alone: &Alone) -> Result<Opened, Failure> {
+pub(crate) fn open(alone: &Alone) -> Result<IdleBroker, Failure> {
     let (ours, brokers) = Connection::pair().during(Step::StartBroker)?;
     brokers.name_senders().during(Step::StartBroker)?;
     let helper = getpid();
     match sys::fork(alone).during(Step::StartBroker)? {
-        Forked::Parent { child } => Ok(Opened(Desk::of(ours), Broker(child))),
+        Forked::Parent { child } => Ok(IdleBroker(Desk::of(ours), Broker(child))),
         Forked::Child => sys::keep_only(CONTROL, brokers.into(), |brokers| {
             broker::run(&Desk::of(brokers.into()), helper);
         }),
     }
 }
 
-impl Opened {
+impl IdleBroker {
     /// Tells the broker what to serve, where a session may capture. Another's broker has no desk and ends.
     pub(crate) fn appoint(
         self,

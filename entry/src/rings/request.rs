@@ -12,12 +12,12 @@ pub(super) const LONGEST: usize = 28;
 
 /// What a tool wants to have done.
 #[derive(Clone, Debug)]
-pub(super) enum Request {
+pub(super) enum BrokerRequest {
     Ring(Ring),
     Capture(Capture),
 }
 
-impl Request {
+impl BrokerRequest {
     /// Of at least [`SHORTEST`] bytes.
     pub(super) fn read(option: libc::c_int, bytes: &[u8]) -> Result<Self, Errno> {
         if option == PACKET_ADD_MEMBERSHIP {
@@ -131,8 +131,8 @@ mod tests {
 
     fn request(words: [u32; 4]) -> Ring {
         let bytes = words.map(u32::to_ne_bytes).concat();
-        match Request::read(libc::PACKET_RX_RING, &bytes) {
-            Ok(Request::Ring(ring)) => ring,
+        match BrokerRequest::read(libc::PACKET_RX_RING, &bytes) {
+            Ok(BrokerRequest::Ring(ring)) => ring,
             other => panic!("{other:?} is no ring"),
         }
     }
@@ -162,15 +162,15 @@ mod tests {
     }
 
     /// `struct packet_mreq`.
-    fn capture(interface: u32, kind: u16, address: [u8; 8]) -> Result<Request, Errno> {
+    fn capture(interface: u32, kind: u16, address: [u8; 8]) -> Result<BrokerRequest, Errno> {
         let kinds = [kind, 6].map(u16::to_ne_bytes).concat();
-        Request::read(1, &[&interface.to_ne_bytes()[..], &kinds, &address].concat())
+        BrokerRequest::read(1, &[&interface.to_ne_bytes()[..], &kinds, &address].concat())
     }
 
     #[test]
     fn who_captures_everything_is_kept_without_an_address() {
         for kind in [1, 2] {
-            let Ok(Request::Capture(asked)) = capture(7, kind, [9; 8]) else {
+            let Ok(BrokerRequest::Capture(asked)) = capture(7, kind, [9; 8]) else {
                 panic!("kind {kind} is refused");
             };
             let mut expected = [0; 16];
