@@ -102,7 +102,7 @@ pub struct Registered {
 
 /// A session that was told to end.
 #[derive(Debug)]
-pub struct Ended {
+pub struct EndedSession {
     pub info: SessionInfo,
     end: watch::Sender<Option<String>>,
 }
@@ -146,7 +146,7 @@ impl Registry {
     }
 
     /// Tells the session whose ID begins with `given` that `peer` ends it.
-    pub fn end(&self, given: &str, peer: &Peer) -> Result<Ended, NoSuchSession> {
+    pub fn end(&self, given: &str, peer: &Peer) -> Result<EndedSession, NoSuchSession> {
         let entries = self.entries();
         let found: Vec<_> = entries
             .iter()
@@ -160,7 +160,7 @@ impl Registry {
             [] => Err(NoSuchSession::Unknown { given: given.chars().take(40).collect() }),
             [(id, entry)] => {
                 entry.tell_to_end(peer.to_string());
-                Ok(Ended { info: entry.info(id), end: entry.end.clone() })
+                Ok(EndedSession { info: entry.info(id), end: entry.end.clone() })
             }
             [..] => {
                 let ids: Vec<_> = found.iter().map(|(id, _)| id.as_str()).collect();
@@ -241,7 +241,7 @@ impl Registered {
     }
 }
 
-impl Ended {
+impl EndedSession {
     /// Completes when nothing of the session is left.
     pub async fn gone(&self) {
         self.end.closed().await;

@@ -34,11 +34,11 @@ pub struct SessionsArgs {
 
     /// Output format
     #[arg(short = 'o', long, env = "NSDEBUG_OUTPUT", value_enum, default_value = "table")]
-    output: Output,
+    output: OutputFormat,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
+enum OutputFormat {
     Table,
     Json,
 }
@@ -78,8 +78,8 @@ pub fn list(args: &SessionsArgs) -> ExitCode {
     match ask::<Vec<SessionInfo>>(agent, Method::GET, SessionInfo::LIST_ROUTE) {
         Ok((_, sessions)) => {
             let text = match output {
-                Output::Table => table(&sessions),
-                Output::Json => json(&sessions),
+                OutputFormat::Table => table(&sessions),
+                OutputFormat::Json => json(&sessions),
             };
             // Nothing to do where stdout is closed.
             let _ = io::stdout().write_all(text.as_bytes());

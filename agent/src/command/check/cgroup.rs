@@ -79,18 +79,18 @@ fn judge(version: &str, missing: &[&str], can_kill: bool) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::check::finding::Verdict;
+    use crate::command::check::finding::Severity;
 
     #[test]
     fn what_cannot_be_limited_is_named() {
         assert_eq!(missing("cpuset cpu io memory pids\n devices"), [""; 0]);
         assert_eq!(missing("cpuset memory"), ["pids", "cpu", "devices"]);
         let found = judge("v2", &["pids"], true);
-        assert_eq!(found.verdict, Verdict::Warn);
+        assert_eq!(found.verdict, Severity::Warn);
         assert!(found.text.contains("without pids: a toolbox needs --no-"), "{found}");
         assert!(judge("v2", &["cpu"], true).text.contains("together are limited by it"));
-        assert_eq!(judge("v1", &[], true).verdict, Verdict::Ok);
-        assert_eq!(judge("v1", &[], false).verdict, Verdict::Warn);
+        assert_eq!(judge("v1", &[], true).verdict, Severity::Ok);
+        assert_eq!(judge("v1", &[], false).verdict, Severity::Warn);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Severity {
     Ok,
     Warn,
     Missing,
@@ -13,7 +13,7 @@ pub(super) enum Verdict {
 /// One line of the answer.
 #[derive(Debug)]
 pub(super) struct Finding {
-    pub(super) verdict: Verdict,
+    pub(super) verdict: Severity,
     pub(super) what: String,
     /// What was found, and what that means for a session.
     pub(super) text: String,
@@ -21,15 +21,15 @@ pub(super) struct Finding {
 
 impl Finding {
     pub(super) fn ok(what: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Ok, what: what.into(), text: text.into() }
+        Self { verdict: Severity::Ok, what: what.into(), text: text.into() }
     }
 
     pub(super) fn warn(what: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Warn, ..Self::ok(what, text) }
+        Self { verdict: Severity::Warn, ..Self::ok(what, text) }
     }
 
     pub(super) fn missing(what: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Missing, ..Self::ok(what, text) }
+        Self { verdict: Severity::Missing, ..Self::ok(what, text) }
     }
 
     /// What no session can do without.
@@ -44,9 +44,9 @@ impl Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = match self.verdict {
-            Verdict::Ok => "ok",
-            Verdict::Warn => "warn",
-            Verdict::Missing => "MISSING",
+            Severity::Ok => "ok",
+            Severity::Warn => "warn",
+            Severity::Missing => "MISSING",
         };
         let Self { what, text, .. } = self;
         f.write_str(format!("{verdict:<8} {what:<22} {text}").trim_end())

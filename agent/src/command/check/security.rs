@@ -87,24 +87,24 @@ fn ptrace_scope(scope: &str) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::check::finding::Verdict;
+    use crate::command::check::finding::Severity;
 
-    fn worst(modules: &Modules) -> (Verdict, String) {
+    fn worst(modules: &Modules) -> (Severity, String) {
         let found = judge(modules);
-        let worst = found.iter().find(|finding| finding.verdict != Verdict::Ok);
-        worst.map_or((Verdict::Ok, String::new()), |found| (found.verdict, found.text.clone()))
+        let worst = found.iter().find(|finding| finding.verdict != Severity::Ok);
+        worst.map_or((Severity::Ok, String::new()), |found| (found.verdict, found.text.clone()))
     }
 
     #[test]
     fn what_a_module_takes_away_is_said() {
         let of = |text: &str| Some(text.to_owned());
-        assert_eq!(worst(&Modules::default()).0, Verdict::Ok);
+        assert_eq!(worst(&Modules::default()).0, Severity::Ok);
         let confined =
             Modules { label: of("cri-containerd.apparmor.d (enforce)"), ..Modules::default() };
         let (verdict, text) = worst(&confined);
-        assert!(verdict == Verdict::Warn && text.contains("run the agent unconfined"), "{text}");
+        assert!(verdict == Severity::Warn && text.contains("run the agent unconfined"), "{text}");
         let free = Modules { label: of("unconfined"), yama: of("1"), ..Modules::default() };
-        assert_eq!(worst(&free).0, Verdict::Ok);
+        assert_eq!(worst(&free).0, Severity::Ok);
         let untraceable = Modules { yama: of("3"), ..Modules::default() };
         assert!(worst(&untraceable).1.contains("gdb cannot work"));
         let enforcing = Modules {

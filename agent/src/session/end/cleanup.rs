@@ -125,8 +125,8 @@ async fn close(
 ) -> (Closed, Option<SessionCgroup>) {
     let helper = Reaping::of(helper);
     let cgroup = match end(&helper, cgroup.as_ref(), told).await {
-        Ended::ByItself => cgroup,
-        Ended::NotYet => kill(&helper, cgroup).await,
+        HelperEnd::ByItself => cgroup,
+        HelperEnd::NotYet => kill(&helper, cgroup).await,
     };
     let Some(mut cgroup) = cgroup else { return (Closed::default(), None) };
     let mut is_told = false;
@@ -179,14 +179,14 @@ async fn reaped(cgroup: SessionCgroup, container: &str, slot: Arc<Slot>) {
 }
 
 /// How far the end of a helper has come.
-enum Ended {
+enum HelperEnd {
     ByItself,
     /// It has to be killed.
     NotYet,
 }
 
 /// Reaps the helper, and asks the session to end before where that must be.
-async fn end(helper: &Reaping, cgroup: Option<&SessionCgroup>, told: &EndRequests) -> Ended {
+async fn end(helper: &Reaping, cgroup: Option<&SessionCgroup>, told: &EndRequests) -> HelperEnd {
     let mut reaping = std::pin::pin!(helper.done());
     let mut must_end = std::pin::pin!(must_end(&told.kill, cgroup));
     let mut abandoned = None;
@@ -198,14 +198,14 @@ async fn end(helper: &Reaping, cgroup: Option<&SessionCgroup>, told: &EndRequest
             }
         };
         tokio::select! {
-            () = &mut reaping => return Ended::ByItself,
+            () = &mut reaping => return HelperEnd::ByItself,
             () = told.end.notified() => helper.child().end_session(),
             () = told.abandon.notified() => {
                 helper.child().end_session();
                 abandoned.get_or_insert_with(Instant::now);
             }
-            () = &mut must_end => return Ended::NotYet,
-            () = late => return Ended::NotYet,
+            () = &mut must_end => return HelperEnd::NotYet,
+            () = late => return HelperEnd::NotYet,
         }
     }
 }

@@ -151,7 +151,7 @@ struct Watch<'a> {
 
 impl Watch<'_> {
     /// Passes signals and bytes on until the session has ended.
-    fn until_end(mut self, mut relay: Option<Relay>) -> Result<Ended, StartError> {
+    fn until_end(mut self, mut relay: Option<Relay>) -> Result<ObservedEnd, StartError> {
         let (mut started, mut target_is_gone) = (false, false);
         loop {
             match self.session.next_event()? {
@@ -176,7 +176,7 @@ impl Watch<'_> {
                         relay.drain();
                     }
                     let cut = self.patience.verdict(&event);
-                    return Ok(Ended { started, event, target_is_gone, cut });
+                    return Ok(ObservedEnd { started, event, target_is_gone, cut });
                 }
             }
             self.pass_signals_on(relay.as_ref());
@@ -245,14 +245,14 @@ impl Watch<'_> {
 }
 
 /// How a session came to its end, before it is known why.
-struct Ended {
+struct ObservedEnd {
     started: bool,
     event: Event,
     target_is_gone: bool,
     cut: Option<Cut>,
 }
 
-impl Ended {
+impl ObservedEnd {
     fn outcome(
         self,
         target: &Target,

@@ -16,13 +16,13 @@ const CHUNK: usize = 4096;
 #[must_use = "the caller's terminal leaves raw mode when this is dropped"]
 pub(crate) struct Relay {
     ours: OwnedFd,
-    input: Flow,
-    output: Flow,
+    input: Direction,
+    output: Direction,
     before: Option<Termios>,
 }
 
 /// One direction: bytes that were read and wait to be written.
-struct Flow {
+struct Direction {
     buffer: Vec<u8>,
     open: bool,
 }
@@ -31,7 +31,7 @@ impl Relay {
     pub(crate) fn new(ours: OwnedFd, stdin: bool) -> io::Result<Self> {
         fcntl_setfl(&ours, fcntl_getfl(&ours)? | OFlags::NONBLOCK)?;
         let before = if stdin && isatty(io::stdin()) { Some(make_raw()?) } else { None };
-        let flow = |open| Flow { buffer: Vec::with_capacity(CHUNK), open };
+        let flow = |open| Direction { buffer: Vec::with_capacity(CHUNK), open };
         let relay = Self { ours, input: flow(stdin), output: flow(true), before };
         relay.resize();
         Ok(relay)
@@ -94,7 +94,7 @@ impl Drop for Relay {
     }
 }
 
-impl Flow {
+impl Direction {
     fn fill(&mut self, from: BorrowedFd<'_>) {
         if !self.open || !self.buffer.is_empty() {
             return;

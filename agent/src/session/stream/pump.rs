@@ -23,7 +23,7 @@ use super::output::Output;
 use super::socket::{Outgoing, Socket};
 use super::stdio::Ends;
 use super::streams::{Input, Streams};
-use super::traffic::{Flow, Traffic};
+use super::traffic::{ToolStream, Traffic};
 use crate::metrics::{OpenSession, Stream};
 use crate::session::end::conditions::EndConditions;
 use crate::session::end::ending::{self, ending};
@@ -72,15 +72,15 @@ pub async fn pump(
         verdict = sender.deliver([stdout, stderr], ending(&mut running), &line) => verdict,
         verdict = receiver.accept(stdin, &line) => verdict,
         // Not left to the sender, which may wait for a client that takes nothing.
-        why = care.cut() => Verdict::Cut(why),
+        why = care.cut() => PumpEnd::Cut(why),
     };
-    if !matches!(verdict, Verdict::Ended(..)) {
+    if !matches!(verdict, PumpEnd::Ended(..)) {
         ending::end(&mut running).await;
     }
     let _ = running.gone().await;
     verdict = match verdict {
-        Verdict::Ended(_, why @ (Why::Forged | Why::Held(_) | Why::Stuck), _) => Verdict::Cut(why),
-        Verdict::Ended(_, why, Whole::No) => Verdict::Cut(why.with_output_held()),
+        PumpEnd::Ended(_, why @ (Why::Forged | Why::Held(_) | Why::Stuck), _) => PumpEnd::Cut(why),
+        PumpEnd::Ended(_, why, Whole::No) => PumpEnd::Cut(why.with_output_held()),
         other => other,
     };
     let finished = Finished::new(&verdict, traffic);
@@ -101,7 +101,7 @@ pub async fn pump(
 
 /// How the pumping ended.
 #[derive(Debug)]
-enum Verdict {
+enum PumpEnd {
     /// The tool ended, and its output was delivered.
     Ended(Exit, Why, Whole),
     /// The session was ended from outside of both client and target.
@@ -122,7 +122,7 @@ enum Whole {
     No,
 }
 
-impl Verdict {
+impl PumpEnd {
     /// What to add to an exit code that is the tool's own.
     fn hint(&self, advice: Option<&Advice>) -> Option<String> {
         match self {
@@ -133,15 +133,15 @@ impl Verdict {
 }
 
 impl Finished {
-    fn new(verdict: &Verdict, traffic: &Traffic) -> Self {
+    fn new(verdict: &PumpEnd, traffic: &Traffic) -> Self {
         let (outcome, exit, reason) = match verdict {
-            Verdict::Ended(exit, why, _) => (why.outcome(), Some(spoken(*exit)), why.reason()),
-            Verdict::Cut(why) => (why.outcome(), None, why.reason()),
-            Verdict::Gone => {
+            PumpEnd::Ended(exit, why, _) => (why.outcome(), Some(spoken(*exit)), why.reason()),
+            PumpEnd::Cut(why) => (why.outcome(), None, why.reason()),
+            PumpEnd::Gone => {
                 (SessionOutcome::Abandoned, None, Some("the client went away".to_owned()))
             }
-            Verdict::Silent(how) => (SessionOutcome::Abandoned, None, Some((*how).to_owned())),
-            Verdict::Offence(_, what) => (SessionOutcome::Failed, None, Some(what.clone())),
+            PumpEnd::Silent(how) => (SessionOutcome::Abandoned, None, Some((*how).to_owned())),
+            PumpEnd::Offence(_, what) => (SessionOutcome::Failed, None, Some(what.clone())),
         };
         let [stdin_bytes, stdout_bytes, stderr_bytes] = traffic.bytes();
         Self { outcome, exit, stdin_bytes, stdout_bytes, stderr_bytes, reason }
@@ -194,7 +194,7 @@ impl Sender<'_> {
         [mut stdout, mut stderr]: [Output; 2],
         ending: impl Future<Output = (Exit, Why)>,
         line: &RelayLine,
-    ) -> Verdict {
+    ) -> PumpEnd {
         let mut ending = std::pin::pin!(ending);
         let mut ended: Option<(Exit, Why)> = None;
         let mut last_read = Instant::now();
@@ -202,10 +202,10 @@ impl Sender<'_> {
         while ended.is_none() || stdout.is_open() || stderr.is_open() {
             let (flow, outgoing) = tokio::select! {
                 frame = stdout.frame(Channel::Stdout, self.splices), if stdout.is_open() => {
-                    (Some(Flow::Stdout), frame.map(Outgoing::Output))
+                    (Some(ToolStream::Stdout), frame.map(Outgoing::Output))
                 }
                 frame = stderr.frame(Channel::Stderr, self.splices), if stderr.is_open() => {
-                    (Some(Flow::Stderr), frame.map(Outgoing::Output))
+                    (Some(ToolStream::Stderr), frame.map(Outgoing::Output))
                 }
                 end = &mut ending, if ended.is_none() => {
                     ended = Some(end);
@@ -240,28 +240,28 @@ impl Sender<'_> {
         }
         let is_cut = |output: &Output| output.is_open() || output.is_cut();
         let whole = if is_cut(&stdout) || is_cut(&stderr) { Whole::No } else { Whole::Yes };
-        ended.map_or(Verdict::Gone, |(exit, why)| Verdict::Ended(exit, why, whole))
+        ended.map_or(PumpEnd::Gone, |(exit, why)| PumpEnd::Ended(exit, why, whole))
     }
 
-    async fn send(&mut self, outgoing: Outgoing) -> Result<(), Verdict> {
+    async fn send(&mut self, outgoing: Outgoing) -> Result<(), PumpEnd> {
         let patience = patience(outgoing.payload());
         self.traffic.block(true);
         let sent = timeout(patience, self.sink.send(outgoing)).await;
         self.traffic.block(false);
         match sent {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(Verdict::Gone),
+            Ok(Err(_)) => Err(PumpEnd::Gone),
             Err(_) => {
-                Err(Verdict::Silent("the client did not take its output for ten minutes or more"))
+                Err(PumpEnd::Silent("the client did not take its output for ten minutes or more"))
             }
         }
     }
 
     /// The last word. Only a session that was complete has a Status, and the code for a normal end.
-    async fn close(&mut self, verdict: Verdict, finished: &Finished, hint: Option<String>) {
+    async fn close(&mut self, verdict: PumpEnd, finished: &Finished, hint: Option<String>) {
         let (code, reason) = match verdict {
-            Verdict::Cut(why) => (CloseCode::Error, why.reason().unwrap_or_default()),
-            Verdict::Ended(..) => {
+            PumpEnd::Cut(why) => (CloseCode::Error, why.reason().unwrap_or_default()),
+            PumpEnd::Ended(..) => {
                 let message =
                     wire::frame::encode(Channel::Status, &status(finished, hint.as_deref()));
                 let message = Message::Binary(message.into());
@@ -270,9 +270,9 @@ impl Sender<'_> {
                 }
                 (CloseCode::Normal, String::new())
             }
-            Verdict::Gone => return,
-            Verdict::Silent(how) => (CloseCode::Error, how.to_owned()),
-            Verdict::Offence(code, what) => (code, what),
+            PumpEnd::Gone => return,
+            PumpEnd::Silent(how) => (CloseCode::Error, how.to_owned()),
+            PumpEnd::Offence(code, what) => (code, what),
         };
         let reason = fitting(&reason).to_owned();
         let frame = CloseFrame { code, reason: reason.into() };
@@ -334,31 +334,31 @@ struct Receiver<'a> {
 
 impl Receiver<'_> {
     /// Takes input until the client is gone or breaks the protocol.
-    async fn accept(&mut self, mut stdin: Input, line: &RelayLine) -> Verdict {
+    async fn accept(&mut self, mut stdin: Input, line: &RelayLine) -> PumpEnd {
         loop {
             let message = match timeout(limits::PEER_SILENCE, self.source.next()).await {
                 Err(_) if self.traffic.is_blocked() => continue,
-                Err(_) => return Verdict::Silent("the client was silent for a minute"),
-                Ok(None) => return Verdict::Gone,
+                Err(_) => return PumpEnd::Silent("the client was silent for a minute"),
+                Ok(None) => return PumpEnd::Gone,
                 Ok(Some(Err(error))) => return offence_of(error),
                 Ok(Some(Ok(message))) => message,
             };
             let said = match &message {
                 Message::Binary(message) => FromClient::decode(message, self.protocol),
                 Message::Text(message) => FromClient::decode_text(message, self.protocol),
-                Message::Close(_) => return Verdict::Gone,
+                Message::Close(_) => return PumpEnd::Gone,
                 Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => continue,
             };
             match said {
                 Ok(FromClient::Stdin(bytes)) => {
-                    self.traffic.add(Flow::Stdin, bytes.len());
+                    self.traffic.add(ToolStream::Stdin, bytes.len());
                     stdin.write(bytes).await;
                 }
                 Ok(FromClient::Resize(size)) => line.resize(size.width, size.height),
                 Ok(FromClient::Signal(signal)) => line.signal(signal.number().into()),
                 Ok(FromClient::CloseStdin) => stdin.close(),
                 Err(BadFrame::Empty) => {}
-                Err(bad) => return Verdict::Offence(CloseCode::Protocol, bad.to_string()),
+                Err(bad) => return PumpEnd::Offence(CloseCode::Protocol, bad.to_string()),
             }
         }
     }
@@ -370,20 +370,20 @@ impl Receiver<'_> {
     }
 }
 
-fn offence_of(error: Error) -> Verdict {
+fn offence_of(error: Error) -> PumpEnd {
     match error {
         Error::Capacity(_) => {
             let what = format!("a message is longer than {} bytes", limits::INBOUND_MESSAGE);
-            Verdict::Offence(CloseCode::Size, what)
+            PumpEnd::Offence(CloseCode::Size, what)
         }
         Error::Protocol(what) if what != ProtocolError::ResetWithoutClosingHandshake => {
-            Verdict::Offence(CloseCode::Protocol, what.to_string())
+            PumpEnd::Offence(CloseCode::Protocol, what.to_string())
         }
         Error::Utf8(_) => {
             let what = "a text message is not UTF-8: bytes are sent as binary messages".to_owned();
-            Verdict::Offence(CloseCode::Invalid, what)
+            PumpEnd::Offence(CloseCode::Invalid, what)
         }
-        _ => Verdict::Gone,
+        _ => PumpEnd::Gone,
     }
 }
 

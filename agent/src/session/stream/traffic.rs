@@ -20,7 +20,7 @@ pub(crate) struct Traffic {
 
 /// One of the tool's standard streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flow {
+pub(crate) enum ToolStream {
     Stdin,
     Stdout,
     Stderr,
@@ -38,11 +38,11 @@ impl Traffic {
         }
     }
 
-    pub(crate) fn add(&self, flow: Flow, bytes: usize) {
+    pub(crate) fn add(&self, flow: ToolStream, bytes: usize) {
         let counter = match flow {
-            Flow::Stdin => &self.stdin,
-            Flow::Stdout => &self.stdout,
-            Flow::Stderr => &self.stderr,
+            ToolStream::Stdin => &self.stdin,
+            ToolStream::Stdout => &self.stdout,
+            ToolStream::Stderr => &self.stderr,
         };
         counter.fetch_add(bytes as u64, Ordering::Relaxed);
         let now = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -88,7 +88,7 @@ mod tests {
         let limit = Duration::from_millis(60);
         let traffic = Traffic::begin();
         tokio::time::sleep(limit / 2).await;
-        traffic.add(Flow::Stdin, 1);
+        traffic.add(ToolStream::Stdin, 1);
         assert!(timeout(limit * 3 / 4, traffic.idle(limit)).await.is_err(), "not idle yet");
         assert!(timeout(limit * 20, traffic.idle(limit)).await.is_ok());
         assert_eq!(traffic.bytes(), [1, 0, 0]);
