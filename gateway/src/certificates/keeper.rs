@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 use wire::api::{GROUP, VERSION};
 use wire::chain;
 
-use super::rotation::{CertificateSettings, Data, Stored};
+use super::rotation::{CertificateSettings, SecretData, Stored};
 use super::{PairError, Shown};
 use crate::kubernetes::{ApiError, Kubernetes};
 
@@ -225,7 +225,7 @@ impl Keeper {
     }
 }
 
-fn data(secret: &Secret) -> Data {
+fn data(secret: &Secret) -> SecretData {
     let data = secret.data.iter().flatten();
     data.map(|(key, ByteString(value))| (key.clone(), value.clone())).collect()
 }

@@ -47,7 +47,7 @@ struct Age {
 }
 
 /// The content of a Secret.
-pub(super) type Data = BTreeMap<String, Vec<u8>>;
+pub(super) type SecretData = BTreeMap<String, Vec<u8>>;
 
 /// Certificates have no fractions of a second.
 const ROUNDED: Duration = Duration::seconds(2);
@@ -135,7 +135,7 @@ impl Stored {
     }
 
     /// What a Secret holds, if it holds all of it.
-    pub(super) fn read(data: &Data) -> Option<Self> {
+    pub(super) fn read(data: &SecretData) -> Option<Self> {
         let text = |key: &str| {
             let value = data.get(key).filter(|value| !value.is_empty())?;
             String::from_utf8(value.clone()).ok()
@@ -149,9 +149,9 @@ impl Stored {
     }
 
     /// The content of a Secret.
-    pub(super) fn write(&self) -> Data {
+    pub(super) fn write(&self) -> SecretData {
         let Self { current, next, previous } = self;
-        let mut data = Data::new();
+        let mut data = SecretData::new();
         let pairs = [("", Some(current)), (NEXT, next.as_ref())];
         for (prefix, pair) in pairs.into_iter().filter_map(|(prefix, pair)| Some((prefix, pair?))) {
             for (key, value) in
@@ -324,6 +324,6 @@ mod tests {
         let mut half = first.write();
         half.remove("tls.key");
         assert_eq!(Stored::read(&half), None);
-        assert_eq!(Stored::read(&Data::new()), None);
+        assert_eq!(Stored::read(&SecretData::new()), None);
     }
 }

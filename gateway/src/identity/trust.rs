@@ -54,12 +54,12 @@ pub(crate) async fn keep_current(
     }
 }
 
-type Data = BTreeMap<String, String>;
+type ConfigData = BTreeMap<String, String>;
 
 async fn refresh(
     kubernetes: &Kubernetes,
     trust: &watch::Sender<Option<Arc<FrontProxy>>>,
-    seen: &mut Option<Data>,
+    seen: &mut Option<ConfigData>,
 ) {
     match published(kubernetes).await {
         Ok(data) if seen.as_ref() == Some(&data) => {}
@@ -75,7 +75,7 @@ async fn refresh(
     }
 }
 
-async fn published(kubernetes: &Kubernetes) -> Result<Data, TrustError> {
+async fn published(kubernetes: &Kubernetes) -> Result<ConfigData, TrustError> {
     match kubernetes.find::<ConfigMap>(NAMESPACE, NAME).await {
         Ok(Some(map)) => Ok(map.data.unwrap_or_default()),
         Ok(None) => Err(TrustError::Missing),
