@@ -9,7 +9,7 @@ use harness::kernel::PROFILES;
 use harness::{Running, run, until};
 use rustix::process::Signal;
 
-use crate::container::{Container, UNCONFINED};
+use crate::container::{GuestContainer, UNCONFINED};
 use crate::session::{self, GUEST, attached, trace_first};
 use crate::suite::{Test, log};
 
@@ -46,7 +46,7 @@ pub(crate) fn under(profile: &str, command: &[&str]) -> ExitCode {
 
 fn confines() {
     fs::write(LOAD, fs::read(PROFILES).expect("compiled profiles")).expect("AppArmor takes them");
-    let mut container = Container::under(USUAL);
+    let mut container = GuestContainer::under(USUAL);
     let label = fs::read_to_string(format!("/proc/{}/attr/apparmor/current", container.pid()));
     assert_eq!(label.expect("a label").trim(), "nsdebug-container (enforce)");
     let refused = container.exec(&[GUEST, "write", "/proc/sysrq-trigger"]);
@@ -55,7 +55,7 @@ fn confines() {
 }
 
 fn ps() {
-    let container = Container::under(USUAL);
+    let container = GuestContainer::under(USUAL);
     for profile in ["baseline", "general"] {
         let listed = session::said(&container, profile, &["ps", "-eo", "args"]);
         assert!(listed.contains("/bin/guest serve"), "{listed}");
@@ -66,14 +66,14 @@ fn ps() {
 }
 
 fn trace() {
-    let container = Container::under(USUAL);
+    let container = GuestContainer::under(USUAL);
     let traced = trace_first(&container, "general", &[]);
     assert!(attached(&traced), "{traced}");
     container.stop();
 }
 
 fn kill() {
-    let mut container = Container::under(USUAL);
+    let mut container = GuestContainer::under(USUAL);
     let number = container.leave_running(&[GUEST, "hold"]);
     let killed = session::said(&container, "general", &[GUEST, "kill", &number]);
     assert_eq!(killed.trim(), "killed");
@@ -85,7 +85,7 @@ fn kill() {
 }
 
 fn reads() {
-    let container = Container::under(USUAL);
+    let container = GuestContainer::under(USUAL);
     for profile in ["restricted", "general"] {
         let text = session::said(&container, profile, &[GUEST, "cat", "/target/etc/hosts"]);
         assert_eq!(text.trim(), "127.0.0.1 of-the-container");
@@ -97,7 +97,7 @@ fn reads() {
 
 /// The canary has nothing to do with it: the target's profile allows tracing its own kind only.
 fn attacked() {
-    let mut container = Container::under(USUAL);
+    let mut container = GuestContainer::under(USUAL);
     let tool = Running::start(&mut session::boxed(&container, "general", &[GUEST, "hold"]));
     tool.wait_for_stdout("held");
     let number = container.number_of("guest hold");
@@ -111,7 +111,7 @@ fn attacked() {
 }
 
 fn deaf() {
-    let mut container = Container::under(DEAF);
+    let mut container = GuestContainer::under(DEAF);
     let number = container.leave_running(&[GUEST, "hold"]);
     let refused = run(&mut session::boxed(&container, "general", &[GUEST, "kill", &number]));
     log(&refused.to_string());
@@ -122,7 +122,7 @@ fn deaf() {
 /// Beside a target under another profile it cannot even look; beside one under its own it cannot mount.
 fn agent_is_confined() {
     for target in [UNCONFINED, USUAL] {
-        let container = Container::under(target);
+        let container = GuestContainer::under(target);
         for session in
             [session::host(&container, &["ps"]), session::boxed(&container, "general", &["ps"])]
         {

@@ -41,7 +41,7 @@ const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
 
 /// One that runs.
 #[derive(Debug)]
-pub(crate) struct Container {
+pub(crate) struct GuestContainer {
     stage: Running,
     pid: u32,
     asked: usize,
@@ -54,7 +54,7 @@ pub(crate) struct Done {
     pub(crate) said: String,
 }
 
-impl Container {
+impl GuestContainer {
     pub(crate) fn start() -> Self {
         Self::under(UNCONFINED)
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use harness::{Running, agent, run, until};
 use rustix::process::Signal;
 
-use crate::container::Container;
+use crate::container::GuestContainer;
 use crate::session::{self, GUEST};
 use crate::suite::Test;
 use crate::toolbox::TREE;
@@ -61,7 +61,7 @@ pub(crate) fn leave(group: &Path) {
 }
 
 /// A session of a toolbox that may use little.
-fn bounded(container: &Container, command: &[&str]) -> Command {
+fn bounded(container: &GuestContainer, command: &[&str]) -> Command {
     session::boxed_with(container, "general", &LIMITS, command)
 }
 
@@ -84,7 +84,7 @@ fn value(group: &Path, file: &str) -> String {
 }
 
 fn limits() {
-    let container = Container::start();
+    let container = GuestContainer::start();
     let held = Running::start(&mut bounded(&container, &[GUEST, "hold"]));
     held.wait_for_stdout("held");
     let group = group_of("/bin/guest hold");
@@ -100,7 +100,7 @@ fn limits() {
 }
 
 fn host_tools() {
-    let container = Container::start();
+    let container = GuestContainer::start();
     let held = Running::start(&mut session::host(&container, &[GUEST, "hold"]));
     held.wait_for_stdout("held");
     let group = group_of("/bin/guest hold");
@@ -111,7 +111,7 @@ fn host_tools() {
 }
 
 fn memory() {
-    let container = Container::start();
+    let container = GuestContainer::start();
     let neighbour = Running::start(&mut bounded(&container, &[GUEST, "hold"]));
     neighbour.wait_for_stdout("held");
     let ended = run(&mut bounded(&container, &[GUEST, "eat"])).expect_code(137);
@@ -153,7 +153,7 @@ fn served() {
 
 /// As an agent limits the group that sessions' groups are in: the kernel must end one of them, and not all.
 fn together() {
-    let container = Container::start();
+    let container = GuestContainer::start();
     let neighbour = Running::start(&mut bounded(&container, &[GUEST, "hold"]));
     neighbour.wait_for_stdout("held");
     let group = group_of("/bin/guest hold");
@@ -173,7 +173,7 @@ fn together() {
 }
 
 /// Nobody was killed in the group of the target, which none of it was charged to.
-fn unharmed(container: &Container) {
+fn unharmed(container: &GuestContainer) {
     let group = group_of("/bin/guest serve");
     assert!(group.to_string_lossy().contains("/box-"), "{}", group.display());
     let events = value(&group, "memory.events");
@@ -182,7 +182,7 @@ fn unharmed(container: &Container) {
 }
 
 fn processes() {
-    let container = Container::start();
+    let container = GuestContainer::start();
     let bomb = Running::start(&mut bounded(&container, &[GUEST, "multiply"]));
     bomb.wait_for_stdout("no more after ");
     let group = group_of("/bin/guest multiply");
@@ -198,7 +198,7 @@ fn processes() {
 /// The container's root can do that. Its grandchild hears no request to end; what dies without the supervisor is
 /// the container's to reap.
 fn supervisor() {
-    let mut container = Container::start();
+    let mut container = GuestContainer::start();
     let victim = Running::start(&mut bounded(&container, &[GUEST, "stubborn"]));
     victim.wait_for_stdout("stays");
     let group = group_of("/bin/guest stays");
@@ -213,7 +213,7 @@ fn supervisor() {
 }
 
 fn command() {
-    let mut container = Container::start();
+    let mut container = GuestContainer::start();
     let victim = Running::start(&mut bounded(&container, &[GUEST, "stubborn"]));
     victim.wait_for_stdout("stays");
     let group = group_of("/bin/guest stays");

@@ -5,7 +5,7 @@ use std::fs::read_to_string;
 use harness::{NodeSnapshot, Running, agent, run};
 use rustix::process::Signal;
 
-use crate::container::Container;
+use crate::container::GuestContainer;
 use crate::session::{self, GUEST};
 use crate::suite::{Test, log};
 
@@ -41,7 +41,7 @@ fn check() {
 }
 
 fn sees() {
-    let mut container = Container::start();
+    let mut container = GuestContainer::start();
     container.leave_running(&[GUEST, "hold"]);
     let listed = run(&mut session::host(&container, &["ps", "-eo", "args"])).expect_success().out();
     let supervisor = "nsdebug-session __enter";
@@ -51,7 +51,7 @@ fn sees() {
 }
 
 fn codes() {
-    let container = Container::start();
+    let container = GuestContainer::start();
     let code = |command: &[&str]| run(&mut session::host(&container, command)).code();
     assert_eq!(code(&[GUEST, "exit", "0"]), 0);
     assert_eq!(code(&[GUEST, "exit", "7"]), 7);
@@ -65,7 +65,7 @@ fn codes() {
 }
 
 fn leaves_nothing() {
-    let container = Container::start();
+    let container = GuestContainer::start();
     let before = NodeSnapshot::take();
     run(&mut session::host(&container, &["ps"])).expect_success();
     let held = Running::start(&mut session::host(&container, &[GUEST, "hold"]));

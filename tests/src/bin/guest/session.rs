@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use harness::{Finished, Running, agent, run, until};
 
-use crate::container::Container;
+use crate::container::GuestContainer;
 use crate::toolbox::TREE;
 
 /// This very program.
@@ -16,18 +16,18 @@ const ATTACHED: &str = "Process 1 attached";
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// With the node's own tools.
-pub(crate) fn host(container: &Container, command: &[&str]) -> Command {
+pub(crate) fn host(container: &GuestContainer, command: &[&str]) -> Command {
     exec(container, &["--tools", "host"], command)
 }
 
 /// With the toolbox, under a profile.
-pub(crate) fn boxed(container: &Container, profile: &str, command: &[&str]) -> Command {
+pub(crate) fn boxed(container: &GuestContainer, profile: &str, command: &[&str]) -> Command {
     boxed_with(container, profile, &[], command)
 }
 
 /// As [`boxed`], with more options of the agent's.
 pub(crate) fn boxed_with(
-    container: &Container,
+    container: &GuestContainer,
     profile: &str,
     more: &[&str],
     command: &[&str],
@@ -36,7 +36,7 @@ pub(crate) fn boxed_with(
     exec(container, &[&options, more].concat(), command)
 }
 
-fn exec(container: &Container, options: &[&str], command: &[&str]) -> Command {
+fn exec(container: &GuestContainer, options: &[&str], command: &[&str]) -> Command {
     let mut agent = agent();
     agent.args(["exec", "--pid"]).arg(container.pid().to_string()).args(options);
     agent.arg("--").args(command);
@@ -44,12 +44,12 @@ fn exec(container: &Container, options: &[&str], command: &[&str]) -> Command {
 }
 
 /// What a session of the toolbox says, which has to succeed.
-pub(crate) fn said(container: &Container, profile: &str, command: &[&str]) -> String {
+pub(crate) fn said(container: &GuestContainer, profile: &str, command: &[&str]) -> String {
     run(&mut boxed(container, profile, command)).expect_success().out()
 }
 
 /// Traces the container's first process from inside a session: until it is attached, or says that it cannot.
-pub(crate) fn trace_first(container: &Container, profile: &str, more: &[&str]) -> Finished {
+pub(crate) fn trace_first(container: &GuestContainer, profile: &str, more: &[&str]) -> Finished {
     let strace = &["strace", "-p", "1"];
     let strace = Running::start(&mut boxed_with(container, profile, more, strace));
     until("strace to be attached or to end", LIMIT, || {

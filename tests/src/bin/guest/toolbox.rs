@@ -3,7 +3,7 @@
 use harness::{NodeSnapshot, Running, run};
 use rustix::process::Signal;
 
-use crate::container::Container;
+use crate::container::GuestContainer;
 use crate::session::{self, GUEST};
 use crate::suite::{Test, log};
 
@@ -73,7 +73,7 @@ const MOUNTS: &str = "\
 ";
 
 fn holds() {
-    let container = Container::start();
+    let container = GuestContainer::start();
     for (profile, capabilities, user) in PROFILES {
         let status = session::said(&container, profile, &[GUEST, "cat", "/proc/self/status"]);
         let field = |name: &str| {
@@ -92,7 +92,7 @@ fn holds() {
 }
 
 fn mounts() {
-    let container = Container::start();
+    let container = GuestContainer::start();
     let table = session::said(&container, "general", &[GUEST, "cat", "/proc/self/mountinfo"]);
     let found: Vec<_> = table.lines().map(described).collect();
     let found = found.join("\n") + "\n";
@@ -109,7 +109,7 @@ fn described(line: &str) -> String {
 }
 
 fn attacked() {
-    let mut container = Container::start();
+    let mut container = GuestContainer::start();
     for (profile, ..) in &PROFILES[..4] {
         let tool = Running::start(&mut session::boxed(&container, profile, &[GUEST, "hold"]));
         tool.wait_for_stdout("held");
@@ -127,7 +127,7 @@ fn attacked() {
 
 /// Otherwise the attack proves nothing: a process of the container's own kind is taken over by it.
 fn attack_works() {
-    let mut container = Container::start();
+    let mut container = GuestContainer::start();
     let number = container.leave_running(&[GUEST, "hold"]);
     let tried = container.exec(&[GUEST, "attack", &number]);
     let opened = tried.said.lines().filter(|line| line.ends_with("opened")).count();
@@ -136,7 +136,7 @@ fn attack_works() {
 }
 
 fn escapes() {
-    let container = Container::start();
+    let container = GuestContainer::start();
     for (profile, ..) in &PROFILES[..4] {
         let tried = run(&mut session::boxed(&container, profile, &[GUEST, "escape"]));
         log(&format!("{profile}: {}", tried.out().replace('\n', ", ")));
@@ -150,7 +150,7 @@ fn escapes() {
 }
 
 fn leaves_nothing() {
-    let container = Container::start();
+    let container = GuestContainer::start();
     let before = NodeSnapshot::take();
     run(&mut session::boxed(&container, "general", &["ps"])).expect_success();
     let held = Running::start(&mut session::boxed(&container, "general", &[GUEST, "hold"]));

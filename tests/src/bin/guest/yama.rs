@@ -1,6 +1,6 @@
 //! Yama: who may trace. A session that holds `SYS_PTRACE` may at 1 and 2; at 3 nobody may, and that cannot be undone.
 
-use crate::container::Container;
+use crate::container::GuestContainer;
 use crate::session::{attached, trace_first};
 use crate::suite::Test;
 
@@ -18,7 +18,7 @@ const SCOPE: &str = "/proc/sys/kernel/yama/ptrace_scope";
 
 fn everybody() {
     set(0);
-    let container = Container::start();
+    let container = GuestContainer::start();
     let traced = trace_first(&container, "general", &[]);
     assert!(attached(&traced), "{traced}");
     container.stop();
@@ -34,7 +34,7 @@ fn admins() {
 
 fn only_masters_trace(scope: u32) {
     set(scope);
-    let container = Container::start();
+    let container = GuestContainer::start();
     let traced = trace_first(&container, "general", &MASTER);
     assert!(attached(&traced), "{traced}");
     for profile in ["general", "baseline"] {
@@ -46,7 +46,7 @@ fn only_masters_trace(scope: u32) {
 
 fn nobody() {
     set(3);
-    let container = Container::start();
+    let container = GuestContainer::start();
     let refused = trace_first(&container, "general", &MASTER).expect_code(1);
     assert!(refused.err().contains("Operation not permitted"), "{refused}");
     container.stop();
