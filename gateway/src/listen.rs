@@ -14,7 +14,6 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
 use daemon::admission::StrangerPlace;
-use daemon::chain;
 use daemon::shutdown::Shutdown;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;

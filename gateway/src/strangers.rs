@@ -29,7 +29,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 
 /// Of kube-apiserver's port: it opens a connection for each session, and those of one user may all begin at
-/// once. Where there are more, whoever holds most makes room.
+/// once. Where there are more, the network that holds most makes room.
 pub(crate) const AT_API: StrangerLimits = StrangerLimits { all: 256, per_network: 256 };
 
 /// Of the agents' port. All agents of a cluster may come at once: those for whom there is no place wait to

@@ -72,7 +72,7 @@ pub(super) fn of_newest_pod(records: Vec<ContainerRecord>) -> Vec<(ContainerReco
     members
 }
 
-/// The newest sandbox of the pod with this `uid`: it is made anew when it had died.
+/// The newest sandbox of the pod with this `uid`: the kubelet makes a new one when it has died.
 pub(super) fn sandbox_of(uid: &str, records: &[ContainerRecord]) -> Option<ContainerRecord> {
     let sandboxes = records
         .iter()

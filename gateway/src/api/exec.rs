@@ -24,7 +24,7 @@ use super::error::{Reason, Refusal};
 use super::forward::{self, audit_id, client};
 use super::leaving;
 use super::session::{Farewell, Session, SessionSettings};
-use crate::access::{Policy, Reviewer, Right, for_host_target, for_session, worth_the_node};
+use crate::access::Reviewer;
 use crate::agents::{Agents, Answer};
 use crate::audit::AuditRecord;
 use crate::config::Longest;
