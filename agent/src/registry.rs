@@ -123,7 +123,8 @@ impl Registry {
         let neighbour = entries.iter().find(|(_, entry)| entry.about.endangers(&about));
         if let Some((id, entry)) = neighbour {
             let caller = entry.about.peer.caller();
-            let container = entry.about.container.clone();
+            let About { container, pod, .. } = &entry.about;
+            let container = pod.clone().unwrap_or_else(|| container.clone());
             return Err(Neighbour { id: id.to_string(), caller, container });
         }
         let (end, ended) = watch::channel(None);

@@ -72,7 +72,8 @@ fn choose_capabilities(
 ) -> Result<Capabilities, Failure> {
     let Confinement { profile, host_targets, gained, .. } = limits;
     if survey.can_trace() && !host_targets {
-        return Err(Failure { step: Step::Traceable, errno: 0, path: None });
+        let path = survey.tracer.clone().map(Into::into);
+        return Err(Failure { step: Step::Traceable, errno: 0, path });
     }
     let held = profile.capabilities().union(*gained).intersection(own);
     match survey.canary(own) {

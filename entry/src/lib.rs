@@ -48,8 +48,8 @@ mod whereabouts;
 
 pub use capability::{Capabilities, Capability};
 pub use cgroup::{
-    BadCpu, BadMemory, CgroupError, Cgroups, Closed, Cpu, Exhausted, Layout, Memory, Resources,
-    SessionCgroup, make_cgroups_writable,
+    BadCpu, BadMemory, CgroupError, Cgroups, Closed, Cpu, Exhausted, Layout, Memory,
+    OutOfProcesses, Resources, SessionCgroup, make_cgroups_writable,
 };
 pub use child::Child;
 pub use declared::Declared;

@@ -26,6 +26,8 @@ pub(crate) struct Survey {
     pub(crate) around: Capabilities,
     /// Of all processes around, what it takes to look into them.
     pub(crate) lookings: BTreeSet<Looking>,
+    /// Of which container a process is that may trace; none where its control group does not tell.
+    pub(crate) tracer: Option<String>,
 }
 
 /// What it takes to look into a process without `SYS_PTRACE`: to be its user, to be in its user namespace, and to
@@ -80,7 +82,11 @@ impl Survey {
                 if is_ending(&read_of(&thread.path(), "stat")) {
                     continue;
                 }
-                self.around = self.around.union(capabilities(&status));
+                let held = capabilities(&status);
+                if held.contains(Capability::SysPtrace) && self.tracer.is_none() {
+                    self.tracer = container(&read_of(process, "cgroup"));
+                }
+                self.around = self.around.union(held);
                 Some(permitted(&status))
             };
             if let (true, Ok(owner)) = (lived, &owner) {
@@ -115,6 +121,21 @@ fn is_ending(stat: &str) -> bool {
 
 fn read_of(thread: &Path, file: &str) -> String {
     fs::read_to_string(thread.join(file)).unwrap_or_default()
+}
+
+/// The ID of the container that has a process with this `membership`: runtimes end the path of its control group
+/// with it, as `ID` or as `RUNTIME-ID.scope`.
+fn container(membership: &str) -> Option<String> {
+    /// Hexadecimal digits of an ID that was not chosen by hand.
+    const GENERATED: usize = 64;
+    let mut groups = membership.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+    let group = groups.find(|group| !group.trim_matches('/').is_empty())?;
+    let is_id =
+        |word: &&str| word.len() == GENERATED && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    // A container may have made groups below its own.
+    let generated = group.split(|c: char| !c.is_ascii_alphanumeric()).find(is_id);
+    let last = || group.rsplit('/').next().filter(|last| !last.is_empty());
+    generated.or_else(last).map(str::to_owned)
 }
 
 /// What a process may make effective.
@@ -169,6 +190,21 @@ mod tests {
         assert!(!looking.is_open_to(1000, root));
         assert!(looking.is_open_to(1000, Capabilities::NONE.with(Capability::SysPtrace)));
         assert!(!Looking { permitted: None, ..looking }.is_open_to(0, root));
+    }
+
+    #[test]
+    fn a_container_is_known_by_the_control_group_of_its_process() {
+        let id = "5f".repeat(32);
+        for group in [
+            format!("0::/../../kubepods-pod1.slice/cri-containerd-{id}.scope"),
+            format!("12:pids:/kubepods/pod1/{id}\n0::/\n"),
+            format!("0::/kubepods/{id}/init.scope"),
+        ] {
+            assert_eq!(container(&group), Some(id.clone()), "{group}");
+        }
+        assert_eq!(container("0::/default/web").as_deref(), Some("web"));
+        assert_eq!(container("0::/\n"), None);
+        assert_eq!(container(""), None);
     }
 
     #[test]

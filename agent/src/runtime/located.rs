@@ -79,6 +79,14 @@ pub struct PodIdentity {
     pub container: String,
 }
 
+impl PodIdentity {
+    /// The name of the container, and whose it is.
+    #[must_use]
+    pub fn with_container(&self) -> String {
+        format!("{} of pod {self}", self.container.escape_debug())
+    }
+}
+
 impl fmt::Display for PodIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace.escape_debug(), self.name.escape_debug())

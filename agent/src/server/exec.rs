@@ -166,7 +166,10 @@ impl<R: ContainerRuntime> Sessions<R> {
         let about = place.about(&request.tool, peer, profile);
         let enter = |pids| self.terms.registry.enter(id.clone(), About { pids, ..about });
         let started = self.start(&place, request, wanted, &slot, enter, record);
-        let (running, ends, held, is_host_target) = started.instrument(span.clone()).await?;
+        let (running, ends, held, is_host_target) = match started.instrument(span.clone()).await {
+            Ok(started) => started,
+            Err(error) => return Err(self.about(&place, error).await.into()),
+        };
         // The node's own tools come with all there is.
         let is_powerful = profile.is_none_or(|profile| profile == Profile::Sysadmin);
         let limit = self.terms.lifetime.of(is_powerful || is_host_target);
@@ -208,6 +211,12 @@ impl<R: ContainerRuntime> Sessions<R> {
         response
     }
 
+    /// The same `error`, in words of what people know.
+    async fn about(&self, place: &Place, error: StartError) -> StartError {
+        let error = place.as_host_target(error, self.terms.policy.enters_host_targets());
+        place.named_in(error, &*self.agent.runtime).await
+    }
+
     async fn start(
         &self,
         place: &FoundTarget,
@@ -247,7 +256,9 @@ impl From<StartError> for Refusal {
                     | StartError::Lost => Reason::Conflict,
                     StartError::NoProcesses => Reason::TooManyRequests,
                     StartError::Permission { .. }
-                    | StartError::Traceable
+                    | StartError::Traceable { .. }
+                    | StartError::HostTarget { .. }
+                    | StartError::NodeNotAllowed
                     | StartError::NoCanary
                     | StartError::Exposed { .. }
                     | StartError::NotApart { .. }

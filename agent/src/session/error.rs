@@ -10,6 +10,7 @@ use entry::{
 use rustix::io::Errno;
 
 use super::PolicyError;
+use super::instead::instead_of;
 use crate::limits::NoCgroups;
 use crate::registry::Neighbour;
 use crate::runtime::LocateError;
@@ -57,9 +58,10 @@ pub enum StartError {
     )]
     Permission { step: Step },
     #[error(
-        "a process of the target's pid namespace holds, or can come to hold, CAP_SYS_PTRACE and could take the tool over: that is a host target, and those are not allowed here"
+        "{} in the target's pid namespace holds, or can come to hold, CAP_SYS_PTRACE and could take the tool over: until it ends, as a container of `kubectl debug` does with its shell, a session here takes the right to host targets, or does without the target's processes (--namespaces net)",
+        tracer(container.as_deref())
     )]
-    Traceable,
+    Traceable { container: Option<String> },
     #[error(
         "no capability is left that would keep the target's processes out of the tool: that makes it a host target, and host targets are not allowed here"
     )]
@@ -72,10 +74,20 @@ pub enum StartError {
         "the session would share the {kind} namespace with the agent or the node: the target has just joined it and is a host target"
     )]
     NotApart { kind: String },
-    #[error("there is no `{name}` {place}; looked in {path}")]
-    NoSuchTool { name: String, place: &'static str, path: String },
+    #[error("there is no `{name}` {place}{}; looked in {path}", instead.map_or_else(String::new, |it| format!(": {it}")))]
+    NoSuchTool { name: String, place: &'static str, path: String, instead: Option<&'static str> },
     #[error("there is no file `{name}` {place}")]
     NoSuchFile { name: String, place: &'static str },
+    #[error(
+        "`{path}` is a file of the target, and nothing below /target is executed: copy it to /tmp and execute it there, where it finds the libraries of the toolbox and not its own"
+    )]
+    OfTarget { path: String },
+    #[error("{target} is a host target, and those are not allowed here: {why}; {because}")]
+    HostTarget { target: String, why: String, because: &'static str },
+    #[error(
+        "sessions on the node itself are not allowed here: its agent runs without --allow-host-targets (chart: hostTargets)"
+    )]
+    NodeNotAllowed,
     #[error("cannot open the toolbox {path}: is it built, and named by --toolbox?")]
     NoToolbox { path: String, source: io::Error },
     #[error("failed while {step} at {path}")]
@@ -105,16 +117,25 @@ impl StartError {
         let path = failure.path.as_deref().map_or_else(|| printable(name), printable);
         match (failure.step, errno) {
             (Step::FindTool, _) if name.as_encoded_bytes().contains(&b'/') => {
+                let place = if plan.is_confined() { FILES_ELSEWHERE } else { place };
                 Self::NoSuchFile { name: printable(name), place }
             }
-            (Step::FindTool, _) => Self::NoSuchTool { name: printable(name), place, path },
+            (Step::FindTool, _) => {
+                let instead = name.to_str().filter(|_| plan.is_confined()).and_then(instead_of);
+                Self::NoSuchTool { name: printable(name), place, path, instead }
+            }
+            (Step::Exec, Errno::ACCESS) if plan.is_confined() && path.starts_with("/target/") => {
+                Self::OfTarget { path }
+            }
             (Step::Exec, Errno::TOOBIG) => Self::TooLong,
             (Step::Exec, Errno::NOENT) => Self::NoInterpreter { path },
             (Step::Exec, Errno::ISDIR) => Self::IsDirectory { path },
             (Step::Exec, _) => Self::NotExecutable { path, source: failure.error() },
             (Step::Join, Errno::SRCH) => Self::TargetExited,
             (Step::OpenToolbox, _) => Self::NoToolbox { path, source: failure.error() },
-            (Step::Traceable, _) => Self::Traceable,
+            (Step::Traceable, _) => {
+                Self::Traceable { container: failure.path.as_deref().map(printable) }
+            }
             (Step::NoCanary, _) => Self::NoCanary,
             (Step::Exposed, _) => {
                 // Escaped where it was made.
@@ -139,12 +160,20 @@ impl StartError {
         match self {
             Self::NoSuchTool { .. } | Self::NoSuchFile { .. } => 127,
             Self::IsDirectory { .. }
+            | Self::OfTarget { .. }
             | Self::NoInterpreter { .. }
             | Self::TooLong
             | Self::NotExecutable { .. } => 126,
             _ => 125,
         }
     }
+}
+
+/// Where there is no file that a tool of the toolbox is taken from.
+const FILES_ELSEWHERE: &str = "in the toolbox; the target's files are below /target";
+
+fn tracer(container: Option<&str>) -> String {
+    container.map_or_else(|| "a process".to_owned(), |container| format!("container {container}"))
 }
 
 fn printable(text: &OsStr) -> String {
@@ -156,17 +185,40 @@ mod tests {
     use super::*;
     use std::ffi::OsString;
 
-    use entry::{Request, Target, Tool};
+    use entry::{HostSigns, Limits, Profile, Request, Target, Tool};
 
     fn error(step: Step, errno: Errno, path: Option<&str>, name: &str) -> StartError {
         of_number(step, errno.raw_os_error(), path, name)
     }
 
     fn of_number(step: Step, errno: i32, path: Option<&str>, name: &str) -> StartError {
+        of_plan(step, errno, path, name, None)
+    }
+
+    fn in_toolbox(step: Step, errno: Errno, path: Option<&str>, name: &str) -> StartError {
+        let limits = Limits {
+            tree: "/toolbox".into(),
+            profile: Profile::General,
+            run_as: None,
+            write: false,
+            host_targets: true,
+            signs: HostSigns::default(),
+            node: false,
+        };
+        of_plan(step, errno.raw_os_error(), path, name, Some(limits))
+    }
+
+    fn of_plan(
+        step: Step,
+        errno: i32,
+        path: Option<&str>,
+        name: &str,
+        limits: Option<Limits>,
+    ) -> StartError {
         let failure = Failure { step, errno, path: path.map(OsString::from) };
         let tool =
             Tool { argv: vec![name.into()], env: Vec::new(), directory: None, terminal: false };
-        let request = Request { kinds: None, join_user: false, limits: None, tool };
+        let request = Request { kinds: None, join_user: false, limits, tool };
         let target = Target::open(std::process::id()).expect("ourselves");
         let plan = Plan::new(request, &target.facts().expect("facts")).expect("a plan");
         StartError::of(&failure, &plan)
@@ -177,6 +229,33 @@ mod tests {
         let error = error(Step::FindTool, Errno::NOENT, Some("/usr/bin:/bin"), "tcpdmp");
         assert_eq!(error.exit_code(), 127);
         assert_eq!(error.to_string(), "there is no `tcpdmp` on this node; looked in /usr/bin:/bin");
+    }
+
+    #[test]
+    fn what_the_toolbox_has_instead_is_named_and_of_no_node() {
+        let said = |name| in_toolbox(Step::FindTool, Errno::NOENT, Some("/bin"), name).to_string();
+        assert_eq!(
+            said("netstat"),
+            "there is no `netstat` in the toolbox: `ss` has it; looked in /bin"
+        );
+        assert!(said("gdb").contains("nsdebug-agent-gdb"), "{}", said("gdb"));
+        assert_eq!(said("tcpdmp"), "there is no `tcpdmp` in the toolbox; looked in /bin");
+        let file = said("/app/server");
+        assert!(file.ends_with("the target's files are below /target"), "{file}");
+        let on_node = error(Step::FindTool, Errno::NOENT, Some("/bin"), "netstat").to_string();
+        assert!(!on_node.contains("`ss`"), "{on_node}");
+    }
+
+    #[test]
+    fn a_program_of_the_target_is_not_executed_and_that_is_said() {
+        let path = "/target/app/server";
+        let error = in_toolbox(Step::Exec, Errno::ACCESS, Some(path), path);
+        assert_eq!(error.exit_code(), 126);
+        for words in ["nothing below /target is executed", "copy it to /tmp"] {
+            assert!(error.to_string().contains(words), "{error}");
+        }
+        let own = in_toolbox(Step::Exec, Errno::ACCESS, Some("/etc/hosts"), "/etc/hosts");
+        assert!(matches!(own, StartError::NotExecutable { .. }), "{own}");
     }
 
     #[test]
@@ -203,7 +282,10 @@ mod tests {
     #[test]
     fn a_step_that_has_no_error_number_is_named_all_the_same() {
         let error = of_number(Step::Traceable, 0, None, "ps");
-        assert!(matches!(error, StartError::Traceable));
+        assert!(error.to_string().starts_with("a process in the target's pid"), "{error}");
+        let error = of_number(Step::Traceable, 0, Some("debugger"), "ps").to_string();
+        assert!(error.starts_with("container debugger in the target's pid namespace"), "{error}");
+        assert!(error.contains("until it ends") && error.contains("--namespaces net"), "{error}");
         let error = of_number(Step::Exposed, 0, Some("it has the node's /etc"), "ps");
         assert!(error.to_string().ends_with("not allowed here: it has the node's /etc"), "{error}");
         let error = of_number(Step::Apart, 0, Some("net"), "ps");

@@ -6,6 +6,7 @@
 mod advice;
 mod end;
 mod error;
+mod instead;
 pub mod local;
 mod outcome;
 mod own;

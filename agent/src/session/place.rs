@@ -1,6 +1,6 @@
 //! Where a session is: in a container, as its runtime describes it, or on the node itself.
 
-use entry::{Facts, Profile, Request, Target, Tool};
+use entry::{Facts, PlanError, Profile, Request, Target, Tool};
 use tracing::info_span;
 
 use super::{StartError, facts, hold, within};
@@ -39,6 +39,46 @@ impl FoundTarget {
         match self {
             Self::Container(located) => hold(runtime, located).await,
             Self::Node => Ok(Target::of_node()?),
+        }
+    }
+
+    /// The same `error`, where it is about another container, with the name that people know that by.
+    pub async fn named_in<R: ContainerRuntime>(
+        &self,
+        error: StartError,
+        runtime: &R,
+    ) -> StartError {
+        let StartError::Traceable { container: Some(id) } = error else { return error };
+        let namespace = self.located().map(|located| located.namespace.clone());
+        let pod = match id.parse() {
+            Ok(prefix) => runtime.locate(&Query::Container { prefix, namespace }).await.ok(),
+            Err(_) => None,
+        };
+        let named = pod.and_then(|located| located.pod).map(|pod| pod.with_container());
+        StartError::Traceable { container: Some(named.unwrap_or(id)) }
+    }
+
+    /// The same `error`, where it is that this is a host target: what people know it by, and what would have to
+    /// change. `agent_enters` says whether this agent enters such targets at all.
+    #[must_use]
+    pub fn as_host_target(&self, error: StartError, agent_enters: bool) -> StartError {
+        match (self, error) {
+            (Self::Node, StartError::Plan(PlanError::HostTarget { .. })) => {
+                StartError::NodeNotAllowed
+            }
+            (Self::Container(located), StartError::Plan(PlanError::HostTarget { why, .. })) => {
+                let target = match &located.pod {
+                    Some(pod) => format!("container {}", pod.with_container()),
+                    None => format!("container {}", located.id),
+                };
+                let because = if agent_enters {
+                    "the gateway, which goes by what the pod declares, has asked for no right to host targets"
+                } else {
+                    "the agent runs without --allow-host-targets (chart: hostTargets)"
+                };
+                StartError::HostTarget { target, why, because }
+            }
+            (_, error) => error,
         }
     }
 
@@ -150,14 +190,14 @@ mod tests {
     use crate::runtime::PodIdentity;
     use entry::Moment;
 
-    fn prompt(id: &str, pod: Option<(&str, &str)>, terminal: bool) -> Option<String> {
+    fn located(id: &str, pod: Option<(&str, &str)>) -> Located {
         let pod = pod.map(|(name, container)| PodIdentity {
             namespace: "shop".to_owned(),
             name: name.to_owned(),
             uid: "u1".to_owned(),
             container: container.to_owned(),
         });
-        let located = Located {
+        Located {
             id: id.to_owned(),
             namespace: "k8s.io".to_owned(),
             pid: 7,
@@ -168,7 +208,11 @@ mod tests {
             program: None,
             pod,
             stands_in_for: None,
-        };
+        }
+    }
+
+    fn prompt(id: &str, pod: Option<(&str, &str)>, terminal: bool) -> Option<String> {
+        let located = located(id, pod);
         let tool = Tool { argv: vec!["sh".into()], env: Vec::new(), directory: None, terminal };
         let request = Request { kinds: None, join_user: false, limits: None, tool };
         let request = FoundTarget::Container(Box::new(located)).named_in_prompt(request);
@@ -184,6 +228,25 @@ mod tests {
         assert_eq!(prompt(id, Some(("api-0", "")), true).as_deref(), Some(r"api-0:\w\$ "));
         assert_eq!(prompt(id, None, true).as_deref(), Some(r"0123456789ab:\w\$ "));
         assert_eq!(prompt(id, api, false), None);
+    }
+
+    #[test]
+    fn a_host_target_is_named_as_people_know_it_with_what_would_allow_it() {
+        let error = || {
+            let (pid, name, why) = (7, "sleep".to_owned(), "it shares the node's net".to_owned());
+            StartError::Plan(PlanError::HostTarget { pid, name, why })
+        };
+        let place = Place::Container(Box::new(located("0123", Some(("api-0", "app")))));
+        let refused = place.as_host_target(error(), false).to_string();
+        assert!(
+            refused.starts_with("container app of pod shop/api-0 is a host target"),
+            "{refused}"
+        );
+        assert!(refused.ends_with("(chart: hostTargets)"), "{refused}");
+        let unasked = place.as_host_target(error(), true).to_string();
+        assert!(unasked.contains("no right to host targets"), "{unasked}");
+        let node = Place::Node.as_host_target(error(), false).to_string();
+        assert!(node.starts_with("sessions on the node itself are not allowed"), "{node}");
     }
 
     #[test]

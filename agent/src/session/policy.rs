@@ -79,6 +79,12 @@ impl Policy {
         }
     }
 
+    /// Whether there are sessions in what is worth as much as the node.
+    #[must_use]
+    pub fn enters_host_targets(&self) -> bool {
+        matches!(self, Self::Host | Self::Toolbox { host_targets: true, .. })
+    }
+
     /// What makes a target worth as much as the node.
     #[must_use]
     pub fn signs(&self) -> HostSigns {

@@ -15,6 +15,21 @@ pub enum Exhausted {
     Above,
 }
 
+/// A session could not start a process: it had as many as a session may, which is this, or all sessions of the node
+/// together had as many as they may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfProcesses(pub(super) u32);
+
+impl fmt::Display for OutOfProcesses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(limit) = self;
+        write!(
+            f,
+            "a process could not be started: the session (limit {limit} processes), or all sessions of this node together, had as many as they may"
+        )
+    }
+}
+
 impl fmt::Display for Exhausted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -25,7 +25,7 @@ use std::path::PathBuf;
 
 pub use control::Layout;
 pub(crate) use devices::device_filter;
-pub use exhausted::Exhausted;
+pub use exhausted::{Exhausted, OutOfProcesses};
 pub use hierarchy::Cgroups;
 pub(crate) use neighbours::Neighbours;
 pub use resources::{BadCpu, BadMemory, Cpu, Memory, Resources};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::control::Control;
 use super::directory::{Descendants, members, remove};
-use super::exhausted::Exhausted;
+use super::exhausted::{Exhausted, OutOfProcesses};
 use super::place::Version;
 use super::resources::{Memory, Resources};
 use super::{CgroupError, v1, v2};
@@ -51,6 +51,8 @@ pub(super) struct Group {
 pub struct Closed {
     /// What it ran into, where the kernel had to kill.
     pub out_of_memory: Option<Exhausted>,
+    /// Whether, and at which limit of its own, a process could not be started.
+    pub out_of_processes: Option<OutOfProcesses>,
 }
 
 impl SessionCgroup {
@@ -146,7 +148,14 @@ impl SessionCgroup {
         self.closed = true;
         let ran_out = self.runs_out() || self.groups.iter().any(Group::ran_out_of_memory);
         let limits = self.resources.filter(|_| ran_out);
-        let closed = Closed { out_of_memory: limits.map(|limits| self.exhausted(limits.memory)) };
+        let was_refused = self.groups.iter().any(Group::ran_out_of_processes);
+        let closed = Closed {
+            out_of_memory: limits.map(|limits| self.exhausted(limits.memory)),
+            out_of_processes: self
+                .resources
+                .filter(|_| was_refused)
+                .map(|limits| OutOfProcesses(limits.pids)),
+        };
         let deadline = Instant::now() + limit;
         loop {
             let removed = self.remove(keep);
@@ -229,6 +238,14 @@ impl Group {
 
     fn has_memory_of(&self, version: Version) -> bool {
         self.version == version && self.controls.contains(&Control::Memory)
+    }
+
+    fn ran_out_of_processes(&self) -> bool {
+        if !self.controls.contains(&Control::Pids) {
+            return false;
+        }
+        let events = super::read(self.path.join("pids.events")).unwrap_or_default();
+        super::counter(&events, "max").is_some_and(|refused| refused > 0)
     }
 
     fn ran_out_of_memory(&self) -> bool {

@@ -18,8 +18,12 @@ pub(super) struct Chosen {
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ChoiceError {
-    #[error("cannot read the kubeconfig")]
-    Read(#[source] Box<KubeconfigError>),
+    #[error("cannot read the kubeconfig {}", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: Box<KubeconfigError>,
+    },
     #[error("context \"{name}\" does not exist")]
     NoContext { name: String },
     #[error("cluster \"{name}\" does not exist")]
@@ -30,9 +34,12 @@ pub(crate) enum ChoiceError {
 
 /// All kubeconfigs that count, merged; the first that says something wins.
 pub(super) fn read(flag: Option<&Path>) -> Result<Kubeconfig, ChoiceError> {
-    let failed = |error| ChoiceError::Read(Box::new(error));
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |error| ChoiceError::Read { path, source: Box::new(error) }
+    };
     if let Some(path) = flag {
-        return Kubeconfig::read_from(path).map_err(failed);
+        return Kubeconfig::read_from(path).map_err(failed(path));
     }
     let mut merged = Kubeconfig::default();
     // One that is named and missing is no error: kubectl itself makes it when it first writes.
@@ -40,7 +47,8 @@ pub(super) fn read(flag: Option<&Path>) -> Result<Kubeconfig, ChoiceError> {
         .into_iter()
         .filter(|path| path.exists())
     {
-        merged = Kubeconfig::read_from(path).and_then(|next| merged.merge(next)).map_err(failed)?;
+        let next = Kubeconfig::read_from(&path).and_then(|next| merged.merge(next));
+        merged = next.map_err(failed(&path))?;
     }
     Ok(merged)
 }

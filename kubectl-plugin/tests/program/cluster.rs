@@ -338,6 +338,12 @@ fn configurations_that_mean_nothing_say_so() {
         code == 125 && text.contains("cannot read the kubeconfig") && text.contains("none.yaml"),
         "{text}"
     );
+    let broken = server.directory.path().join("broken.yaml");
+    fs::write(&broken, "clusters: [").expect("a file");
+    let broken = broken.display().to_string();
+    let (code, text) = said(&["--kubeconfig", &broken]);
+    let named = format!("error: cannot read the kubeconfig {broken}: ");
+    assert!(code == 125 && text.starts_with(&named), "{text}");
     let (code, text) = said(&["--as-group", "dev"]);
     assert!(code == 2 && text.contains("give --as too"), "{text}");
     let (code, text) = said(&["--agent", "unix:/a", "--context", "it"]);

@@ -142,6 +142,43 @@ fn host_targets_need_leave_and_the_nodes_processes_are_never_joined() {
 }
 
 #[test]
+fn a_container_beside_that_may_trace_is_named_until_it_has_ended() {
+    on_containerd(|containerd| {
+        let sleeper = |id| RunSpec::new(id).arguments(&["sleep", "86400"]);
+        let watched = containerd.run(&sleeper("watched"));
+        let agent = Serving::start(containerd, &[]);
+        let session = || run(&mut agent.plugin(&["container/watched", "--", "true"]));
+        session().expect_success();
+        let pids = format!("pid:/proc/{}/ns/pid", watched.pid());
+        let tracing = ["--with-ns", &pids, "--cap-add", "CAP_SYS_PTRACE"];
+        let debugger = containerd.run(&sleeper("debugger").option(&tracing));
+        let refused = session().expect_code(125);
+        let who = "container debugger in the target's pid namespace holds";
+        for words in [who, "CAP_SYS_PTRACE", "until it ends", "--namespaces net"] {
+            assert!(refused.err().contains(words), "{words}: {refused}");
+        }
+        let without = ["container/watched", "--namespaces", "net", "--", "true"];
+        run(&mut agent.plugin(&without)).expect_success();
+        drop(debugger);
+        session().expect_success();
+    });
+}
+
+#[test]
+fn no_program_of_a_target_is_executed_but_its_copy_is() {
+    on_containerd(|containerd| {
+        let _target = containerd.run(&RunSpec::new("programs").arguments(&["sleep", "86400"]));
+        let of = ["--container", "programs"];
+        let refused = exec(containerd, &of, &["/target/target-app", "exit", "0"]).expect_code(126);
+        assert!(refused.err().contains("nothing below /target is executed"), "{refused}");
+        let missing = exec(containerd, &of, &["/target-app", "exit", "0"]).expect_code(127);
+        assert!(missing.err().contains("the target's files are below /target"), "{missing}");
+        let copy = "cp /target/target-app /tmp && exec /tmp/target-app exit 7";
+        exec(containerd, &of, &["sh", "-c", copy]).expect_code(7);
+    });
+}
+
+#[test]
 fn a_pod_on_the_nodes_network_stays_a_host_target_when_only_its_sandbox_runs() {
     on_containerd(|containerd| {
         let pods = containerd.pods();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use harness::{Cluster, Daemon, Finished, run, until};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::stage::{SOON, assert_refused, installed};
 
@@ -92,6 +92,28 @@ fn a_pod_of_which_something_is_missing_is_entered_as_far_as_it_is_there() {
     let pods = ["configless", "volumeless", "nodeless"];
     let delete = [&["delete", "pod", "-n", "odd"], &pods[..]].concat();
     cluster.kubectl(&delete).expect_success();
+}
+
+#[test]
+fn a_container_of_kubectl_debug_is_named_for_as_long_as_it_runs() {
+    let Some(cluster) = installed(&[]) else { return };
+    let image = "localhost/nsdebug/target-app:1";
+    let container = json!({"name": "app", "image": image, "imagePullPolicy": "Never",
+        "command": ["/target-app"], "args": ["serve"]});
+    cluster.apply(&json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "debugged", "namespace": "odd"},
+        "spec": {"terminationGracePeriodSeconds": 0, "containers": [container]}}));
+    let session = || in_pod(&cluster, "odd", &["debugged", "-c", "app", "--", "true"]);
+    until("the pod to run", SOON, || session().status.success());
+    let image = format!("--image={image}");
+    let debug =
+        ["debug", "-n", "odd", "debugged", "--target=app", "--profile=general", "-c", "dbg"];
+    let more = [&image, "--image-pull-policy=Never", "--", "/target-app", "sleep", "1000000"];
+    cluster.kubectl(&[&debug[..], &more].concat()).expect_success();
+    let named = "container dbg of pod odd/debugged in the target's pid namespace holds";
+    until("the debugger to run", SOON, || session().err().contains(named));
+    assert_refused(&session(), "until it ends, as a container of `kubectl debug` does");
+    cluster.kubectl(&["delete", "pod", "-n", "odd", "debugged"]).expect_success();
 }
 
 #[test]

@@ -57,6 +57,20 @@ fn a_fork_bomb_fills_its_own_session_and_ends_with_it() {
 }
 
 #[test]
+fn a_process_too_many_is_told_with_the_limit() {
+    with_stage(|stage| {
+        let script = "for i in $(seq 400); do sleep 100 & done; exit 1";
+        for mut crowd in [stage.session(script), stage.local(script)] {
+            let finished = run(&mut crowd);
+            assert!(!finished.status.success(), "{finished}");
+            let said = "a process could not be started: the session (limit 256 processes)";
+            assert!(finished.err().contains(said), "{finished}");
+        }
+        stage.assert_unharmed();
+    });
+}
+
+#[test]
 fn a_full_disk_is_the_sessions_own() {
     with_stage(|stage| {
         let full = stage.run("head -c 500000000 /dev/zero > /tmp/x; echo $?; df -m /tmp | tail -1");

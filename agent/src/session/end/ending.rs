@@ -58,8 +58,11 @@ async fn ended(running: &mut Running, exit: Exit, target_is_gone: bool) -> (Exit
     let Some(closed) = running.gone().await else { return killed(running, Why::Forged).await };
     match closed {
         _ if target_is_gone => (KILLED, Why::TargetExit),
-        Closed { out_of_memory: Some(limit) } if exit != Exit::Code(0) => {
+        Closed { out_of_memory: Some(limit), .. } if exit != Exit::Code(0) => {
             (exit, Why::OutOfMemory(limit))
+        }
+        Closed { out_of_processes: Some(limit), .. } if exit != Exit::Code(0) => {
+            (exit, Why::OutOfProcesses(limit))
         }
         _ => (exit, Why::Tool),
     }
@@ -76,7 +79,7 @@ async fn lost(running: &mut Running, target_is_gone: bool) -> (Exit, Why) {
 /// What ended a session that has said nothing of its end, where that can be seen from outside.
 async fn cause(running: &Running, closed: Option<Closed>, target_is_gone: bool) -> Option<Why> {
     match closed {
-        Some(Closed { out_of_memory: Some(limit) }) => Some(Why::OutOfMemory(limit)),
+        Some(Closed { out_of_memory: Some(limit), .. }) => Some(Why::OutOfMemory(limit)),
         _ if target_is_gone || running.target_has_exited().await => Some(Why::TargetExit),
         _ => None,
     }

@@ -74,7 +74,7 @@ impl Running {
 
     async fn lost_at_start(mut self) -> StartError {
         match self.gone().await {
-            Some(Closed { out_of_memory: Some(limit) }) => StartError::OutOfMemory { limit },
+            Some(Closed { out_of_memory: Some(limit), .. }) => StartError::OutOfMemory { limit },
             _ if self.target_has_exited().await => StartError::TargetExited,
             _ => StartError::Lost,
         }

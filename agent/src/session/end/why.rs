@@ -1,6 +1,6 @@
 //! Why a session ended, in words.
 
-use entry::Exhausted;
+use entry::{Exhausted, OutOfProcesses};
 
 use super::limits::Limit;
 use crate::span::Span;
@@ -16,6 +16,8 @@ pub(crate) enum Why {
     KilledInside,
     /// The session wanted more memory than there was for it.
     OutOfMemory(Exhausted),
+    /// The tool ended by itself, after a process could not be started.
+    OutOfProcesses(OutOfProcesses),
     /// This agent is being stopped.
     AgentStops,
     /// A caller with the right to said so.
@@ -49,6 +51,7 @@ impl Why {
             Self::TargetExit => "the target exited".to_owned(),
             Self::KilledInside => "the session was killed from inside the target".to_owned(),
             Self::OutOfMemory(exhausted) => exhausted.to_string(),
+            Self::OutOfProcesses(exhausted) => exhausted.to_string(),
             Self::AgentStops => "the agent is stopping".to_owned(),
             Self::EndedBy(peer) => format!("ended by {peer}"),
             Self::Idle(limit) => format!("idle for {limit} (--idle-limit of the agent)"),

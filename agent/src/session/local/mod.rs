@@ -272,7 +272,9 @@ impl ObservedEnd {
             (_, Some(limit)) if !started => return Err(StartError::OutOfMemory { limit }),
             (Event::Ended(exit), Some(limit)) => (exit, Some(limit.to_string())),
             (_, Some(limit)) => (killed, Some(limit.to_string())),
-            (Event::Ended(exit), None) if !target_is_gone => (exit, None),
+            (Event::Ended(exit), None) if !target_is_gone => {
+                (exit, closed.out_of_processes.map(|limit| limit.to_string()))
+            }
             _ if target_is_gone || goes(target) => {
                 if !started {
                     return Err(StartError::TargetExited);

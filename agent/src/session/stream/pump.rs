@@ -151,7 +151,7 @@ impl Finished {
 impl Why {
     fn outcome(&self) -> SessionOutcome {
         match self {
-            Self::Tool => SessionOutcome::Finished,
+            Self::Tool | Self::OutOfProcesses(_) => SessionOutcome::Finished,
             Self::TargetExit => SessionOutcome::TargetGone,
             Self::AgentStops => SessionOutcome::Stopped,
             Self::EndedBy(_) => SessionOutcome::Ended,
