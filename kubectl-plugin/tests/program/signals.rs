@@ -102,6 +102,7 @@ fn the_second_ctrl_c_ends_the_session_at_once() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the program under test, below timeout")]
 fn a_signal_that_comes_twice_at_once_as_from_timeout_is_one() {
     let agent = Agent::speaking(SIGNALS, |mut session| async move {
         session.say(Channel::Stdout, b"ready").await;
