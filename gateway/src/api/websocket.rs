@@ -15,14 +15,14 @@ pub(crate) struct Handshake {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadHandshake {
-    #[error("a session needs a websocket upgrade; the request has an invalid or missing `{field}`")]
+    #[error("a session needs a websocket upgrade; the request has a wrong or missing `{field}`")]
     Field { field: &'static str },
     #[error("no common subprotocol: this server supports {}", Protocol::ALL.map(Protocol::as_str).join(", "))]
     Protocol,
     #[error(
-        "sessions asked for from the origin {origin} are not allowed: a browser says by `Origin` which web page asks, and \
-         some clients, such as Python's, say the address of the API server; if that is meant, have it allowed in the \
-         chart (gateway.allowedOrigins; of the gateway --allowed-origin)"
+        "requests with the origin {origin} are not allowed: a browser sends the origin of the web page that asks, and some \
+         clients, such as Python's, send the address of the API server; hint: chart value gateway.allowedOrigins \
+         (--allowed-origin)"
     )]
     Origin { origin: String },
 }

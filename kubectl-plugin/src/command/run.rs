@@ -268,9 +268,9 @@ fn of_agent(target: Target, namespace: Option<Label>) -> Result<SessionTarget, U
     }
 }
 
-/// What a terminal does to output that is kept.
-const LINES_CHANGE: &str = "-t is given, but stdout is not a terminal; the tool writes to a terminal of its own, which \
-                            ends each line with \\r\\n and mixes stderr in: without -t, stdout is what the tool writes";
+/// What the tool's terminal does to output that goes to a file or a program.
+const LINES_CHANGE: &str = "-t is given, but stdout is not a terminal; the tool's terminal ends each line with \\r\\n \
+                            and merges stderr into stdout; without -t, stdout has the tool's own bytes";
 
 /// How the streams go: a shell takes the terminal there is, `-t` needs one on stdin.
 fn wire_up(
