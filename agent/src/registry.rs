@@ -110,7 +110,7 @@ pub struct EndedSession {
 /// Why none was told to end.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoSuchSession {
-    #[error("no session of yours here has an ID that begins with `{}`", given.escape_debug())]
+    #[error("no session of yours here has an ID that begins with `{given}`")]
     Unknown { given: String },
     #[error("`{given}` is the beginning of more than one session's ID, give more of it: {ids}")]
     Ambiguous { given: String, ids: String },
@@ -158,14 +158,14 @@ impl Registry {
             })
             .collect();
         match found[..] {
-            [] => Err(NoSuchSession::Unknown { given: given.chars().take(40).collect() }),
+            [] => Err(NoSuchSession::Unknown { given: wire::shown(given) }),
             [(id, entry)] => {
                 entry.tell_to_end(peer.to_string());
                 Ok(EndedSession { info: entry.info(id), end: entry.end.clone() })
             }
             [..] => {
                 let ids: Vec<_> = found.iter().map(|(id, _)| id.as_str()).collect();
-                Err(NoSuchSession::Ambiguous { given: given.to_owned(), ids: ids.join(", ") })
+                Err(NoSuchSession::Ambiguous { given: wire::shown(given), ids: ids.join(", ") })
             }
         }
     }

@@ -19,6 +19,7 @@ mod profile;
 mod request;
 pub mod rights;
 mod session;
+mod shown;
 mod signal;
 mod status;
 
@@ -30,5 +31,6 @@ pub use path::SessionTarget;
 pub use profile::{NoSuchProfile, Profile};
 pub use request::{BadRequest, ExecRequest};
 pub use session::SessionInfo;
+pub use shown::shown;
 pub use signal::Signal;
 pub use status::{Cause, Details, Ending, Exit, Status, StatusKind, signal_name};

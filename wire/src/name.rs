@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::shown::shown;
+
 /// A container ID or the beginning of one: what a person copies from `docker ps` or `crictl ps`.
 ///
 /// containerd's own rule for IDs: at most 76 characters, words of ASCII letters and digits joined
@@ -110,16 +112,6 @@ impl FromStr for ObjectName {
 fn is_dns_label(text: &str) -> bool {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     !text.is_empty() && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
-}
-
-/// `text` as it may be shown to a person: short, and without anything a terminal would obey.
-pub(crate) fn shown(text: &str) -> String {
-    const LONGEST_SHOWN: usize = 100;
-    let mut shown: String = text.chars().take(LONGEST_SHOWN).flat_map(char::escape_debug).collect();
-    if text.chars().count() > LONGEST_SHOWN {
-        shown.push('…');
-    }
-    shown
 }
 
 macro_rules! shows_as_its_text {

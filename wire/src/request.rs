@@ -8,6 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_e
 use crate::limits;
 use crate::name::{BadName, Label};
 use crate::profile::{NoSuchProfile, Profile};
+use crate::shown::shown;
 
 /// Everything but the unreserved characters of RFC 3986.
 const RESERVED: &AsciiSet =
@@ -243,10 +244,6 @@ fn line(name: &'static str, value: &[u8]) -> Result<String, BadRequest> {
         }
         _ => Err(BadRequest::Line { name, most: LONGEST }),
     }
-}
-
-fn shown(text: &str) -> String {
-    text.chars().take(40).flat_map(char::escape_debug).collect()
 }
 
 #[cfg(test)]

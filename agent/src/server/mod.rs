@@ -18,6 +18,7 @@ use axum::http::{Method, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
+use wire::shown;
 
 pub use error::{Reason, Refusal};
 pub use state::Agent;
@@ -40,14 +41,14 @@ pub fn router<R: ContainerRuntime>(agent: Agent<R>, sessions: Router) -> Router 
 }
 
 async fn no_such_path(uri: Uri) -> Refusal {
-    Refusal::new(Reason::NotFound, format!("there is nothing at {}", brief(uri.path())))
+    Refusal::new(Reason::NotFound, format!("there is nothing at {}", shown(uri.path())))
 }
 
 async fn no_such_method(method: Method, uri: Uri) -> Refusal {
-    let path = brief(uri.path());
+    let path = shown(uri.path());
     Refusal::new(
         Reason::MethodNotAllowed,
-        format!("{path} does not answer to {}", brief(method.as_str())),
+        format!("{path} does not answer to {}", shown(method.as_str())),
     )
 }
 
@@ -57,10 +58,4 @@ async fn count_refusals(State(metrics): State<Metrics>, request: Request, next: 
         metrics.refused(*reason);
     }
     response
-}
-
-/// A client's own words may be long; an answer need not repeat them all.
-fn brief(text: &str) -> String {
-    const LONGEST: usize = 200;
-    text.chars().take(LONGEST).flat_map(char::escape_debug).collect()
 }

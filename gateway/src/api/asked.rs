@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderMap, Method, Request, Version};
 use wire::chain;
-use wire::{ApiTarget, ExecRequest, Profile};
+use wire::{ApiTarget, ExecRequest, Profile, shown};
 
 use super::error::{Reason, Refusal};
 use super::websocket::Handshake;
@@ -23,7 +23,7 @@ impl SessionRequest {
         let uri = request.uri();
         let target = ApiTarget::parse(uri.path()).filter(|_| uri.authority().is_none());
         let target = target.ok_or_else(|| {
-            Refusal::new(Reason::NotFound, format!("there is nothing at {}", brief(uri.path())))
+            Refusal::new(Reason::NotFound, format!("there is nothing at {}", shown(uri.path())))
         })?;
         if request.method() != Method::GET {
             let message = "a session is asked for by GET, as websockets are; SPDY is not spoken";
@@ -54,10 +54,4 @@ fn check_no_body(headers: &HeaderMap) -> Result<(), Refusal> {
     } else {
         Err(Refusal::new(Reason::BadRequest, "the request for a websocket has no body"))
     }
-}
-
-/// A client's own words may be long; an answer need not repeat them all.
-fn brief(text: &str) -> String {
-    const LONGEST: usize = 200;
-    text.chars().take(LONGEST).flat_map(char::escape_debug).collect()
 }
