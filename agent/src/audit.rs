@@ -2,44 +2,17 @@
 //!
 //! Who, what, where and how much; never bytes of a session, tokens or environments.
 
-use std::str::FromStr;
 use std::time::Instant;
 
 use daemon::audit::{AuditError, AuditLog, Event};
 use serde::{Serialize, Serializer};
-use wire::ExecRequest;
+use wire::{AuditId, ExecRequest};
 
 use crate::peer::Peer;
 use crate::registry::SessionId;
 use crate::runtime::Query;
 use crate::session::place::{Aim, FoundTarget};
 use crate::session::{Finished, SessionOutcome};
-
-/// What joins the records of all programs, as the first of them chose it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct AuditId(String);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an Audit-ID has 1 to 64 letters, digits, dots, dashes and underscores")]
-pub struct BadAuditId;
-
-impl FromStr for AuditId {
-    type Err = BadAuditId;
-
-    fn from_str(text: &str) -> Result<Self, BadAuditId> {
-        const LONGEST: usize = 64; // as Kubernetes cuts its own
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-        let fits = (1..=LONGEST).contains(&text.len()) && text.bytes().all(allowed);
-        if fits { Ok(Self(text.to_owned())) } else { Err(BadAuditId) }
-    }
-}
-
-impl AuditId {
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
 
 /// What is known of a session so far.
 #[derive(Debug, Serialize)]
@@ -373,13 +346,5 @@ mod tests {
         let mut record = record(&full);
         let error = record.started().expect_err("no room").to_string();
         assert!(error.contains("sessions are refused until it is writable"), "{error}");
-    }
-
-    #[test]
-    fn an_audit_id_is_short_and_plain() {
-        assert!("5f6e-4.a_b".parse::<AuditId>().is_ok());
-        for bad in ["", "a b", "a\u{1b}", &"a".repeat(65)] {
-            assert_eq!(bad.parse::<AuditId>(), Err(BadAuditId), "{bad:?}");
-        }
     }
 }

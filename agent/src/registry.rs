@@ -332,7 +332,7 @@ mod tests {
         let vouched = |user: &str, audit_id: &str| Forwarded {
             user: user.to_owned(),
             session_id: Some("0123456789abcdef0123456789abcdef".to_owned()),
-            audit_id: audit_id.to_owned(),
+            audit_id: audit_id.parse().expect("an ID"),
             pod_uid: Some("u1".to_owned()),
             container_id: None,
             waiting: None,

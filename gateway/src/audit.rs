@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use daemon::audit::{AuditError, AuditLog, Event};
 use serde::Serialize;
-use wire::{ApiTarget, ExecRequest, Profile};
+use wire::{ApiTarget, AuditId, ExecRequest, Profile};
 
 use crate::identity::Caller;
 use crate::metrics::SessionOutcome;
@@ -19,7 +19,7 @@ use crate::target::Target;
 #[derive(Debug, Default, Serialize)]
 struct Subject {
     session_id: String,
-    claimed_audit_id: Option<String>,
+    claimed_audit_id: Option<AuditId>,
     user: String,
     uid: Option<String>,
     groups: Vec<String>,
@@ -105,8 +105,8 @@ impl AuditRecord {
     }
 
     /// What the client, or kube-apiserver for it, calls its request.
-    pub(crate) fn named_by_client(&mut self, audit_id: &str) {
-        self.subject.claimed_audit_id = Some(audit_id.to_owned());
+    pub(crate) fn named_by_client(&mut self, audit_id: AuditId) {
+        self.subject.claimed_audit_id = Some(audit_id);
     }
 
     pub(crate) fn session_id(&self) -> &str {

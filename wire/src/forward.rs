@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
+use crate::audit_id::AuditId;
 use crate::header::AUDIT_ID;
 use crate::name::ContainerPrefix;
 use crate::profile::Profile;
@@ -59,7 +60,7 @@ pub struct Forwarded {
     /// case hexadecimal. A gateway that is older than its agents gives none.
     pub session_id: Option<String>,
     /// What the client, or kube-apiserver for it, calls the request: their word.
-    pub audit_id: String,
+    pub audit_id: AuditId,
     /// The pod that was meant, where it is one: another of the same name may have taken its place.
     pub pod_uid: Option<String>,
     /// Where the container ran when the API server was asked.
@@ -136,7 +137,7 @@ impl Forwarded {
         let encoded = |text: &str| utf8_percent_encode(text, ENCODED).to_string();
         let mut fields = vec![(USER, encoded(user))];
         fields.extend(session_id.as_ref().map(|id| (SESSION_ID, encoded(id))));
-        fields.extend([(AUDIT_ID, encoded(audit_id)), (MAX_PROFILE, max_profile.to_string())]);
+        fields.extend([(AUDIT_ID, audit_id.to_string()), (MAX_PROFILE, max_profile.to_string())]);
         fields.extend(pod_uid.as_ref().map(|uid| (POD_UID, encoded(uid))));
         fields.extend(container_id.as_ref().map(|id| (CONTAINER_ID, id.to_string())));
         fields.extend(waiting.as_ref().map(|words| (WAITING, encoded(words))));
@@ -174,7 +175,7 @@ impl Forwarded {
         Ok(Self {
             user: required(USER)?,
             session_id,
-            audit_id: required(AUDIT_ID)?,
+            audit_id: required(AUDIT_ID)?.parse().map_err(|_| unreadable(AUDIT_ID))?,
             pod_uid: optional(POD_UID)?,
             container_id,
             waiting: optional(WAITING)?,
@@ -192,7 +193,7 @@ mod tests {
         Forwarded {
             user: "jürgen\n100% @example".to_owned(),
             session_id: Some("0123456789abcdef0123456789abcdef".to_owned()),
-            audit_id: "a-1".to_owned(),
+            audit_id: "a-1".parse().expect("an ID"),
             pod_uid: Some("uid-1".to_owned()),
             container_id: Some("0123abcd".parse().expect("an ID")),
             waiting: Some("app waits: CrashLoopBackOff".to_owned()),

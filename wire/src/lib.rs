@@ -7,6 +7,7 @@
 //! Nothing here reads a socket or a clock: see `agent` and `kubectl-plugin` for both ends.
 
 pub mod api;
+mod audit_id;
 mod chain;
 pub mod forward;
 pub mod frame;
@@ -24,6 +25,7 @@ mod signal;
 mod status;
 
 pub use api::ApiTarget;
+pub use audit_id::{AuditId, BadAuditId};
 pub use chain::chain;
 pub use forward::{Forwarded, Withdrawal};
 pub use name::{BadName, ContainerPrefix, Label, ObjectName};

@@ -62,7 +62,7 @@ fn what_a_gateway_vouches_for() {
     let forwarded = Forwarded {
         user: "jos\u{e9} 1%".to_owned(),
         session_id: Some("0123456789abcdef0123456789abcdef".to_owned()),
-        audit_id: "a-1".to_owned(),
+        audit_id: "a-1".parse().expect("an ID"),
         pod_uid: Some("u-1".to_owned()),
         container_id: Some("0123abcd".parse().expect("an ID")),
         waiting: Some("app waits: ErrImagePull".to_owned()),

@@ -314,7 +314,7 @@ mod tests {
         Forwarded {
             user: "alice".to_owned(),
             session_id: Some("0123456789abcdef0123456789abcdef".to_owned()),
-            audit_id: "1".to_owned(),
+            audit_id: "1".parse().expect("an ID"),
             pod_uid: Some("u1".to_owned()),
             container_id: None,
             waiting: None,

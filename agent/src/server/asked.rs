@@ -9,12 +9,12 @@ use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use entry::{Kinds, Request, Tool};
 use tokio_tungstenite::tungstenite;
-use wire::ExecRequest;
 use wire::frame::Protocol;
+use wire::{AuditId, ExecRequest};
 
 use super::upgrade::{Proposal, Upgrade};
 use super::{Reason, Refusal};
-use crate::audit::{AuditId, AuditRecord};
+use crate::audit::AuditRecord;
 use crate::peer::Peer;
 use crate::profile::planned;
 use crate::session::place::Aim;

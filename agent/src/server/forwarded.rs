@@ -64,7 +64,7 @@ mod tests {
         let mut forwarded = Forwarded {
             user: "alice".to_owned(),
             session_id: Some("0123456789abcdef0123456789abcdef".to_owned()),
-            audit_id: "1".to_owned(),
+            audit_id: "1".parse().expect("an ID"),
             pod_uid: Some("u1".to_owned()),
             container_id: Some("0123abcd".parse().expect("an ID")),
             waiting: None,

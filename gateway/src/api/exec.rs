@@ -15,9 +15,9 @@ use hyper::body::Incoming;
 use hyper::upgrade;
 use k8s_openapi::api::core::v1::Pod;
 use tracing::{Instrument, info, info_span, warn};
-use wire::ApiTarget;
 use wire::chain;
 use wire::rights::{Entered, ReviewPolicy, Right};
+use wire::{ApiTarget, AuditId};
 
 use super::asked::SessionRequest;
 use super::error::{Reason, Refusal};
@@ -104,7 +104,7 @@ impl Sessions {
             &caller,
             client(request.headers()),
         );
-        record.named_by_client(&audit_id);
+        record.named_by_client(audit_id.clone());
         let asked = match SessionRequest::read(request, &self.origins) {
             Ok(asked) => asked,
             Err(refusal) => return Err(self.refuse_on_record(record, refusal)),
@@ -130,7 +130,7 @@ impl Sessions {
         &self,
         caller: &Caller,
         asked: SessionRequest,
-        audit_id: &str,
+        audit_id: &AuditId,
         record: &mut AuditRecord,
     ) -> Result<Opened, Refusal> {
         let turn = self.turns.take(caller.name()).await?;

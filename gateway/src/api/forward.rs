@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use axum::http::{HeaderMap, Request, request};
 use wire::chain;
 use wire::forward::{END_PATH, SESSION_DIGITS, WHY};
-use wire::{ApiTarget, Forwarded, SessionTarget, Withdrawal, header};
+use wire::{ApiTarget, AuditId, Forwarded, SessionTarget, Withdrawal, header};
 
 use super::asked::SessionRequest;
 use super::error::{Reason, Refusal};
@@ -18,12 +18,12 @@ pub(super) fn forwarded(
     asked: &SessionRequest,
     target: &Target,
     session_id: &str,
-    audit_id: &str,
+    audit_id: &AuditId,
 ) -> Forwarded {
     Forwarded {
         user: caller.name().to_owned(),
         session_id: Some(session_id.to_owned()),
-        audit_id: audit_id.to_owned(),
+        audit_id: audit_id.clone(),
         pod_uid: target.pod_uid.clone(),
         container_id: target.container_id.clone(),
         waiting: target.waiting.clone(),
@@ -64,20 +64,21 @@ fn vouching(head: request::Builder, forwarded: &Forwarded) -> request::Builder {
 }
 
 /// What kube-apiserver calls this request, or a name of our own where it has none.
-pub(super) fn audit_id(headers: &HeaderMap) -> String {
-    const LONGEST: usize = 64; // as kube-apiserver cuts its own
+pub(super) fn audit_id(headers: &HeaderMap) -> AuditId {
     let given = headers.get(header::AUDIT_ID).and_then(|id| id.to_str().ok());
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-    let fits = |id: &&str| (1..=LONGEST).contains(&id.len()) && id.bytes().all(allowed);
-    given.filter(fits).map_or_else(|| format!("gateway-{}", session_id()), str::to_owned)
+    given.and_then(|id| id.parse().ok()).unwrap_or_else(|| AuditId::of_gateway(random()))
 }
 
 /// A name that nobody chose and nobody has, for one session.
 pub(super) fn session_id() -> String {
+    format!("{:0SESSION_DIGITS$x}", random())
+}
+
+fn random() -> u128 {
     let mut bytes = [0; SESSION_DIGITS / 2];
     // Where there is no randomness there is no TLS, and nobody came here.
     let _ = rustls::crypto::ring::default_provider().secure_random.fill(&mut bytes);
-    format!("{:0SESSION_DIGITS$x}", u128::from_be_bytes(bytes))
+    u128::from_be_bytes(bytes)
 }
 
 /// The address that kube-apiserver saw: it appends it to whatever the client claims.
@@ -102,12 +103,13 @@ mod tests {
 
     #[test]
     fn an_id_that_could_forge_a_record_is_replaced() {
-        assert_eq!(audit_id(&headers("audit-id", &["0a-1"])), "0a-1");
+        let said = |headers: &HeaderMap| audit_id(headers).to_string();
+        assert_eq!(said(&headers("audit-id", &["0a-1"])), "0a-1");
         for bad in ["", "a b", "a\"b", "a/b"] {
-            assert!(audit_id(&headers("audit-id", &[bad])).starts_with("gateway-"), "{bad}");
+            assert!(said(&headers("audit-id", &[bad])).starts_with("gateway-"), "{bad}");
         }
-        let ours = audit_id(&HeaderMap::new());
-        assert!(ours != audit_id(&HeaderMap::new()) && ours.len() <= 64);
+        let ours = said(&HeaderMap::new());
+        assert!(ours != said(&HeaderMap::new()));
     }
 
     #[test]

@@ -71,7 +71,7 @@ async fn the_agent_is_told_what_was_found_out_and_both_ends_are_written_down() {
     for word in [
         "container=app&command=ps",
         "user: \"alice\"",
-        "audit_id: \"audit-1\"",
+        "audit_id: AuditId(\"audit-1\")",
         "pod_uid: Some(\"uid-1\")",
         "0123abcd",
         "host_target: false",
