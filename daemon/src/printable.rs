@@ -2,6 +2,9 @@
 
 use std::fmt::Write;
 
+/// Letters and signs that have a width and nothing to be seen: Hangul fillers and the empty braille pattern.
+const BLANK: [char; 5] = ['\u{115f}', '\u{1160}', '\u{2800}', '\u{3164}', '\u{ffa0}'];
+
 /// `json` with all that is not to be seen written out as `\u` escapes: DEL, C1 controls, marks and controls
 /// of direction, what has no width. To a program it says the same.
 #[must_use]
@@ -9,7 +12,7 @@ pub fn printable_json(json: &str) -> String {
     let mut printable = String::with_capacity(json.len());
     for c in json.chars() {
         // Of ASCII, JSON writes out all controls but DEL in its strings; around those it has lines.
-        if c == '\u{7f}' || (!c.is_ascii() && c.escape_debug().len() > 1) {
+        if c == '\u{7f}' || BLANK.contains(&c) || (!c.is_ascii() && c.escape_debug().len() > 1) {
             for unit in c.encode_utf16(&mut [0; 2]) {
                 // A String takes everything.
                 let _ = write!(printable, "\\u{unit:04x}");
@@ -32,6 +35,7 @@ mod tests {
             .chain('\u{200b}'..='\u{200f}')
             .chain('\u{2028}'..='\u{202e}')
             .chain('\u{2060}'..='\u{206f}')
+            .chain(BLANK)
         {
             let json = serde_json::to_string(&format!("a{c}b")).expect("a string");
             assert_eq!(printable_json(&json), format!("\"a\\u{:04x}b\"", u32::from(c)));

@@ -66,7 +66,8 @@ pub(crate) fn open_up(streams: [BorrowedFd<'_>; 3]) {
 /// What a tool may have at most of each. All but the first are counted for each user of the node, whose
 /// other processes go without what a tool has.
 const LIMITS: [(Resource, u64); 4] = [
-    (Resource::Core, 0),
+    // Of one byte: where core_pattern is a program of the node, 0 has it run all the same (core(5), fs/coredump.c).
+    (Resource::Core, 1),
     (Resource::Sigpending, 1024),
     (Resource::Msgqueue, 0),
     (Resource::Memlock, 8 << 20),
@@ -77,6 +78,7 @@ pub(crate) fn become_tool() -> io::Result<Option<OwnedFd>> {
     for (resource, most) in LIMITS {
         let Rlimit { current, maximum } = getrlimit(resource);
         let lower = |limit: Option<u64>| Some(limit.map_or(most, |limit| limit.min(most)));
+        let current = if resource == Resource::Core { maximum } else { current };
         setrlimit(resource, Rlimit { current: lower(current), maximum: lower(maximum) })?;
     }
     seccomp::apply_asking()

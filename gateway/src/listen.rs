@@ -44,6 +44,10 @@ use crate::strangers;
 /// Header fields of one request: kube-apiserver's, with every group of the user.
 const FIELDS: usize = 64 << 10;
 
+/// How many of them: a group is a field, and 64 KiB hold no more with names of a few letters. Beyond a hundred, hyper
+/// keeps them on the heap.
+const MOST_FIELDS: usize = 2048;
+
 /// Request line and header fields; hyper knows no limit for the fields alone.
 const HEAD: usize = limits::QUERY + (4 << 10) + FIELDS;
 
@@ -157,6 +161,7 @@ impl Ports {
         http.timer(TokioTimer::new())
             .header_read_timeout(API_IDLE)
             .max_header_size(HEAD)
+            .max_headers(MOST_FIELDS)
             .max_buf_size(BUFFER);
         said(Some(serve(&http, stream, service, until).await));
     }

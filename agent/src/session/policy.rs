@@ -54,7 +54,7 @@ pub enum PolicyError {
     )]
     NodeNetwork,
     #[error(
-        "the profile `{profile}` runs as its own user or, with --run-as target, as the target's: any other user needs the profile `general` or higher"
+        "the profile `{profile}` has its own user: to choose one with --run-as takes the profile `general` or higher, or `restricted` to be the target's"
     )]
     NotItsChoice { profile: Profile },
 }
@@ -122,9 +122,8 @@ impl Policy {
         if profile == Profile::Netadmin && !host_targets && !node_network {
             return Err(PolicyError::NodeNetwork);
         }
-        let chooses_user =
-            matches!(run_as, Some(RunAs::Ids { .. })) && run_as != Some(profile.run_as());
-        // Files are read as who one is: choosing that is for who has all that the target has anyway.
+        // `baseline` as the target's user would be `restricted`, for which the caller was not reviewed.
+        let chooses_user = run_as.is_some_and(|user| user != profile.run_as());
         if chooses_user && !profile.looks_into_processes() {
             return Err(PolicyError::NotItsChoice { profile });
         }
@@ -260,7 +259,9 @@ mod tests {
         let asked = Choice { run_as: root, ..choice(Profile::Baseline) };
         assert!(toolbox(Profile::Sysadmin).limits(asked).is_err());
         let target = Choice { run_as: Some(RunAs::Target), ..choice(Profile::Baseline) };
-        assert!(toolbox(Profile::Sysadmin).limits(target).is_ok());
+        assert!(toolbox(Profile::Sysadmin).limits(target).is_err(), "that is another profile");
+        let its_own = Choice { run_as: Some(RunAs::Target), ..choice(Profile::Restricted) };
+        assert!(toolbox(Profile::Sysadmin).limits(its_own).is_ok());
         let asked = Choice { run_as: root, ..choice(Profile::General) };
         assert!(toolbox(Profile::Sysadmin).limits(asked).is_ok());
     }

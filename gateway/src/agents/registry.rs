@@ -13,7 +13,7 @@ use axum::http::{HeaderValue, Request, Response, StatusCode, header};
 use bytes::Bytes;
 use daemon::shutdown::Shutdown;
 use futures_util::StreamExt;
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Collected, Empty, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use hyper::upgrade::Upgraded;
@@ -35,7 +35,7 @@ const WAIT: Duration = Duration::from_secs(5);
 /// How long it waits at most, behind others.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// From a request to the agent's answer, in which it starts the tool.
+/// From a request to the agent's answer, in which it starts the tool; and as long for the body of a refusal.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 /// How often dead and old connections are looked for.
@@ -314,7 +314,13 @@ async fn sign_of_life(sender: &mut Sender) -> bool {
 
 /// Reads an answer to its end, or its connection cannot be used again.
 async fn is_reusable_after(response: Response<Incoming>) -> bool {
-    Limited::new(response.into_body(), limits::REFUSAL).collect().await.is_ok()
+    whole(response.into_body(), ANSWER_LIMIT).await.is_some()
+}
+
+/// All of a small body that comes within `limit`.
+async fn whole(body: Incoming, limit: Duration) -> Option<Bytes> {
+    let body = timeout(limit, Limited::new(body, limits::REFUSAL).collect()).await;
+    body.ok()?.ok().map(Collected::to_bytes)
 }
 
 impl Answer {
@@ -351,8 +357,7 @@ impl Answer {
         if !(code.is_client_error() || code.is_server_error()) {
             return Err(foreign());
         }
-        let body = Limited::new(body, limits::REFUSAL).collect().await;
-        let body = body.map_err(|_| foreign())?.to_bytes();
+        let body = whole(body, ANSWER_LIMIT).await.ok_or_else(foreign)?;
         let status: Status = serde_json::from_slice(&body).map_err(|_| foreign())?;
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = code;
@@ -363,5 +368,29 @@ impl Answer {
             headers.insert(header::RETRY_AFTER, after.clone());
         }
         Ok((response, status.message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::client::conn::http1::handshake;
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_that_does_not_end_is_not_waited_for() {
+        let (ours, mut agents) = tokio::io::duplex(4096);
+        let (mut sender, connection) = handshake(TokioIo::new(ours)).await.expect("a connection");
+        tokio::spawn(connection);
+        tokio::spawn(async move {
+            let _ = agents.read(&mut [0; 4096]).await;
+            let dripping = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 100\r\n\r\n{";
+            agents.write_all(dripping).await.expect("the gateway reads");
+            std::future::pending::<()>().await;
+        });
+        let response = sender.send_request(Request::new(Empty::new())).await.expect("an answer");
+        assert_eq!(whole(response.into_body(), Duration::from_millis(1)).await, None);
     }
 }

@@ -155,7 +155,7 @@ fn a_session_on_the_node_holds_its_profile_and_no_more() {
 fn nobody_runs_as_the_nodes_own_user() {
     on_containerd(|containerd| {
         let agent = allowing().start(containerd);
-        for asked in ["&profile=restricted", "&profile=baseline&run-as=target", "&run-as=target"] {
+        for asked in ["&profile=restricted", "&run-as=target"] {
             let (code, why) = refusal(&agent, asked);
             assert!(
                 code == 403 && why.contains("the node has no user to run as"),

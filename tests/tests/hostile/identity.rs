@@ -261,6 +261,10 @@ fn who_is_nobody_sees_no_token_of_the_pod() {
     for profile in ["restricted", "general"] {
         assert!(seen(profile).contains(&format!("/target{token} done\n")), "{profile}");
     }
+    // As the target's user it would see all that `restricted` does.
+    let mut other = stage.exec(&site, &["--profile", "baseline", "--run-as", "target", "--"]);
+    let refused = run(other.args(["cat", &format!("/target{token}")])).expect_code(125);
+    assert!(refused.err().contains("the profile `baseline` has its own user"), "{refused}");
     let own = run(&mut stage.inside(&site, &["/probe/probe", "read", &token]));
     assert_eq!(own.out(), format!("{token} done\n"), "the target keeps it: {own}");
     assert!(account.join("token").is_file(), "and so does the node");

@@ -85,7 +85,7 @@ fn a_tool_holds_its_profile_and_the_canary_and_was_given_nothing_else() {
         assert_eq!(said.one("directory"), "/");
         let core =
             said.all("limit").into_iter().find(|line| line.starts_with("Max core file size"));
-        let core = core.map(|line| line.split_whitespace().filter(|word| *word == "0").count());
+        let core = core.map(|line| line.split_whitespace().filter(|word| *word == "1").count());
         assert_eq!(core, Some(2), "{}", said.0);
         supervisor_has_nothing(&said, profile, &id);
     }
