@@ -212,7 +212,7 @@ impl<R: ContainerRuntime> Sessions<R> {
     }
 
     /// The same `error`, in words of what people know.
-    async fn about(&self, place: &Place, error: StartError) -> StartError {
+    async fn about(&self, place: &FoundTarget, error: StartError) -> StartError {
         let error = place.as_host_target(error, self.terms.policy.enters_host_targets());
         place.named_in(error, &*self.agent.runtime).await
     }

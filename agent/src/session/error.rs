@@ -185,7 +185,7 @@ mod tests {
     use super::*;
     use std::ffi::OsString;
 
-    use entry::{HostSigns, Limits, Profile, Request, Target, Tool};
+    use entry::{ConfinementRequest, HostSigns, Profile, Request, Target, Tool};
 
     fn error(step: Step, errno: Errno, path: Option<&str>, name: &str) -> StartError {
         of_number(step, errno.raw_os_error(), path, name)
@@ -196,7 +196,7 @@ mod tests {
     }
 
     fn in_toolbox(step: Step, errno: Errno, path: Option<&str>, name: &str) -> StartError {
-        let limits = Limits {
+        let limits = ConfinementRequest {
             tree: "/toolbox".into(),
             profile: Profile::General,
             run_as: None,
@@ -213,7 +213,7 @@ mod tests {
         errno: i32,
         path: Option<&str>,
         name: &str,
-        limits: Option<Limits>,
+        limits: Option<ConfinementRequest>,
     ) -> StartError {
         let failure = Failure { step, errno, path: path.map(OsString::from) };
         let tool =

@@ -236,7 +236,7 @@ mod tests {
             let (pid, name, why) = (7, "sleep".to_owned(), "it shares the node's net".to_owned());
             StartError::Plan(PlanError::HostTarget { pid, name, why })
         };
-        let place = Place::Container(Box::new(located("0123", Some(("api-0", "app")))));
+        let place = FoundTarget::Container(Box::new(located("0123", Some(("api-0", "app")))));
         let refused = place.as_host_target(error(), false).to_string();
         assert!(
             refused.starts_with("container app of pod shop/api-0 is a host target"),
@@ -245,7 +245,7 @@ mod tests {
         assert!(refused.ends_with("(chart: hostTargets)"), "{refused}");
         let unasked = place.as_host_target(error(), true).to_string();
         assert!(unasked.contains("no right to host targets"), "{unasked}");
-        let node = Place::Node.as_host_target(error(), false).to_string();
+        let node = FoundTarget::Node.as_host_target(error(), false).to_string();
         assert!(node.starts_with("sessions on the node itself are not allowed"), "{node}");
     }
 

@@ -382,7 +382,8 @@ mod tests {
     #[tokio::test]
     async fn an_answer_that_does_not_end_is_not_waited_for() {
         let (ours, mut agents) = tokio::io::duplex(4096);
-        let (mut sender, connection) = handshake(TokioIo::new(ours)).await.expect("a connection");
+        let (mut sender, connection) =
+            handshake::<_, Empty<Bytes>>(TokioIo::new(ours)).await.expect("a connection");
         tokio::spawn(connection);
         tokio::spawn(async move {
             let _ = agents.read(&mut [0; 4096]).await;
