@@ -7,6 +7,7 @@ mod arrows;
 mod circles;
 mod environment;
 mod lints;
+mod names;
 mod profiles;
 mod proofs;
 mod rules;
@@ -69,17 +70,31 @@ fn crates_know_only_whom_they_may_know() {
     assert_tidy(&findings.collect::<Vec<_>>());
 }
 
-#[test]
-fn no_two_files_import_each_other() {
+/// The crates that are shipped.
+const SHIPPED: [&str; 6] = ["wire", "entry", "daemon", "agent", "gateway", "kubectl-plugin"];
+
+/// What `rule` finds in each of `crates`, all of its files together.
+fn in_crates(crates: &[&str], rule: impl Fn(&Path, &[Source]) -> Vec<String>) -> Vec<String> {
     let mut findings = Vec::new();
-    for crate_ in ["wire", "entry", "daemon", "agent", "gateway", "kubectl-plugin"] {
+    for crate_ in crates {
         let root = Path::new(crate_).join("src");
         let rust = files(&["rs"]).into_iter().filter(|path| path.starts_with(&root));
         let sources: Vec<_> = rust.map(|path| Source::new(&path, &text(&path))).collect();
         assert!(!sources.is_empty(), "{crate_} has no files");
-        findings.extend(circles::findings(&root, &sources));
+        findings.extend(rule(&root, &sources));
     }
-    assert_tidy(&findings);
+    findings
+}
+
+#[test]
+fn no_two_files_import_each_other() {
+    assert_tidy(&in_crates(&SHIPPED, circles::findings));
+}
+
+#[test]
+fn a_type_s_name_is_in_its_crate_once() {
+    let all = [&SHIPPED[..], &["tests"]].concat();
+    assert_tidy(&in_crates(&all, |_, sources| names::findings(sources)));
 }
 
 #[test]
