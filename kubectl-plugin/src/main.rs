@@ -21,6 +21,7 @@ mod stdio;
 mod stop;
 mod target;
 mod terminal;
+mod verbose;
 
 use std::process::ExitCode;
 

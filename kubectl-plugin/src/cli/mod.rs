@@ -80,6 +80,16 @@ pub(crate) struct Arguments {
     #[arg(short, long, env = "NSDEBUG_QUIET", value_parser = FalseyValueParser::new())]
     pub(crate) quiet: bool,
 
+    /// Also print what is asked, of which host and how long that took; never a token or a key
+    #[arg(
+        short = 'v',
+        long,
+        env = "NSDEBUG_VERBOSE",
+        global = true,
+        value_parser = FalseyValueParser::new()
+    )]
+    pub(crate) verbose: bool,
+
     /// Kinds of namespace to join, such as `pid,net` [default: all that the container has of its own]
     #[arg(long, env = "NSDEBUG_NAMESPACES", value_name = "LIST")]
     pub(crate) namespaces: Option<String>,

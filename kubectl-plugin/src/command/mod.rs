@@ -8,8 +8,12 @@ mod version;
 use crate::cli::{Arguments, Subcommand, UsageError};
 use crate::error::Failure;
 use crate::outcome::Outcome;
+use crate::verbose;
 
 pub(crate) fn run(mut arguments: Arguments) -> Result<Outcome, Failure> {
+    if arguments.verbose {
+        verbose::start();
+    }
     match arguments.subcommand.take() {
         None => run::run(arguments),
         Some(_) if arguments.target.is_some() => Err(UsageError::WordAfterTarget.into()),

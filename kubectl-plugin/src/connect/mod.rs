@@ -12,11 +12,12 @@ mod transport;
 mod unix;
 pub(crate) mod upgrade;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(crate) use address::Address;
 pub(crate) use tls::Credentials;
 use tls::TlsError;
+use tracing::debug;
 pub(crate) use transport::Transport;
 pub(crate) use upgrade::Connection;
 use upgrade::UpgradeError;
@@ -89,12 +90,17 @@ pub(crate) async fn connect(
     path_and_query: &str,
 ) -> Result<Connection, ConnectError> {
     let no_answer = |limit| ConnectError::NoAnswer { address: address.clone(), limit };
+    let began = Instant::now();
     let transport = tokio::time::timeout(REACH, reach(address, credentials))
         .await
         .map_err(|_| no_answer(REACH))??;
+    debug!(%address, took = ?began.elapsed(), "connected");
+    let began = Instant::now();
     let host = address.host();
     let upgrading = upgrade::upgrade(transport, &host, path_and_query);
     let answer = tokio::time::timeout(ANSWER, upgrading).await.map_err(|_| no_answer(ANSWER))?;
+    let path = path_and_query.split('?').next().unwrap_or_default();
+    debug!(%path, begun = answer.is_ok(), took = ?began.elapsed(), "asked");
     answer.map_err(|error| match error.tls() {
         // An agent that dislikes our certificate says so only in place of its first answer.
         Some(source) => ConnectError::Tls { address: address.clone(), source },

@@ -16,9 +16,11 @@ use kube::client::{Body, Client, ClientBuilder, ConfigExt};
 use kube::{Config, Error as KubeError};
 use tokio::net::TcpStream;
 use tower::{BoxError, Service, ServiceBuilder};
+use tracing::debug;
 
 use crate::connect::ahead::Ahead;
 use crate::connect::low_water::LowWater;
+use crate::verbose;
 
 /// A server that does not even take the connection for this long is not there.
 const REACH: Duration = Duration::from_secs(30);
@@ -32,6 +34,7 @@ pub(super) fn of(config: &Config) -> Result<Client, KubeError> {
     let calm = |tcp: TokioIo<TcpStream>| TokioIo::new(LowWater::of(tcp.into_inner()));
     let tcp = ServiceBuilder::new().map_response(calm).service(tcp);
     let Some(proxy) = config.proxy_url.clone() else { return over(tcp, config) };
+    debug!(proxy = %verbose::host(&proxy), "goes through a proxy");
     match proxy.scheme_str() {
         Some("socks5" | "socks5h") => over(SocksV5::new(proxy, tcp), config),
         Some("https") => {

@@ -4,12 +4,14 @@
 
 use std::io::{self, IsTerminal};
 use std::process::{Command, ExitStatus, Stdio};
+use std::time::Instant;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kube::config::{AuthInfo, ExecAuthCluster, ExecConfig, ExecInteractiveMode};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use tracing::debug;
 
 const KIND: &str = "ExecCredential";
 
@@ -115,6 +117,7 @@ fn ask(exec: &ExecConfig, terminal: bool) -> Result<Made, CredentialError> {
         }
         _ => terminal,
     };
+    let began = Instant::now();
     let output = command(exec, &program, interactive).output().map_err(|source| {
         let command = program.clone();
         match source.kind() {
@@ -124,6 +127,7 @@ fn ask(exec: &ExecConfig, terminal: bool) -> Result<Made, CredentialError> {
             _ => CredentialError::Run { command, source },
         }
     })?;
+    debug!(%program, ended = %output.status, took = ?began.elapsed(), "asked for credentials");
     if !output.status.success() {
         return Err(CredentialError::Failed { command: program, status: output.status });
     }

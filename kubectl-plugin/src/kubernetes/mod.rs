@@ -13,7 +13,7 @@ mod kubeconfig;
 mod pods;
 mod proxy;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt;
 use hyper::body::Bytes;
@@ -26,12 +26,14 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::timeout;
+use tracing::debug;
 use wire::api::{GROUP, SERVER, VERSION};
 use wire::{ApiTarget, ObjectName};
 
 use crate::cli::{CertificateFlags, ClusterFlags};
 use crate::connect::{Connection, upgrade};
 use crate::target::Workload;
+use crate::verbose;
 use error::{BadAnswer, ClusterError, TargetError};
 
 /// What one answer may take; a gateway waits for an agent, and that for its container runtime.
@@ -78,7 +80,10 @@ impl Cluster {
     ) -> Result<Self, ClusterError> {
         // The `kube` crate takes the process' default; there is none where another is linked in too.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let began = Instant::now();
         let config = config::load(flags, certificates).await?;
+        let (server, namespace) = (verbose::host(&config.cluster_url), &config.default_namespace);
+        debug!(%server, namespace, took = ?began.elapsed(), "configured");
         let client = client::of(&config).map_err(ClusterError::SetUp)?;
         let limit = flags.request_timeout.and_then(|limit| limit.0).unwrap_or(ANSWER);
         Ok(Self { client, config, limit })
@@ -256,8 +261,12 @@ impl Cluster {
     }
 
     async fn send(&self, request: Request<Body>) -> Result<hyper::Response<Body>, ClusterError> {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let (host, began) = (verbose::host(&self.config.cluster_url), Instant::now());
         let sending = timeout(self.limit, self.client.send(request));
         let sent = sending.await.map_err(|_| self.silent())?;
+        let code = sent.as_ref().ok().map(|response| response.status().as_u16());
+        debug!(%method, %host, %path, code, took = ?began.elapsed(), "asked");
         sent.map_err(|error| ClusterError::from_transport(&self.server(), error))
     }
 

@@ -13,3 +13,4 @@ mod signals;
 mod streams;
 mod terminal;
 mod tls;
+mod verbose;
