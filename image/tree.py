@@ -34,6 +34,11 @@ WRITTEN = {
     "etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\nnetworks: files\n",
 }
 
+# lsof warns of every user that has no name, and images have users without names: once for each process that it looks at.
+PROGRAMS = {
+    "usr/sbin/lsof": '#!/bin/sh\nexec /usr/bin/lsof -w "$@"\n',
+}
+
 # What update-alternatives and postinst scripts would link.
 LINKS = {
     "usr/bin/sh": "bash",
@@ -212,6 +217,9 @@ def finish(tree: Path) -> None:
         (tree / name).write_bytes(b"")
     for name, text in WRITTEN.items():
         (tree / name).write_text(text)
+    for name, text in PROGRAMS.items():
+        (tree / name).write_text(text)
+        (tree / name).chmod(0o755)
     for name, target in LINKS.items():
         link = tree / name
         link.parent.mkdir(exist_ok=True)
