@@ -5,14 +5,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::server::Reason;
 use crate::session::SessionOutcome;
+use wire::StatusReason;
 
 /// Whose bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -47,7 +47,7 @@ struct ByStream {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByReason {
-    reason: Reason,
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -101,8 +101,8 @@ impl Metrics {
         OpenSession { metrics: self.clone(), outcome: SessionOutcome::Failed }
     }
 
-    pub fn refused(&self, reason: Reason) {
-        self.refused.get_or_create(&ByReason { reason }).inc();
+    pub fn refused(&self, reason: StatusReason) {
+        self.refused.get_or_create(&ByReason { reason: reason.as_str() }).inc();
     }
 
     pub fn turned_away(&self, reason: ConnectionRefusal) {
@@ -142,12 +142,6 @@ impl Drop for OpenSession {
     }
 }
 
-impl EncodeLabelValue for Reason {
-    fn encode(&self, encoder: &mut LabelValueEncoder) -> fmt::Result {
-        self.as_str().encode(encoder)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,7 +155,7 @@ mod tests {
         assert!(page.contains("nsdebug_agent_sessions_active 1\n"), "{page}");
         session.close(SessionOutcome::Finished);
         drop(metrics.open_session());
-        metrics.refused(Reason::NotFound);
+        metrics.refused(StatusReason::NotFound);
         metrics.turned_away(ConnectionRefusal::Handshake);
         let page = metrics.render().expect("a page");
         for line in [

@@ -5,15 +5,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 use serde::Serialize;
 
-use crate::api::Reason;
 use crate::relay::Moved;
+use wire::StatusReason;
 
 /// How a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue, Serialize)]
@@ -77,7 +77,7 @@ struct ByOutcome {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByReason {
-    reason: Reason,
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -172,8 +172,8 @@ impl Metrics {
         OpenSession { metrics: self.clone(), outcome: SessionOutcome::Failed }
     }
 
-    pub(crate) fn refused(&self, reason: Reason) {
-        self.refused.get_or_create(&ByReason { reason }).inc();
+    pub(crate) fn refused(&self, reason: StatusReason) {
+        self.refused.get_or_create(&ByReason { reason: reason.as_str() }).inc();
     }
 
     pub(crate) fn turned_away(&self, reason: ConnectionRefusal) {
@@ -222,11 +222,5 @@ impl Drop for OpenSession {
     fn drop(&mut self) {
         self.metrics.active.dec();
         self.metrics.ended.get_or_create(&ByOutcome { outcome: self.outcome }).inc();
-    }
-}
-
-impl EncodeLabelValue for Reason {
-    fn encode(&self, encoder: &mut LabelValueEncoder) -> fmt::Result {
-        self.as_str().encode(encoder)
     }
 }

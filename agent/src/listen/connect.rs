@@ -29,7 +29,8 @@ use wire::{Forwarded, SessionTarget};
 use super::dial::{DialError, Dialler};
 use super::{BUFFER, HEAD, Serving};
 use crate::peer::Peer;
-use crate::server::{Reason, Refusal};
+use crate::server::Refusal;
+use wire::StatusReason;
 
 /// How soon a new gateway is found: it is one more way in, and the old ones still work.
 const RESOLVE_EVERY: Duration = Duration::from_secs(5);
@@ -264,7 +265,7 @@ fn vouched_for<B>(request: &Request<B>, gateway: SocketAddr) -> Result<Peer, Ref
     let path = request.uri().path();
     if !is_session(path) && path != END_PATH {
         let message = "this agent gives gateways sessions, and nothing else";
-        return Err(Refusal::new(Reason::NotFound, message));
+        return Err(Refusal::new(StatusReason::NotFound, message));
     }
     let headers = request.headers();
     let forwarded = Forwarded::read(|name| {
@@ -274,11 +275,11 @@ fn vouched_for<B>(request: &Request<B>, gateway: SocketAddr) -> Result<Peer, Ref
         Some(if values.next().is_none() { value.as_bytes() } else { b"" })
     });
     let forwarded =
-        forwarded.map_err(|error| Refusal::new(Reason::BadRequest, error.to_string()))?;
+        forwarded.map_err(|error| Refusal::new(StatusReason::BadRequest, error.to_string()))?;
     let of_node = path == SessionTarget::NODE_ROUTE;
     if path != END_PATH && of_node != forwarded.pod_uid.is_none() {
         let message = "the gateway has to say which pod it means, where it is one";
-        return Err(Refusal::new(Reason::BadRequest, message));
+        return Err(Refusal::new(StatusReason::BadRequest, message));
     }
     Ok(Peer::Gateway { address: gateway, forwarded: Arc::new(forwarded) })
 }

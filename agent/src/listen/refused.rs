@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::server::{Reason, Refusal};
+use crate::server::Refusal;
+use wire::StatusReason;
 
 /// Bytes of a stranger's question that are thrown away: most are whole.
 const QUESTION: usize = 4 << 10;
@@ -19,7 +20,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 pub(super) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, message: &str) {
     // HTTP clients take an answer for broken that comes before their question.
     let _ = tokio::time::timeout(QUESTION_LIMIT, stream.read(&mut [0; QUESTION])).await;
-    let body = Refusal::new(Reason::Forbidden, message).to_status().to_json();
+    let body = Refusal::new(StatusReason::Forbidden, message).to_status().to_json();
     let head = format!(
         "HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
         body.len()

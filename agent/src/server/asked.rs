@@ -12,13 +12,14 @@ use tokio_tungstenite::tungstenite;
 use wire::frame::Protocol;
 use wire::{AuditId, ExecRequest};
 
+use super::Refusal;
 use super::upgrade::{Proposal, Upgrade};
-use super::{Reason, Refusal};
 use crate::audit::AuditRecord;
 use crate::peer::Peer;
 use crate::profile::planned;
 use crate::session::place::Aim;
 use crate::session::{Choice, Policy, StartError, Wanted};
+use wire::StatusReason;
 
 /// The terminal that clients have who do not say which.
 const TERM: &str = "xterm";
@@ -41,7 +42,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Arrival {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
         let peer = parts.extensions.get::<Peer>().cloned().ok_or_else(|| {
             Refusal::new(
-                Reason::InternalError,
+                StatusReason::InternalError,
                 "cannot identify the caller: this listener does not authenticate clients",
             )
         })?;
@@ -63,7 +64,7 @@ pub(super) struct SessionRequest {
 }
 
 pub(super) fn parsed<T: FromStr<Err: std::error::Error>>(text: &str) -> Result<T, Refusal> {
-    text.parse().map_err(|error: T::Err| Refusal::new(Reason::BadRequest, error.to_string()))
+    text.parse().map_err(|error: T::Err| Refusal::new(StatusReason::BadRequest, error.to_string()))
 }
 
 impl SessionRequest {
@@ -94,12 +95,12 @@ impl SessionRequest {
         };
         let upgrade = upgrade.map_err(|rejection| {
             let message = format!("a session is a websocket: {rejection}");
-            Refusal::new(Reason::BadRequest, message)
+            Refusal::new(StatusReason::BadRequest, message)
         })?;
         let upgrade = upgrade.agreed().ok_or_else(|| {
             let spoken = Protocol::ALL.map(Protocol::as_str).join(", ");
             let message = format!("no subprotocol in common: this agent speaks {spoken}");
-            Refusal::new(Reason::BadRequest, message)
+            Refusal::new(StatusReason::BadRequest, message)
         })?;
         Ok(Self { aim, request, kinds, choice, audit_id, upgrade })
     }

@@ -2,57 +2,12 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use wire::StatusReason;
 use wire::chain;
 use wire::{BadRequest, Status};
 
 use crate::runtime::{LocateError, Unreachable};
 use crate::slots::Full;
-
-/// Reasons that `metav1.Status` knows, as far as they are used here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reason {
-    BadRequest,
-    Forbidden,
-    NotFound,
-    MethodNotAllowed,
-    Conflict,
-    TooManyRequests,
-    InternalError,
-    ServiceUnavailable,
-    Timeout,
-}
-
-impl Reason {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::BadRequest => "BadRequest",
-            Self::Forbidden => "Forbidden",
-            Self::NotFound => "NotFound",
-            Self::MethodNotAllowed => "MethodNotAllowed",
-            Self::Conflict => "Conflict",
-            Self::TooManyRequests => "TooManyRequests",
-            Self::InternalError => "InternalError",
-            Self::ServiceUnavailable => "ServiceUnavailable",
-            Self::Timeout => "Timeout",
-        }
-    }
-
-    #[must_use]
-    pub fn code(self) -> StatusCode {
-        match self {
-            Self::BadRequest => StatusCode::BAD_REQUEST,
-            Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Conflict => StatusCode::CONFLICT,
-            Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
-            Self::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
-        }
-    }
-}
 
 /// Seconds after which to try again where there is no room: sessions are people's, who take minutes,
 /// and their scripts', which take seconds.
@@ -61,7 +16,7 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("10");
 /// An answer that is an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    reason: Reason,
+    reason: StatusReason,
     message: String,
     exit_code: Option<u8>,
     pod_not_begun: bool,
@@ -69,7 +24,7 @@ pub struct Refusal {
 
 impl Refusal {
     #[must_use]
-    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+    pub fn new(reason: StatusReason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into(), exit_code: None, pod_not_begun: false }
     }
 
@@ -80,7 +35,7 @@ impl Refusal {
     }
 
     #[must_use]
-    pub fn reason(&self) -> Reason {
+    pub fn reason(&self) -> StatusReason {
         self.reason
     }
 
@@ -91,7 +46,7 @@ impl Refusal {
 
     #[must_use]
     pub fn to_status(&self) -> Status {
-        let code = self.reason.code().as_u16();
+        let code = self.reason.code();
         let status = Status::refusal(code, self.reason.as_str(), self.message.clone());
         let status = if self.pod_not_begun { status.of_pod_not_begun() } else { status };
         match self.exit_code {
@@ -105,9 +60,11 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let json = HeaderValue::from_static("application/json");
         let body = self.to_status().to_json();
-        let mut response =
-            (self.reason.code(), [(header::CONTENT_TYPE, json)], body).into_response();
-        if self.reason == Reason::TooManyRequests {
+        // Each reason has a code of HTTP.
+        let code = StatusCode::from_u16(self.reason.code());
+        let code = code.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (code, [(header::CONTENT_TYPE, json)], body).into_response();
+        if self.reason == StatusReason::TooManyRequests {
             response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
         }
         response.extensions_mut().insert(self.reason); // counted by the router
@@ -120,16 +77,20 @@ impl From<LocateError> for Refusal {
         let reason = match &error {
             LocateError::NotFound { .. }
             | LocateError::NoSuchPod { .. }
-            | LocateError::NoSuchContainerInPod { .. } => Reason::NotFound,
+            | LocateError::NoSuchContainerInPod { .. } => StatusReason::NotFound,
             LocateError::Ambiguous { .. }
             | LocateError::NotRunning { .. }
             | LocateError::NoSandbox { .. }
-            | LocateError::Restarted { .. } => Reason::Conflict,
-            LocateError::IsSandbox { .. } | LocateError::BadNamespace { .. } => Reason::BadRequest,
-            LocateError::OtherRuntime { .. } => Reason::Forbidden,
-            LocateError::Unreachable { source: Unreachable::Silent { .. }, .. } => Reason::Timeout,
-            LocateError::Unreachable { .. } => Reason::ServiceUnavailable,
-            LocateError::Answer { .. } => Reason::InternalError,
+            | LocateError::Restarted { .. } => StatusReason::Conflict,
+            LocateError::IsSandbox { .. } | LocateError::BadNamespace { .. } => {
+                StatusReason::BadRequest
+            }
+            LocateError::OtherRuntime { .. } => StatusReason::Forbidden,
+            LocateError::Unreachable { source: Unreachable::Silent { .. }, .. } => {
+                StatusReason::Timeout
+            }
+            LocateError::Unreachable { .. } => StatusReason::ServiceUnavailable,
+            LocateError::Answer { .. } => StatusReason::InternalError,
         };
         let pod_not_begun = matches!(error, LocateError::NoSandbox { .. });
         Self { pod_not_begun, ..Self::new(reason, chain(&error)) }
@@ -138,13 +99,13 @@ impl From<LocateError> for Refusal {
 
 impl From<BadRequest> for Refusal {
     fn from(error: BadRequest) -> Self {
-        Self::new(Reason::BadRequest, chain(&error))
+        Self::new(StatusReason::BadRequest, chain(&error))
     }
 }
 
 impl From<Full> for Refusal {
     fn from(error: Full) -> Self {
-        Self::new(Reason::TooManyRequests, chain(&error))
+        Self::new(StatusReason::TooManyRequests, chain(&error))
     }
 }
 
@@ -168,12 +129,13 @@ mod tests {
         let none = LocateError::NoSandbox { pod: "shop/api".to_owned() };
         let status = Refusal::from(none).to_status();
         assert_eq!((status.code, status.is_of_pod_not_begun()), (409, true));
-        assert!(!Refusal::new(Reason::Conflict, "another").to_status().is_of_pod_not_begun());
+        assert!(!Refusal::new(StatusReason::Conflict, "another").to_status().is_of_pod_not_begun());
     }
 
     #[test]
     fn a_refusal_can_carry_the_exit_code_of_a_shell() {
-        let status = Refusal::new(Reason::NotFound, "no `foo`").with_exit_code(127).to_status();
+        let status =
+            Refusal::new(StatusReason::NotFound, "no `foo`").with_exit_code(127).to_status();
         assert_eq!((status.code, status.exit_code()), (404, Some(127)));
     }
 }

@@ -10,12 +10,13 @@ use axum::routing::get;
 use daemon::audit::{AuditError, AuditLog};
 use entry::{Plan, PlanError, Profile, Request, TargetError};
 use tracing::{Instrument, info};
+use wire::StatusReason;
 use wire::chain;
 use wire::{ExecRequest, SessionTarget};
 
 use super::asked::{Arrival, SessionRequest, parsed};
 use super::upgrade::Upgrade;
-use super::{Agent, Reason, Refusal, forwarded};
+use super::{Agent, Refusal, forwarded};
 use crate::audit::AuditRecord;
 use crate::peer::Peer;
 use crate::registry::{About, Neighbour, Registered, Registry, SessionId};
@@ -124,7 +125,7 @@ impl<R: ContainerRuntime> Sessions<R> {
         route: impl FnOnce(&ExecRequest) -> Result<Aim, Refusal> + Send,
     ) -> Result<Response, Refusal> {
         let id = SessionId::random().map_err(|error| {
-            Refusal::new(Reason::InternalError, format!("no session can be named: {error}"))
+            Refusal::new(StatusReason::InternalError, format!("no session can be named: {error}"))
         })?;
         let mut record = AuditRecord::open(&self.terms.audit, id.clone(), &arrival.peer);
         let opened = match self.open(arrival, route, &id, &mut record).await {
@@ -135,7 +136,7 @@ impl<R: ContainerRuntime> Sessions<R> {
             Ok(opened) => Ok(self.stream(opened, record)),
             Err(refusal) => {
                 let reason = refusal.reason();
-                record.refused(reason.code().as_u16(), reason.as_str(), refusal.message());
+                record.refused(reason.code(), reason.as_str(), refusal.message());
                 Err(refusal)
             }
         }
@@ -248,13 +249,13 @@ impl From<StartError> for Refusal {
             StartError::Locate(error) => error.into(),
             error => {
                 let reason = match &error {
-                    StartError::Target(TargetError::NotOfNode) => Reason::InternalError,
+                    StartError::Target(TargetError::NotOfNode) => StatusReason::InternalError,
                     StartError::Target(_)
                     | StartError::TargetExited
                     | StartError::Neighbour(_)
                     | StartError::NotStarted
-                    | StartError::Lost => Reason::Conflict,
-                    StartError::NoProcesses => Reason::TooManyRequests,
+                    | StartError::Lost => StatusReason::Conflict,
+                    StartError::NoProcesses => StatusReason::TooManyRequests,
                     StartError::Permission { .. }
                     | StartError::Traceable { .. }
                     | StartError::HostTarget { .. }
@@ -269,10 +270,10 @@ impl From<StartError> for Refusal {
                         PlanError::HostTarget { .. }
                         | PlanError::NobodyOnNode
                         | PlanError::NotTheTargets { .. },
-                    ) => Reason::Forbidden,
-                    StartError::Plan(_) | StartError::Policy(_) => Reason::BadRequest,
-                    ours if ours.exit_code() != 125 => Reason::BadRequest,
-                    _ => Reason::InternalError,
+                    ) => StatusReason::Forbidden,
+                    StartError::Plan(_) | StartError::Policy(_) => StatusReason::BadRequest,
+                    ours if ours.exit_code() != 125 => StatusReason::BadRequest,
+                    _ => StatusReason::InternalError,
                 };
                 let hint = error.hint().map_or_else(String::new, |hint| format!("; {hint}"));
                 Self::new(reason, chain(&error) + &hint).with_exit_code(error.exit_code())
@@ -283,6 +284,6 @@ impl From<StartError> for Refusal {
 
 impl From<AuditError> for Refusal {
     fn from(error: AuditError) -> Self {
-        Self::new(Reason::ServiceUnavailable, chain(&error))
+        Self::new(StatusReason::ServiceUnavailable, chain(&error))
     }
 }

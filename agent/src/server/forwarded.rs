@@ -2,11 +2,12 @@
 
 use wire::Forwarded;
 
-use super::{Reason, Refusal};
+use super::Refusal;
 use crate::peer::Peer;
 use crate::profile::planned;
 use crate::session::Policy;
 use crate::session::place::FoundTarget;
+use wire::StatusReason;
 
 /// The policy for `peer`: what a gateway reviewed is a second maximum.
 pub(super) fn bounded(policy: &Policy, peer: &Peer) -> Result<Policy, Refusal> {
@@ -14,7 +15,7 @@ pub(super) fn bounded(policy: &Policy, peer: &Peer) -> Result<Policy, Refusal> {
     let Policy::Toolbox { tree, most, host_targets, node_network, own } = policy else {
         // `serve` does not start like this; a request that gets here must not get the node.
         let message = "this agent runs the node's own tools, which is not for gateways";
-        return Err(Refusal::new(Reason::Forbidden, message));
+        return Err(Refusal::new(StatusReason::Forbidden, message));
     };
     Ok(Policy::Toolbox {
         tree: tree.clone(),
@@ -34,13 +35,13 @@ pub(super) fn confirm(peer: &Peer, place: &FoundTarget) -> Result<(), Refusal> {
     let found = located.pod.as_ref().map(|pod| &pod.uid);
     if found.is_none() || found != pod_uid.as_ref() {
         let message = "the pod was replaced by another of its name meanwhile: try again";
-        return Err(Refusal::new(Reason::Conflict, message));
+        return Err(Refusal::new(StatusReason::Conflict, message));
     }
     // A sandbox that stands in has an ID of its own, and less to enter.
     let runs = located.stands_in_for.is_none();
     if runs && container_id.as_ref().is_some_and(|id| id.as_str() != located.id) {
         let message = "the container was restarted during the look-up; try again";
-        return Err(Refusal::new(Reason::Conflict, message));
+        return Err(Refusal::new(StatusReason::Conflict, message));
     }
     Ok(())
 }

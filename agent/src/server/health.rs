@@ -3,8 +3,9 @@
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use wire::StatusReason;
 
-use super::{Agent, Reason, Refusal};
+use super::{Agent, Refusal};
 use crate::runtime::ContainerRuntime;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -26,7 +27,9 @@ pub(super) async fn readyz<R: ContainerRuntime>(
 pub(super) async fn metrics<R: ContainerRuntime>(State(agent): State<Agent<R>>) -> Response {
     match agent.metrics.render() {
         Ok(page) => ([(header::CONTENT_TYPE, OPEN_METRICS)], page).into_response(),
-        Err(_) => Refusal::new(Reason::InternalError, "the metrics cannot be written as text")
-            .into_response(),
+        Err(_) => {
+            Refusal::new(StatusReason::InternalError, "the metrics cannot be written as text")
+                .into_response()
+        }
     }
 }

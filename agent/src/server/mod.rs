@@ -18,9 +18,10 @@ use axum::http::{Method, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
+use wire::StatusReason;
 use wire::shown;
 
-pub use error::{Reason, Refusal};
+pub use error::Refusal;
 pub use state::Agent;
 
 use crate::metrics::Metrics;
@@ -41,20 +42,20 @@ pub fn router<R: ContainerRuntime>(agent: Agent<R>, sessions: Router) -> Router 
 }
 
 async fn no_such_path(uri: Uri) -> Refusal {
-    Refusal::new(Reason::NotFound, format!("there is nothing at {}", shown(uri.path())))
+    Refusal::new(StatusReason::NotFound, format!("there is nothing at {}", shown(uri.path())))
 }
 
 async fn no_such_method(method: Method, uri: Uri) -> Refusal {
     let path = shown(uri.path());
     Refusal::new(
-        Reason::MethodNotAllowed,
+        StatusReason::MethodNotAllowed,
         format!("{path} does not answer to {}", shown(method.as_str())),
     )
 }
 
 async fn count_refusals(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
     let response = next.run(request).await;
-    if let Some(reason) = response.extensions().get::<Reason>() {
+    if let Some(reason) = response.extensions().get::<StatusReason>() {
         metrics.refused(*reason);
     }
     response

@@ -9,9 +9,10 @@ use axum::{Json, Router};
 use wire::forward::{END_PATH, WHY};
 use wire::{SessionInfo, Withdrawal};
 
-use super::{Reason, Refusal};
+use super::Refusal;
 use crate::peer::Peer;
 use crate::registry::{NoSuchSession, Registry};
+use wire::StatusReason;
 
 /// What a session takes to end when all goes well, and its client a moment to say goodbye.
 const GONE: Duration = Duration::from_secs(15);
@@ -54,12 +55,12 @@ async fn withdraw(
     headers: HeaderMap,
 ) -> Result<StatusCode, Refusal> {
     let Peer::Gateway { forwarded, .. } = &peer else {
-        return Err(Refusal::new(Reason::NotFound, "this is for gateways"));
+        return Err(Refusal::new(StatusReason::NotFound, "this is for gateways"));
     };
     let why = headers.get(WHY).and_then(|why| why.to_str().ok()).unwrap_or_default();
     let why: Withdrawal = super::asked::parsed(why)?;
     match registry.withdraw(forwarded, why) {
-        0 => Err(Refusal::new(Reason::NotFound, "there is no such session here")),
+        0 => Err(Refusal::new(StatusReason::NotFound, "there is no such session here")),
         count => {
             tracing::info!(%peer, count, why = why.as_str(), "told to end");
             Ok(StatusCode::OK)
@@ -70,8 +71,8 @@ async fn withdraw(
 impl From<NoSuchSession> for Refusal {
     fn from(error: NoSuchSession) -> Self {
         let reason = match &error {
-            NoSuchSession::Unknown { .. } => Reason::NotFound,
-            NoSuchSession::Ambiguous { .. } => Reason::Conflict,
+            NoSuchSession::Unknown { .. } => StatusReason::NotFound,
+            NoSuchSession::Ambiguous { .. } => StatusReason::Conflict,
         };
         Self::new(reason, error.to_string())
     }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use daemon::shutdown::Shutdown;
 
-use super::error::{Reason, Refusal};
+use super::error::Refusal;
 use crate::metrics::Metrics;
 use crate::peer::Peer;
 use crate::slots::{Slot, Slots};
+use wire::StatusReason;
 
 /// What requests share.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ impl<R> Agent<R> {
     pub(super) fn admitting(&self) -> Result<(), Refusal> {
         if self.shutdown.is_draining() {
             let message = "this agent is shutting down and takes no new sessions";
-            return Err(Refusal::new(Reason::ServiceUnavailable, message));
+            return Err(Refusal::new(StatusReason::ServiceUnavailable, message));
         }
         Ok(())
     }

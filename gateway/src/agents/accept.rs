@@ -15,8 +15,9 @@ use wire::forward::{CONNECT_PATH, CONNECT_PROTOCOL, NODE};
 use super::registry::{Agents, Crowded};
 use super::token::{Agent, TokenError, Tokens};
 use crate::ahead::Known;
-use crate::api::{Reason, Refusal, asks_to_upgrade, only};
+use crate::api::{Refusal, asks_to_upgrade, only};
 use crate::metrics::{AgentCall, Metrics};
+use wire::StatusReason;
 
 /// Where agents are received.
 #[derive(Clone, Debug)]
@@ -93,18 +94,22 @@ impl Reception {
 }
 
 impl NotReceived {
-    fn judged(&self) -> (AgentCall, Reason) {
+    fn judged(&self) -> (AgentCall, StatusReason) {
         match self {
-            Self::Request => (AgentCall::Refused, Reason::BadRequest),
+            Self::Request => (AgentCall::Refused, StatusReason::BadRequest),
             Self::NoToken | Self::Token(TokenError::Invalid) => {
-                (AgentCall::Refused, Reason::Unauthorized)
+                (AgentCall::Refused, StatusReason::Unauthorized)
             }
             Self::Token(TokenError::Busy) | Self::Crowded(_) => {
-                (AgentCall::Full, Reason::TooManyRequests)
+                (AgentCall::Full, StatusReason::TooManyRequests)
             }
-            Self::Token(TokenError::Unknown(_)) => (AgentCall::Unknown, Reason::ServiceUnavailable),
-            Self::Token(_) | Self::OtherNode { .. } => (AgentCall::Refused, Reason::Forbidden),
-            Self::Leaving => (AgentCall::Refused, Reason::ServiceUnavailable),
+            Self::Token(TokenError::Unknown(_)) => {
+                (AgentCall::Unknown, StatusReason::ServiceUnavailable)
+            }
+            Self::Token(_) | Self::OtherNode { .. } => {
+                (AgentCall::Refused, StatusReason::Forbidden)
+            }
+            Self::Leaving => (AgentCall::Refused, StatusReason::ServiceUnavailable),
         }
     }
 }

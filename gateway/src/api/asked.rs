@@ -4,8 +4,9 @@ use axum::http::{HeaderMap, Method, Request, Version};
 use wire::chain;
 use wire::{ApiTarget, ExecRequest, Profile, shown};
 
-use super::error::{Reason, Refusal};
+use super::error::Refusal;
 use super::websocket::Handshake;
+use wire::StatusReason;
 
 /// A request that is in order, apart from who makes it and what it is about.
 #[derive(Debug)]
@@ -19,18 +20,22 @@ pub(super) struct SessionRequest {
 
 impl SessionRequest {
     pub(super) fn read<B>(request: &Request<B>, origins: &[String]) -> Result<Self, Refusal> {
-        let bad = |error: &dyn std::error::Error| Refusal::new(Reason::BadRequest, chain(error));
+        let bad =
+            |error: &dyn std::error::Error| Refusal::new(StatusReason::BadRequest, chain(error));
         let uri = request.uri();
         let target = ApiTarget::parse(uri.path()).filter(|_| uri.authority().is_none());
         let target = target.ok_or_else(|| {
-            Refusal::new(Reason::NotFound, format!("there is nothing at {}", shown(uri.path())))
+            Refusal::new(
+                StatusReason::NotFound,
+                format!("there is nothing at {}", shown(uri.path())),
+            )
         })?;
         if request.method() != Method::GET {
             let message = "a session is asked for by GET, as websockets are; SPDY is not spoken";
-            return Err(Refusal::new(Reason::MethodNotAllowed, message));
+            return Err(Refusal::new(StatusReason::MethodNotAllowed, message));
         }
         if request.version() != Version::HTTP_11 {
-            return Err(Refusal::new(Reason::BadRequest, "websockets are of HTTP/1.1"));
+            return Err(Refusal::new(StatusReason::BadRequest, "websockets are of HTTP/1.1"));
         }
         check_no_body(request.headers())?;
         let handshake = Handshake::read(request.headers(), origins).map_err(|error| bad(&error))?;
@@ -38,7 +43,7 @@ impl SessionRequest {
         let request = ExecRequest::from_query(query).map_err(|error| bad(&error))?;
         if request.containerd_namespace.is_some() {
             let message = "a pod's containers are in one containerd namespace, which is not the caller's to choose";
-            return Err(Refusal::new(Reason::BadRequest, message));
+            return Err(Refusal::new(StatusReason::BadRequest, message));
         }
         let profile = request.profile.unwrap_or_default();
         Ok(Self { target, request, profile, handshake })
@@ -52,6 +57,6 @@ fn check_no_body(headers: &HeaderMap) -> Result<(), Refusal> {
     if empty && !headers.contains_key(TRANSFER_ENCODING) {
         Ok(())
     } else {
-        Err(Refusal::new(Reason::BadRequest, "the request for a websocket has no body"))
+        Err(Refusal::new(StatusReason::BadRequest, "the request for a websocket has no body"))
     }
 }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Request, Response};
 use daemon::audit::AuditLog;
 use daemon::shutdown::Shutdown;
 use futures_util::future::try_join;
@@ -20,7 +20,7 @@ use wire::rights::{Entered, ReviewPolicy, Right};
 use wire::{ApiTarget, AuditId};
 
 use super::asked::SessionRequest;
-use super::error::{Reason, Refusal};
+use super::error::Refusal;
 use super::forward::{self, audit_id, client};
 use super::leaving;
 use super::session::{Farewell, Session, SessionSettings};
@@ -34,6 +34,7 @@ use crate::metrics::Metrics;
 use crate::quotas::{Quotas, SessionPlace};
 use crate::target::Target;
 use crate::turns::Turns;
+use wire::StatusReason;
 
 const DEFAULTED: HeaderName = HeaderName::from_static(wire::header::DEFAULTED_CONTAINER);
 
@@ -164,8 +165,9 @@ impl Sessions {
             ApiTarget::Node { name } => return Ok(Target::of_node(name)),
         };
         let pod = self.kubernetes.find::<Pod>(namespace, name).await;
-        let pod = pod.map_err(|error| Refusal::new(Reason::ServiceUnavailable, chain(&error)))?;
-        let missing = || Refusal::new(Reason::NotFound, format!("pods \"{name}\" not found"));
+        let pod =
+            pod.map_err(|error| Refusal::new(StatusReason::ServiceUnavailable, chain(&error)))?;
+        let missing = || Refusal::new(StatusReason::NotFound, format!("pods \"{name}\" not found"));
         Ok(Target::of(&pod.ok_or_else(missing)?, asked.request.container.as_ref())?)
     }
 
@@ -193,8 +195,8 @@ impl Sessions {
     async fn pass_on(&self, record: AuditRecord, answer: Answer) -> Response<Body> {
         match answer.refusal().await {
             Ok((response, message)) => {
-                write_down(record, response.status(), &message);
-                self.metrics.refused(Reason::of(response.status()));
+                write_down(record, response.status().as_u16(), &message);
+                self.metrics.refused(StatusReason::of_code(response.status().as_u16()));
                 response
             }
             Err(error) => self.refuse_on_record(record, error.into()),
@@ -202,8 +204,8 @@ impl Sessions {
     }
 }
 
-fn write_down(record: AuditRecord, code: StatusCode, message: &str) {
-    if let Err(error) = record.refused(code.as_u16(), message) {
+fn write_down(record: AuditRecord, code: u16, message: &str) {
+    if let Err(error) = record.refused(code, message) {
         warn!(error = chain(&error), "refusal not written down");
     }
 }

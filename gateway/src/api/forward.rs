@@ -8,9 +8,10 @@ use wire::forward::{END_PATH, SESSION_DIGITS, WHY};
 use wire::{ApiTarget, AuditId, Forwarded, SessionTarget, Withdrawal, header};
 
 use super::asked::SessionRequest;
-use super::error::{Reason, Refusal};
+use super::error::Refusal;
 use crate::identity::Caller;
 use crate::target::Target;
+use wire::StatusReason;
 
 /// What the agent has to know of a request.
 pub(super) fn forwarded(
@@ -46,9 +47,10 @@ pub(super) fn head(
     request.container.clone_from(&target.container);
     let query = request.to_query();
     // Naming the container may have made it longer than a query may be.
-    let query = query.map_err(|error| Refusal::new(Reason::BadRequest, chain(&error)))?;
+    let query = query.map_err(|error| Refusal::new(StatusReason::BadRequest, chain(&error)))?;
     let head = vouching(Request::get(format!("{}?{query}", there.path())), forwarded).body(());
-    let mut head = head.map_err(|error| Refusal::new(Reason::InternalError, chain(&error)))?;
+    let mut head =
+        head.map_err(|error| Refusal::new(StatusReason::InternalError, chain(&error)))?;
     asked.handshake.write(head.headers_mut());
     Ok(head)
 }

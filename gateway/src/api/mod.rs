@@ -18,8 +18,9 @@ use axum::body::Body;
 use axum::http::{Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::upgrade;
+use wire::StatusReason;
 
-pub(crate) use error::{Reason, Refusal};
+pub(crate) use error::Refusal;
 pub(crate) use exec::Sessions;
 pub(crate) use websocket::{asks_to_upgrade, only};
 
@@ -45,5 +46,5 @@ pub(crate) async fn answer(
 /// The answer to a client that is not the front proxy.
 pub(crate) fn unauthorized(mut request: Request<Incoming>, message: String) -> Response<Body> {
     leaving::part(upgrade::on(&mut request));
-    Refusal::new(Reason::Unauthorized, message).into_response()
+    Refusal::new(StatusReason::Unauthorized, message).into_response()
 }

@@ -330,7 +330,7 @@ async fn session(
 ) -> Response {
     let query = query.unwrap_or_default();
     if query.contains("command=no") {
-        let reason = agent::server::Reason::Conflict;
+        let reason = wire::StatusReason::Conflict;
         return agent::server::Refusal::new(reason, "as the agent says").into_response();
     }
     let Peer::Gateway { forwarded, .. } = peer else { panic!("not a gateway: {peer}") };
