@@ -48,6 +48,7 @@ Exit codes:
        kubectl nsdebug doctor [TARGET] [OPTIONS]
        kubectl nsdebug version [OPTIONS]"
 )]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) subcommand: Option<Subcommand>,
