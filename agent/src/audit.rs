@@ -48,6 +48,8 @@ struct Subject {
     reason: Option<String>,
     /// What was entered in place of what was asked for.
     note: Option<String>,
+    /// It was only asked whether there could be a session.
+    dry_run: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -132,6 +134,7 @@ impl AuditRecord {
             host_target: None,
             reason: None,
             note: None,
+            dry_run: false,
         };
         Self { log: log.clone(), subject, phase: Phase::Asked, since: Instant::now() }
     }
@@ -151,6 +154,7 @@ impl AuditRecord {
         subject.write = request.write;
         subject.tty = request.tty;
         subject.reason.clone_from(&request.reason);
+        subject.dry_run = request.dry_run;
     }
 
     /// Where it is asked for.
@@ -204,6 +208,12 @@ impl AuditRecord {
         self.log.write(Event::Start, &self.subject, &())?;
         self.phase = Phase::Started;
         Ok(())
+    }
+
+    /// A dry run has found that the tool could run.
+    pub fn fit(mut self) -> Result<(), AuditError> {
+        self.phase = Phase::Closed;
+        self.log.write(Event::Fit, &self.subject, &())
     }
 
     pub fn refused(mut self, code: u16, refusal: &str, message: &str) {

@@ -116,17 +116,22 @@ pub enum NoSuchSession {
     Ambiguous { given: String, ids: String },
 }
 
+/// Sees that nobody else's session is where `about` would be.
+fn alone(entries: &BTreeMap<SessionId, Entry>, about: &About) -> Result<(), Neighbour> {
+    let neighbour = entries.iter().find(|(_, entry)| entry.about.endangers(about));
+    neighbour.map_or(Ok(()), |(id, entry)| {
+        let caller = entry.about.peer.caller();
+        let About { container, pod, .. } = &entry.about;
+        let container = pod.clone().unwrap_or_else(|| container.clone());
+        Err(Neighbour { id: id.to_string(), caller, container })
+    })
+}
+
 impl Registry {
     /// Takes `about` in, from before its tool starts until the result is dropped.
     pub fn enter(&self, id: SessionId, about: About) -> Result<Registered, Neighbour> {
         let mut entries = self.entries();
-        let neighbour = entries.iter().find(|(_, entry)| entry.about.endangers(&about));
-        if let Some((id, entry)) = neighbour {
-            let caller = entry.about.peer.caller();
-            let About { container, pod, .. } = &entry.about;
-            let container = pod.clone().unwrap_or_else(|| container.clone());
-            return Err(Neighbour { id: id.to_string(), caller, container });
-        }
+        alone(&entries, &about)?;
         let (end, ended) = watch::channel(None);
         let traffic = Arc::new(Traffic::begin());
         let started = OffsetDateTime::now_utc();
@@ -134,6 +139,11 @@ impl Registry {
         entries.insert(id.clone(), entry);
         drop(entries);
         Ok(Registered { registry: self.clone(), id, traffic, end: ended })
+    }
+
+    /// Whether `about` would be taken in.
+    pub fn look(&self, about: &About) -> Result<(), Neighbour> {
+        alone(&self.entries(), about)
     }
 
     /// What `peer` may see, the oldest first.

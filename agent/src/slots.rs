@@ -103,19 +103,37 @@ impl Slots {
     /// A slot, or at once the refusal: a queue would only hide that the node is busy.
     pub fn take(&self, caller: Caller) -> Result<Slot, Full> {
         let mut taken = lock(&self.taken);
-        let permit = Arc::clone(&self.free)
-            .try_acquire_owned()
-            .map_err(|_| Full::Node { limit: self.limit, left: taken.left(|_| true) })?;
-        let has = taken.callers.get(&caller).copied().unwrap_or_default();
-        if has >= self.per_caller.get() {
-            let left = taken.left(|one| *one == caller);
-            return Err(Full::Caller { caller, limit: self.per_caller, left });
-        }
+        let permit = Arc::clone(&self.free).try_acquire_owned();
+        let permit = permit.map_err(|_| self.all_taken(&taken))?;
+        let has = self.room_of(&taken, &caller)?;
         taken.callers.insert(caller.clone(), has + 1);
         drop(taken);
         let (taken, closing) = (Arc::clone(&self.taken), self.closing.subscribe());
         let (left_in, forgiven) = (OnceLock::new(), self.forgiven);
         Ok(Slot { _permit: permit, taken, caller, left_in, forgiven, closing })
+    }
+
+    /// Whether there is a slot, which is not taken.
+    pub fn look(&self, caller: &Caller) -> Result<(), Full> {
+        let taken = lock(&self.taken);
+        if self.free.available_permits() == 0 {
+            return Err(self.all_taken(&taken));
+        }
+        self.room_of(&taken, caller).map(drop)
+    }
+
+    fn all_taken(&self, taken: &Taken) -> Full {
+        Full::Node { limit: self.limit, left: taken.left(|_| true) }
+    }
+
+    /// How many `caller` has, where that is fewer than it may have.
+    fn room_of(&self, taken: &Taken, caller: &Caller) -> Result<u16, Full> {
+        let has = taken.callers.get(caller).copied().unwrap_or_default();
+        if has < self.per_caller.get() {
+            return Ok(has);
+        }
+        let left = taken.left(|one| one == caller);
+        Err(Full::Caller { caller: caller.clone(), limit: self.per_caller, left })
     }
 
     /// How many sessions run, and are over with processes that are not reaped.
@@ -213,7 +231,9 @@ mod tests {
     fn one_session_more_than_the_limit_is_refused_until_one_ends() {
         let slots = Slots::new(NonZeroU16::MIN, TWO);
         let slot = slots.take(Caller::user("a")).expect("the only slot");
-        let refusal = slots.take(Caller::user("b")).expect_err("a second").to_string();
+        let full = slots.take(Caller::user("b")).expect_err("a second");
+        assert_eq!(slots.look(&Caller::user("b")), Err(full.clone()));
+        let refusal = full.to_string();
         assert!(refusal.contains("all 1 ") && refusal.contains("--max-sessions"), "{refusal}");
         assert_eq!(slots.taken(), 1);
         assert!(slots.all_free().now_or_never().is_none());
@@ -226,7 +246,10 @@ mod tests {
     fn one_caller_cannot_take_what_is_for_all() {
         let slots = Slots::new(TWO, NonZeroU16::MIN);
         let slot = slots.take(Caller::user("a")).expect("a slot");
-        let refusal = slots.take(Caller::user("a")).expect_err("a second").to_string();
+        let full = slots.take(Caller::user("a")).expect_err("a second");
+        assert_eq!(slots.look(&Caller::user("a")), Err(full.clone()));
+        assert_eq!(slots.look(&Caller::user("b")), Ok(()));
+        let refusal = full.to_string();
         assert!(refusal.starts_with("user a has 1 sessions here already"), "{refusal}");
         assert_eq!(slots.taken(), 1, "a refusal holds no slot");
         let other = slots.take(Caller::user("b")).expect("another's slot");

@@ -52,6 +52,8 @@ pub enum Event {
     Start,
     Refused,
     End,
+    /// A dry run found that it could start.
+    Fit,
 }
 
 /// What tells a line from one of the log, where both go to one stream or file: its field `log`.

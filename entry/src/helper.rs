@@ -26,6 +26,7 @@ use crate::message::{During, Failure, FromSession, Step, ToHelper};
 use crate::namespaces::Surroundings;
 use crate::order::{Order, read_order};
 use crate::plan::Plan;
+use crate::rehearsal;
 use crate::rings::{self, Broker, IdleBroker};
 use crate::root::{self, Assembled, Processes};
 use crate::seccomp;
@@ -64,7 +65,7 @@ pub fn helper_main() -> ExitCode {
             }
             code
         }
-        // A spare one that was not needed.
+        // A spare one that was not needed, or a rehearsal that has said what it found.
         Ok(None) => ExitCode::SUCCESS,
         Err(failure) => {
             // An agent that is gone no longer wants to know.
@@ -93,12 +94,18 @@ impl Ahead {
 /// Waits to be needed and does the irreversible half. The supervisor never returns from here.
 fn enter(agent: &Connection) -> Result<Option<Begun>, Failure> {
     let alone = sanitise()?;
-    let Some(Ordered { mut order, rings, ahead }) = wait(agent, &alone)? else { return Ok(None) };
+    let Some(ordered) = wait(agent, &alone)? else { return Ok(None) };
+    let Ordered { mut order, rings, ahead, is_rehearsal } = ordered;
     // A session with the node's own files is kept apart from nothing.
     let confinement = order.plan.confinement.as_ref();
     let ahead = confinement.and_then(|_| ahead.or_else(|| Some(Ahead::of(&alone)))).transpose()?;
     let (surroundings, opened) = ahead.map(|ahead| (ahead.surroundings, ahead.rings)).unzip();
     let elsewhere = surroundings.map(|surroundings| surroundings.elsewhere(&order.plan));
+    if is_rehearsal {
+        drop(opened); // a broker that is told nothing ends
+        let root = join(&order, None, &alone)?.zip(elsewhere);
+        return rehearsal::run(&order.plan, root, agent, &alone).map(|()| None);
+    }
     let appoint = |(limits, opened): (_, IdleBroker)| opened.appoint(limits, rings);
     let (desk, mut broker) = confinement.zip(opened).map(appoint).transpose()?.unzip();
     let desk = desk.flatten();
@@ -140,6 +147,8 @@ struct Ordered {
     rings: Memory,
     /// Where it was told that there would be time for it.
     ahead: Option<Result<Ahead, Failure>>,
+    /// No tool is started.
+    is_rehearsal: bool,
 }
 
 /// Returns `None` where nothing is to be done.
@@ -149,9 +158,10 @@ fn wait(agent: &Connection, alone: &Alone) -> Result<Option<Ordered>, Failure> {
         match agent.take_some().during(Step::ReadOrder)? {
             None => return Ok(None),
             Some((ToHelper::Ready, _)) => ahead = Some(Ahead::of(alone)),
-            Some((ToHelper::Begin, handed)) => {
+            Some((told, handed)) => {
                 let (order, rings) = read_order(handed)?;
-                return Ok(Some(Ordered { order, rings, ahead }));
+                let is_rehearsal = told == ToHelper::Rehearse;
+                return Ok(Some(Ordered { order, rings, ahead, is_rehearsal }));
             }
         }
     }

@@ -19,6 +19,8 @@ pub(crate) enum FromSession {
     Failed(Failure),
     /// The tool is gone, and with it whatever it left behind.
     Ended(Exit),
+    /// Of a rehearsal: the tool could be executed. Nothing follows.
+    Fit,
 }
 
 /// From the agent to the helper, which until then waits. The end of the connection means that there
@@ -29,6 +31,8 @@ pub(crate) enum ToHelper {
     Ready,
     /// Carry out the order that comes with this.
     Begin,
+    /// Carry out the order that comes with this as far as that needs no tool, and say what became of it.
+    Rehearse,
 }
 
 /// From the agent to the supervisor, with the tool's three streams. Sent together with
@@ -248,6 +252,7 @@ mod tests {
     fn nothing_may_be_said_out_of_turn_or_twice() {
         assert_eq!(Expecting::Started.after(&ENDED), None);
         assert_eq!(Expecting::Ended.after(&FromSession::Started), None);
+        assert_eq!(Expecting::Started.after(&FromSession::Fit), None, "it is no rehearsal");
         assert_eq!(Expecting::Nothing.after(&ENDED), None);
     }
 }

@@ -46,6 +46,12 @@ pub enum SessionError {
     Receive { source: io::Error },
 }
 
+impl SessionError {
+    pub(crate) fn out_of_turn(got: &FromSession, expected: &str) -> Self {
+        Self::OutOfTurn { got: format!("{got:?}"), expected: expected.to_owned() }
+    }
+}
+
 impl Session {
     pub(crate) fn new(connection: Connection) -> Self {
         Self { connection, expecting: Expecting::Started }
@@ -60,11 +66,11 @@ impl Session {
             Received::NothingYet => return Ok(None),
             Received::Ended => return Ok(Some(Event::Lost)),
         };
-        self.expecting = self.expecting.after(&message).ok_or_else(|| SessionError::OutOfTurn {
-            got: format!("{message:?}"),
-            expected: format!("{:?}", self.expecting),
-        })?;
+        let expected = format!("{:?}", self.expecting);
+        let out_of_turn = || SessionError::out_of_turn(&message, &expected);
+        self.expecting = self.expecting.after(&message).ok_or_else(out_of_turn)?;
         Ok(Some(match message {
+            FromSession::Fit => return Err(out_of_turn()),
             FromSession::Unseen(users) => Event::Unseen(users),
             FromSession::Started => Event::Started,
             FromSession::Failed(failure) => Event::Failed(failure),

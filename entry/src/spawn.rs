@@ -21,6 +21,7 @@ use crate::message::{Relayed, ToHelper, ToRelay, ToSupervisor};
 use crate::plan::Plan;
 use crate::privilege::open_up;
 use crate::pty::Terminals;
+use crate::rehearsal::Rehearsal;
 use crate::session::Session;
 use crate::target::Target;
 
@@ -143,6 +144,16 @@ impl Waiting {
         let helpers: Vec<_> = helpers.chain(terminals.map(AsFd::as_fd)).collect();
         hand_on(&connection, &helpers, stdio, opened_up).map_err(gone)?;
         Ok(Session::new(connection))
+    }
+
+    /// Has the helper rehearse `plan` on `target`. Nothing has been joined when this returns.
+    pub fn rehearse(self, target: &Target, plan: &Plan) -> Result<Rehearsal, SpawnError> {
+        let Self(connection, rings) = self;
+        let order = write_order(plan, rings).map_err(|source| SpawnError::Order { source })?;
+        let handed = [target.pidfd(), order.as_fd()];
+        let gone = |source| SpawnError::Gone { source };
+        connection.hand(&ToHelper::Rehearse, &handed).map_err(gone)?;
+        Ok(Rehearsal::new(connection))
     }
 }
 

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::{Pid, execve, getppid};
+use rustix::fs::{Access, AtFlags, CWD, FileType, accessat};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Signal, ioctl_tiocsctty, set_parent_process_death_signal, setsid};
 use rustix::thread::{Gid, ThreadNameSpaceType, Uid, move_into_thread_name_spaces};
@@ -163,14 +164,58 @@ fn execute(tool: &Tool) -> Failure {
         (Ok(arguments), Ok(environment)) => (arguments, environment),
         (Err(error), _) | (_, Err(error)) => return nul(error),
     };
+    let attempt = |path: &Path| {
+        let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::ENOENT)?;
+        execve(&path, &arguments, &environment)
+    };
+    let Err(failure) = search(tool, attempt);
+    failure
+}
+
+/// Whether the tool could be executed here and as this process, as far as that shows without doing it.
+pub(crate) fn look(tool: &Tool) -> Result<(), Failure> {
+    if let Some(directory) = &tool.directory {
+        std::env::set_current_dir(directory).during(Step::Directory)?;
+    }
+    search(tool, |path| {
+        let found = rustix::fs::stat(path).map_err(errno)?;
+        // What exec says of what is no file.
+        if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+            return Err(Errno::EACCES);
+        }
+        accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS).map_err(errno)?;
+        // What may be executed need not be readable: then exec alone knows.
+        File::open(path).map_or(Ok(()), |file| check_format(&file))
+    })
+}
+
+/// Whether this is a program, and the interpreter of a script is there.
+fn check_format(file: &File) -> Result<(), Errno> {
+    /// The kernel looks at no more of a first line (execve(2)).
+    const FIRST_LINE: u64 = 256;
+    let mut start = Vec::new();
+    if file.take(FIRST_LINE).read_to_end(&mut start).is_err() || start.starts_with(b"\x7fELF") {
+        return Ok(());
+    }
+    let line = start.strip_prefix(b"#!").ok_or(Errno::ENOEXEC)?;
+    let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let interpreter = line.trim_ascii().split(u8::is_ascii_whitespace).next().unwrap_or_default();
+    if Path::new(OsStr::from_bytes(interpreter)).exists() { Ok(()) } else { Err(Errno::ENOENT) }
+}
+
+fn errno(errno: rustix::io::Errno) -> Errno {
+    Errno::from_raw(errno.raw_os_error())
+}
+
+/// Makes the `attempt` on each file that the tool may be. Returns why none succeeded.
+fn search<T>(tool: &Tool, attempt: impl Fn(&Path) -> Result<T, Errno>) -> Result<T, Failure> {
     let name = tool.argv.first().map_or(OsStr::new(""), |name| name.as_os_str());
     let mut refused = None;
     for candidate in candidates(name, tool) {
-        let Ok(path) = CString::new(candidate.as_os_str().as_bytes()) else { continue };
-        let Err(errno) = execve(&path, &arguments, &environment);
-        match errno {
-            Errno::ENOENT | Errno::ENOTDIR if !candidate.exists() => {}
-            errno => {
+        match attempt(&candidate) {
+            Ok(done) => return Ok(done),
+            Err(Errno::ENOENT | Errno::ENOTDIR) if !candidate.exists() => {}
+            Err(errno) => {
                 // The agent may have other files: which of the two it is can only be seen here.
                 let is_directory = errno == Errno::EACCES && candidate.is_dir();
                 let said = if is_directory { Errno::EISDIR } else { errno };
@@ -181,17 +226,17 @@ fn execute(tool: &Tool) -> Failure {
                 };
                 // As the shells do: what may not be executed does not end the search.
                 if errno != Errno::EACCES {
-                    return failure;
+                    return Err(failure);
                 }
                 refused.get_or_insert(failure);
             }
         }
     }
-    refused.unwrap_or_else(|| Failure {
+    Err(refused.unwrap_or_else(|| Failure {
         step: Step::FindTool,
         errno: Errno::ENOENT as i32,
         path: Some(search_path(tool).to_os_string()),
-    })
+    }))
 }
 
 fn candidates<'a>(name: &'a OsStr, tool: &'a Tool) -> Box<dyn Iterator<Item = PathBuf> + 'a> {
@@ -241,15 +286,42 @@ mod tests {
 
     #[test]
     fn what_is_nowhere_is_not_found_and_says_where_it_was_looked_for() {
-        let failure = execute(&tool("no-such-tool", Some("/usr/bin:/bin")));
+        let tool = tool("no-such-tool", Some("/usr/bin:/bin"));
+        let failure = execute(&tool);
         assert_eq!(failure.step, Step::FindTool);
         assert_eq!(failure.path, Some(OsString::from("/usr/bin:/bin")));
+        assert_eq!(look(&tool), Err(failure));
     }
 
     #[test]
     fn a_directory_is_found_and_cannot_be_executed() {
-        let failure = execute(&tool("/usr", None));
+        let tool = tool("/usr", None);
+        let failure = execute(&tool);
+        assert_eq!(look(&tool).as_ref(), Err(&failure));
         assert_eq!((failure.step, failure.errno), (Step::Exec, Errno::EISDIR as i32));
         assert_eq!(failure.path, Some(OsString::from("/usr")));
+    }
+    #[test]
+    fn what_is_no_program_or_has_no_interpreter_is_seen_without_running_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (text, errno) in
+            [(&b"no program"[..], Errno::ENOEXEC), (b"#! /no/interpreter -x\n", Errno::ENOENT)]
+        {
+            let path = folder.path().join("tool");
+            std::fs::write(&path, text).expect("a file");
+            let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            std::fs::set_permissions(&path, executable).expect("a mode");
+            let tool = tool(path.to_str().expect("text"), None);
+            let failure = look(&tool).expect_err("it cannot run");
+            assert_eq!((failure.step, failure.errno), (Step::Exec, errno as i32));
+            assert_eq!(execute(&tool), failure);
+        }
+    }
+
+    #[test]
+    fn what_is_looked_for_and_could_run_is_not_run() {
+        assert_eq!(look(&tool("sh", None)), Ok(()));
+        let failure = look(&tool("/etc/passwd", None)).expect_err("it is no program");
+        assert_eq!((failure.step, failure.errno), (Step::Exec, Errno::EACCES as i32));
     }
 }

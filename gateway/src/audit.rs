@@ -39,6 +39,8 @@ struct Subject {
     tty: bool,
     /// The caller's own words.
     reason: Option<String>,
+    /// It was only asked whether there could be a session.
+    dry_run: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -132,6 +134,7 @@ impl AuditRecord {
         subject.namespaces.clone_from(&request.namespaces);
         subject.tty = request.tty;
         subject.reason.clone_from(&request.reason);
+        subject.dry_run = request.dry_run;
     }
 
     pub(crate) fn found(&mut self, target: &Target) {
@@ -156,6 +159,12 @@ impl AuditRecord {
             self.phase = Phase::Closed; // it never was a session
         }
         written
+    }
+
+    /// A dry run has found that there could be a session.
+    pub(crate) fn fit(mut self) -> Result<(), AuditError> {
+        self.phase = Phase::Closed;
+        self.log.write(Event::Fit, &self.subject, &())
     }
 
     pub(crate) fn refused(mut self, code: u16, message: &str) -> Result<(), AuditError> {

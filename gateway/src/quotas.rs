@@ -49,6 +49,20 @@ impl Quotas {
 
     pub(crate) fn take(&self, user: &str) -> Result<SessionPlace, Full> {
         let mut users = self.taken.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let has = self.room(&users, user)?;
+        users.insert(user.to_owned(), has + 1);
+        self.taken.all.send_modify(|all| *all += 1);
+        Ok(SessionPlace { taken: Arc::clone(&self.taken), user: user.to_owned() })
+    }
+
+    /// Whether there is a place, which is not taken.
+    pub(crate) fn look(&self, user: &str) -> Result<(), Full> {
+        let users = self.taken.users.lock().unwrap_or_else(PoisonError::into_inner);
+        self.room(&users, user).map(drop)
+    }
+
+    /// How many `user` has, where there is room for one more.
+    fn room(&self, users: &HashMap<String, u32>, user: &str) -> Result<u32, Full> {
         if *self.taken.all.borrow() >= self.most.get() {
             return Err(Full::All { most: self.most });
         }
@@ -56,9 +70,7 @@ impl Quotas {
         if has >= self.most_per_user.get() {
             return Err(Full::User { most: self.most_per_user });
         }
-        users.insert(user.to_owned(), has + 1);
-        self.taken.all.send_modify(|all| *all += 1);
-        Ok(SessionPlace { taken: Arc::clone(&self.taken), user: user.to_owned() })
+        Ok(has)
     }
 
     pub(crate) fn taken(&self) -> u32 {
@@ -95,7 +107,10 @@ mod tests {
         let first = quotas.take("alice").expect("one");
         let _second = quotas.take("alice").expect("two");
         assert_eq!(quotas.take("alice").expect_err("three"), Full::User { most: most(2) });
+        assert_eq!(quotas.look("alice"), Err(Full::User { most: most(2) }));
+        assert_eq!(quotas.look("bob"), Ok(()));
         let _other = quotas.take("bob").expect("another's");
+        assert_eq!(quotas.look("carol"), Err(Full::All { most: most(3) }));
         assert_eq!(quotas.take("carol").expect_err("full"), Full::All { most: most(3) });
         assert!(quotas.all_free().now_or_never().is_none());
         drop(first);

@@ -8,6 +8,7 @@
 mod cli;
 mod command;
 mod connect;
+mod dry_run;
 mod duration;
 mod error;
 mod kubernetes;

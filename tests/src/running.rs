@@ -1,5 +1,6 @@
 //! A program that runs, with its output captured and a hard end to its time.
 
+use std::ffi::OsStr;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -20,7 +21,7 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 #[must_use = "the program is killed when this is dropped"]
 pub struct Running {
     child: Child,
-    command: String,
+    command: Command,
     stdin: Option<ChildStdin>,
     stdout: Captured,
     stderr: Captured,
@@ -33,7 +34,7 @@ impl Running {
         let mut child =
             command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         Self {
-            command: format!("{command:?}"),
+            command: with_words(command, &command.get_args().collect::<Vec<_>>()),
             stdin: child.stdin.take(),
             stdout: Captured::from(child.stdout.take().expect("stdout is a pipe")),
             stderr: Captured::from(child.stderr.take().expect("stderr is a pipe")),
@@ -114,7 +115,7 @@ impl Running {
         self.stdout.wait_for_end(DRAIN_LIMIT);
         self.stderr.wait_for_end(DRAIN_LIMIT);
         Finished {
-            command: self.command.clone(),
+            command: with_words(&self.command, &self.command.get_args().collect::<Vec<_>>()),
             status,
             stdout: self.stdout.bytes(),
             stderr: self.stderr.bytes(),
@@ -123,7 +124,7 @@ impl Running {
 
     fn describe(&self) -> String {
         let Self { command, stdout, stderr, .. } = self;
-        format!("{command}\n--- stdout\n{}\n--- stderr\n{}", stdout.text(), stderr.text())
+        format!("{command:?}\n--- stdout\n{}\n--- stderr\n{}", stdout.text(), stderr.text())
     }
 }
 
@@ -148,13 +149,18 @@ impl Drop for Running {
 /// How a program ended and what it said.
 #[derive(Debug)]
 pub struct Finished {
-    command: String,
+    command: Command,
     pub status: ExitStatus,
     pub stdout: Vec<u8>,
     pub stderr: Vec<u8>,
 }
 
 impl Finished {
+    /// What was run.
+    pub fn command(&self) -> &Command {
+        &self.command
+    }
+
     /// The exit code as a shell shows it: 128 + n for a program that signal n killed.
     pub fn code(&self) -> i32 {
         self.status.code().or(self.status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
@@ -182,9 +188,25 @@ impl Finished {
 
 impl std::fmt::Display for Finished {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{} ({})", self.command, self.status)?;
+        write!(formatter, "{:?} ({})", self.command, self.status)?;
         write!(formatter, "\n--- stdout\n{}\n--- stderr\n{}", self.out(), self.err())
     }
+}
+
+/// The same program in the same surroundings, with these words.
+pub(crate) fn with_words(command: &Command, words: &[&OsStr]) -> Command {
+    let mut again = Command::new(command.get_program());
+    again.args(words);
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => again.env(name, value),
+            None => again.env_remove(name),
+        };
+    }
+    if let Some(folder) = command.get_current_dir() {
+        again.current_dir(folder);
+    }
+    again
 }
 
 /// Run `command` to its end with nothing on its stdin.

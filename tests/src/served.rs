@@ -13,7 +13,7 @@ use crate::containerd::Containerd;
 use crate::process::{Process, all_pids};
 use crate::programs;
 use crate::running::Running;
-use crate::socket::{Answer, Stream, tls_as};
+use crate::socket::{Answer, Client, Stream, tls_as};
 use crate::wait::{patiently, until_some};
 
 /// It takes milliseconds; the machine may be busy.
@@ -222,6 +222,17 @@ impl Agent {
         let address = self.port.expect("it was started with TLS");
         let stream = TcpStream::connect(address).expect("the agent listens");
         tls_as(stream, "localhost", &self.certificates().authority(), client)
+    }
+
+    /// The answer to a request of the websocket at `path`, which has to be a refusal. Its dry run has to be
+    /// refused in the same words.
+    #[track_caller]
+    pub fn refusal(&self, path: &str) -> Answer {
+        let stream = self.connect(Listener::Unix);
+        let refused = Client::open(stream, path, "v5.channel.k8s.io").expect_err("a refusal");
+        let dry = self.get(&format!("{path}&dryRun=All")).expect("an answer");
+        assert_eq!((dry.code, &dry.body), (refused.code, &refused.body), "of its dry run");
+        refused
     }
 
     /// `GET` on the unix socket; none while nobody answers.

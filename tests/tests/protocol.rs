@@ -50,8 +50,7 @@ fn heard(agent: &Agent, query: &str) -> Heard {
 
 /// The refusal of a request that could be a session but for its query.
 fn refused(agent: &Agent, query: &str) -> Answer {
-    let stream = agent.connect(Listener::Unix);
-    Client::open(stream, &path(query), V5).expect_err("a refusal")
+    agent.refusal(&path(query))
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use harness::{
     Agent, Containerd, Finished, Listener, PodSpec, Requirement, RunSpec, Serve, Version, may_skip,
-    run,
+    refused, run,
 };
 
 fn with_agent(check: impl FnOnce(&Containerd, &Agent)) {
@@ -14,9 +14,9 @@ fn with_agent(check: impl FnOnce(&Containerd, &Agent)) {
     check(&containerd, &agent);
 }
 
-/// Run the plugin on `words`; it has to fail with `code` and say all of `said`.
+/// Run the plugin on `words`; it has to fail with `code` and say all of `said`, and `doctor` the same.
 fn expect(agent: &Agent, words: &[&str], code: i32, said: &[&str]) -> Finished {
-    let done = run(agent.plugin(Listener::Unix).args(words)).expect_code(code);
+    let done = refused(agent.plugin(Listener::Unix).args(words), code);
     for text in said {
         assert!(done.err().contains(text), "no {text:?} in what was said: {done}");
     }
@@ -111,9 +111,12 @@ fn a_command_line_that_does_not_fit_is_refused_before_anybody_is_asked() {
 fn a_command_line_that_is_wrong_is_explained() {
     with_agent(|containerd, agent| {
         let _web = containerd.run(&RunSpec::new("web-one"));
-        let cases: [(&[&str], i32, &[&str]); 6] = [
+        // Where it is started says nothing of the session.
+        let shell = run(agent.plugin(Listener::Unix).arg("container/web-one")).expect_code(2);
+        assert!(shell.err().contains("the default shell needs a terminal"), "{shell}");
+        assert!(shell.err().contains("hint: "), "{shell}");
+        let cases: [(&[&str], i32, &[&str]); 5] = [
             (&["container/web-one", "--", ""], 2, &["no command is given"]),
-            (&["container/web-one"], 2, &["the default shell needs a terminal", "hint: "]),
             (&["deploy/web", "--", "true"], 2, &["`deploy`"]),
             (&["container/web-one", "ps"], 2, &["the command goes after `--`"]),
             (&["container/web-one", "--time", "5s", "--", "ps"], 2, &["'--timeout'"]),
@@ -127,7 +130,8 @@ fn a_command_line_that_is_wrong_is_explained() {
         assert_eq!(done.out(), "done\n");
         assert!(done.err().contains("warning: -t is given, but stdin is not a terminal"), "{done}");
         let late = ["--timeout", "300ms", "container/web-one", "--", "sleep", "600"];
-        expect(agent, &late, 125, &["the session was ended after 300ms"]);
+        let late = run(agent.plugin(Listener::Unix).args(late)).expect_code(125);
+        assert!(late.err().contains("the session was ended after 300ms"), "{late}");
     });
 }
 
@@ -136,9 +140,9 @@ fn an_agent_that_is_not_there_is_said_so() {
     let mut plugin = harness::plugin();
     let nowhere = "/nonexistent/agent.sock";
     plugin.args(["--agent", &format!("unix:{nowhere}"), "container/web-one", "--", "true"]);
-    let done = run(&mut plugin).expect_code(125);
+    let done = refused(&mut plugin, 125);
     assert!(done.err().contains(&format!("cannot reach an agent at unix:{nowhere}")), "{done}");
     assert!(done.err().contains("hint: is the agent running?"), "{done}");
-    let done = run(harness::plugin().args(["container/web-one", "--", "true"])).expect_code(2);
+    let done = refused(harness::plugin().args(["container/web-one", "--", "true"]), 2);
     assert!(done.err().contains("a cluster does not know containers by their ID"), "{done}");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use harness::{
     Agent, Client, Container, Containerd, Listener, Process, QuietNode, Requirement, RunSpec,
-    Running, Scratch, Serve, Terminal, Version, run, skip, until,
+    Running, Scratch, Serve, Terminal, Version, refused, run, skip, until,
 };
 use rustix::process::Signal;
 
@@ -282,7 +282,7 @@ fn an_agent_that_stops_lets_sessions_finish_and_takes_no_new_ones() {
         agent.signal(Signal::TERM);
         let answer = agent.wait_for("/readyz", 503);
         assert!(answer.message().contains("is shutting down"), "{answer:?}");
-        let refused = run(&mut agent.exec("web-1", &["true"])).expect_code(125);
+        let refused = refused(&mut agent.exec("web-1", &["true"]), 125);
         assert!(refused.err().contains("takes no new sessions"), "{refused}");
         assert!(cat.write(b" after"));
         cat.wait_for_stdout("before after");
@@ -325,7 +325,7 @@ fn containerd_may_come_late_and_go_for_a_while() {
     for _ in 0..2 {
         let answer = agent.wait_for("/readyz", 503);
         assert!(answer.message().contains(&socket), "{answer:?}");
-        let refused = run(&mut agent.exec("web-1", &["true"])).expect_code(125);
+        let refused = refused(&mut agent.exec("web-1", &["true"]), 125);
         assert!(refused.err().contains(&socket), "{refused}");
         containerd.restart();
         agent.wait_for("/readyz", 200);

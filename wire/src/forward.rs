@@ -32,6 +32,12 @@ pub const AUDIENCE: &str = "nsdebug-gateway";
 /// On `POST /connect`: which node the agent believes to be on. Only compared with its token.
 pub const NODE: &str = "nsdebug-node";
 
+/// On `POST /connect`: what the agent knows beside what all agents know, one word each with a comma between.
+pub const KNOWS: &str = "nsdebug-knows";
+
+/// Among those words: requests that are only judged. Who does not say it is not asked for one.
+pub const KNOWS_DRY_RUNS: &str = "dry-run";
+
 /// Who asks, percent-encoded.
 pub const USER: &str = "nsdebug-user";
 

@@ -9,6 +9,7 @@
 pub mod api;
 mod audit_id;
 mod chain;
+pub mod dry_run;
 pub mod forward;
 pub mod frame;
 pub mod header;
@@ -28,6 +29,7 @@ mod status;
 pub use api::ApiTarget;
 pub use audit_id::{AuditId, BadAuditId};
 pub use chain::chain;
+pub use dry_run::DryRun;
 pub use forward::{Forwarded, Withdrawal};
 pub use name::{BadName, ContainerPrefix, Label, ObjectName};
 pub use path::SessionTarget;

@@ -13,10 +13,12 @@ pub enum StatusReason {
     InternalError,
     ServiceUnavailable,
     Timeout,
+    /// Kubernetes has no such reason: a server on the way is too old for what is asked.
+    NotImplemented,
 }
 
 impl StatusReason {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::BadRequest,
         Self::Unauthorized,
         Self::Forbidden,
@@ -27,6 +29,7 @@ impl StatusReason {
         Self::InternalError,
         Self::ServiceUnavailable,
         Self::Timeout,
+        Self::NotImplemented,
     ];
 
     #[must_use]
@@ -42,6 +45,7 @@ impl StatusReason {
             Self::InternalError => "InternalError",
             Self::ServiceUnavailable => "ServiceUnavailable",
             Self::Timeout => "Timeout",
+            Self::NotImplemented => "NotImplemented",
         }
     }
 
@@ -58,6 +62,7 @@ impl StatusReason {
             Self::InternalError => 500,
             Self::ServiceUnavailable => 503,
             Self::Timeout => 504,
+            Self::NotImplemented => 501,
         }
     }
 

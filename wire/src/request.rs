@@ -5,6 +5,7 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
+use crate::dry_run;
 use crate::limits;
 use crate::name::{BadName, Label};
 use crate::profile::{NoSuchProfile, Profile};
@@ -40,6 +41,8 @@ pub struct ExecRequest {
     pub write: bool,
     /// Why, for the audit log.
     pub reason: Option<String>,
+    /// Only judge the request: see [`crate::dry_run`].
+    pub dry_run: bool,
 }
 
 /// Why a query is not a session.
@@ -53,6 +56,8 @@ pub enum BadRequest {
     Boolean { name: &'static str, given: String },
     #[error("`{name}` is 1 to {most} letters, digits and characters of `{also}`")]
     Word { name: &'static str, most: usize, also: String },
+    #[error("parameter `{name}` is `{given}`, and has no value but `{all}`", name = dry_run::PARAMETER, all = dry_run::ALL)]
+    DryRun { given: String },
     #[error("`{name}` is one printable line of at most {most} bytes")]
     Line { name: &'static str, most: usize },
     #[error("parameter `container`")]
@@ -117,12 +122,16 @@ impl ExecRequest {
             push(name, value.as_bytes());
         }
         check_length(&query)?;
+        if self.dry_run {
+            query.push_str(dry_run::SUFFIX);
+        }
         Ok(query)
     }
 
     /// Reads a query string, without `?`. `+` is a space, as in every HTML form.
     pub fn from_query(query: &str) -> Result<Self, BadRequest> {
-        check_length(query)?;
+        // A session that just fits can be asked about.
+        check_length(query.strip_suffix(dry_run::SUFFIX).unwrap_or(query))?;
         let mut request = Self::default();
         let mut seen = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -168,6 +177,10 @@ impl ExecRequest {
             "profile" => self.profile = Some(String::from_utf8_lossy(value).parse()?),
             "run-as" => self.run_as = Some(word(name, value, b":")?),
             "write" => self.write = boolean(name, value)?,
+            dry_run::PARAMETER if value == dry_run::ALL.as_bytes() => self.dry_run = true,
+            dry_run::PARAMETER => {
+                return Err(BadRequest::DryRun { given: shown(&String::from_utf8_lossy(value)) });
+            }
             _ => self.reason = Some(line(name, value)?),
         }
         Ok(())
@@ -175,7 +188,7 @@ impl ExecRequest {
 }
 
 /// Parameters that may be given once; `command` is the only other one.
-const SINGLE: [&str; 12] = [
+const SINGLE: [&str; 13] = [
     "container",
     "stdin",
     "stdout",
@@ -188,6 +201,7 @@ const SINGLE: [&str; 12] = [
     "run-as",
     "write",
     "reason",
+    dry_run::PARAMETER,
 ];
 
 fn check_command(command: &[Vec<u8>]) -> Result<(), BadRequest> {
@@ -271,6 +285,7 @@ mod tests {
             run_as: Some("1000:1000".to_owned()),
             write: true,
             reason: Some("INC-42: no route".to_owned()),
+            dry_run: true,
             ..asking(&[b"sh", b"-c", b"echo a&b=c+d%20 \xff\xfe\n", b""])
         };
         let query = request.to_query().expect("a query");
@@ -296,6 +311,9 @@ mod tests {
         assert!(refusal("command=ps&tty=maybe").contains("`maybe`"));
         assert!(refusal("command=ps&profile=genral").contains("no profile `genral`; profiles are"));
         assert!(refusal("command=ps&term=%1b%5b2J").contains("`term`"));
+        for bad in ["", "all", "true"] {
+            assert!(refusal(&format!("command=ps&dryRun={bad}")).contains("no value but `All`"));
+        }
         assert!(refusal("command=ps&reason=a%0Ab").contains("`reason`"));
         assert!(refusal("command=ps&command=a%00b").contains("argument 1"));
         assert!(refusal("tty=true").contains("no command"));
@@ -306,6 +324,11 @@ mod tests {
     fn a_command_line_too_long_for_a_request_is_refused_by_both_sides() {
         let long = asking(&[b"echo", &vec![b'a'; limits::QUERY]]);
         assert!(matches!(long.to_query(), Err(BadRequest::TooLong { .. })));
+        let fits = asking(&[&vec![b'a'; limits::QUERY - "command=".len()]]);
+        for request in [fits.clone(), ExecRequest { dry_run: true, ..fits }] {
+            let query = request.to_query().expect("it just fits");
+            assert_eq!(ExecRequest::from_query(&query), Ok(request));
+        }
         let query = format!("command={}", "a".repeat(limits::QUERY));
         assert!(matches!(ExecRequest::from_query(&query), Err(BadRequest::TooLong { .. })));
     }

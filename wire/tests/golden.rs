@@ -1,9 +1,10 @@
 //! The bytes on the wire, written down: a change here breaks every client that is out there.
 
+use wire::dry_run::{Entered, Namespaces, User};
 use wire::frame::{self, Channel, FromClient, FromServer, Protocol, Size};
 use wire::{
-    ApiTarget, Ending, ExecRequest, Exit, Forwarded, Profile, SessionTarget, Signal, Status,
-    forward,
+    ApiTarget, DryRun, Ending, ExecRequest, Exit, Forwarded, Profile, SessionTarget, Signal,
+    Status, dry_run, forward,
 };
 
 #[test]
@@ -94,6 +95,35 @@ fn queries() {
     assert_eq!(
         request.to_query().expect("a query"),
         "container=app&command=cat&command=/etc/a%20b&command=%FF&stdin=true&stdout=true"
+    );
+    let command = vec![b"ps".to_vec()];
+    let judged = ExecRequest { command, dry_run: true, ..ExecRequest::default() };
+    assert_eq!(judged.to_query().expect("a query"), "command=ps&dryRun=All");
+}
+
+#[test]
+fn what_an_agent_says_that_it_knows() {
+    assert_eq!((forward::KNOWS, forward::KNOWS_DRY_RUNS), ("nsdebug-knows", "dry-run"));
+}
+
+#[test]
+fn a_dry_run() {
+    assert_eq!(dry_run::DRY_RUN, "nsdebug-dry-run");
+    let dry_run = DryRun {
+        node: Some("n1".to_owned()),
+        pod: Some("shop/api".to_owned()),
+        container: Some("app".to_owned()),
+        container_id: Some("0123abcd".to_owned()),
+        profile: Some("general".to_owned()),
+        user: Some(User { uid: 0, gid: 0, groups: vec![5] }),
+        capabilities: vec!["NET_RAW".to_owned()],
+        namespaces: Namespaces { joined: vec!["net".to_owned()], ..Namespaces::default() },
+        notes: vec!["a note".to_owned()],
+        ..DryRun::new(Entered::Container)
+    };
+    assert_eq!(
+        String::from_utf8(dry_run.to_json()).expect("text"),
+        r#"{"kind":"DryRun","apiVersion":"nsdebug.dev/v1alpha1","node":"n1","pod":"shop/api","entered":"container","container":"app","containerId":"0123abcd","profile":"general","user":{"uid":0,"gid":0,"groups":[5]},"capabilities":["NET_RAW"],"namespaces":{"joined":["net"],"shared":[],"own":[]},"write":false,"notes":["a note"]}"#
     );
 }
 

@@ -24,7 +24,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tower::ServiceExt;
 use tracing::{debug, info, warn};
 use wire::forward::END_PATH;
-use wire::{Forwarded, SessionTarget};
+use wire::{Forwarded, SessionTarget, dry_run};
 
 use super::dial::{DialError, Dialler};
 use super::{BUFFER, HEAD, Serving};
@@ -249,7 +249,9 @@ async fn answer(
 ) -> Result<Response<Body>, Infallible> {
     let path = request.uri().path();
     if path != "/healthz" {
-        if path != END_PATH {
+        // What is only judged gives the connection back.
+        let is_dry_run = dry_run::is_in(request.uri().query().unwrap_or_default());
+        if path != END_PATH && !is_dry_run {
             // Full when the connection is taken already, and that is all there is to say.
             let _ = taken.try_send(());
         }

@@ -19,7 +19,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::{InvalidDnsNameError, ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use wire::forward::{CONNECT_PATH, CONNECT_PROTOCOL, NODE};
+use wire::forward::{CONNECT_PATH, CONNECT_PROTOCOL, KNOWS, KNOWS_DRY_RUNS, NODE};
 use wire::limits;
 
 use super::certificates::{CertificateError, authorities};
@@ -129,7 +129,8 @@ impl Dialler {
             .header(header::HOST, &self.host)
             .header(header::AUTHORIZATION, format!("Bearer {}", token.trim()))
             .header(header::CONNECTION, "Upgrade")
-            .header(header::UPGRADE, CONNECT_PROTOCOL);
+            .header(header::UPGRADE, CONNECT_PROTOCOL)
+            .header(KNOWS, KNOWS_DRY_RUNS);
         if let Some(node) = &self.node {
             request = request.header(NODE, node);
         }

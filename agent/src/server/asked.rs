@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
+use axum::http::header::UPGRADE;
 use axum::http::request::Parts;
 use entry::{Kinds, Request, Tool};
 use tokio_tungstenite::tungstenite;
@@ -53,6 +54,13 @@ impl<S: Send + Sync> FromRequestParts<S> for Arrival {
     }
 }
 
+impl Arrival {
+    /// Whether it is only to be judged, whatever else is wrong with it.
+    pub(super) fn is_dry_run(&self) -> bool {
+        wire::dry_run::is_in(&self.query)
+    }
+}
+
 /// A request that is in order, apart from what it is about.
 pub(super) struct SessionRequest {
     pub(super) aim: Aim,
@@ -60,7 +68,6 @@ pub(super) struct SessionRequest {
     kinds: Option<Kinds>,
     choice: Choice,
     audit_id: Option<AuditId>,
-    upgrade: Upgrade,
 }
 
 pub(super) fn parsed<T: FromStr<Err: std::error::Error>>(text: &str) -> Result<T, Refusal> {
@@ -68,12 +75,12 @@ pub(super) fn parsed<T: FromStr<Err: std::error::Error>>(text: &str) -> Result<T
 }
 
 impl SessionRequest {
-    /// Judges what arrived, and notes what it is in `record`.
+    /// Judges what arrived, and notes what it is in `record`. Only a dry run comes without a websocket.
     pub(super) fn new(
         arrival: Arrival,
         route: impl FnOnce(&ExecRequest) -> Result<Aim, Refusal>,
         record: &mut AuditRecord,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<(Self, Option<Upgrade>), Refusal> {
         let Arrival { peer: _, headers, query, upgrade } = arrival;
         let audit_id = headers.get(wire::header::AUDIT_ID);
         // What is not text is no ID either.
@@ -93,21 +100,23 @@ impl SessionRequest {
             write: request.write,
             node: aim == Aim::Node,
         };
-        let upgrade = upgrade.map_err(|rejection| {
-            let message = format!("a session is a websocket: {rejection}");
-            Refusal::new(StatusReason::BadRequest, message)
-        })?;
-        let upgrade = upgrade.agreed().ok_or_else(|| {
-            let spoken = Protocol::ALL.map(Protocol::as_str).join(", ");
-            let message = format!("no subprotocol in common: this agent speaks {spoken}");
-            Refusal::new(StatusReason::BadRequest, message)
-        })?;
-        Ok(Self { aim, request, kinds, choice, audit_id, upgrade })
+        let upgrade = if request.dry_run {
+            check_plain(&headers)?;
+            None
+        } else {
+            Some(websocket(upgrade)?)
+        };
+        Ok((Self { aim, request, kinds, choice, audit_id }, upgrade))
+    }
+
+    /// Whether `/target` is to be writable.
+    pub(super) fn writes(&self) -> bool {
+        self.request.write
     }
 
     /// What to run, and how it is wired. A terminal has no stderr of its own.
-    pub(super) fn split(self, policy: &Policy) -> Result<(Request, Wanted, Upgrade), StartError> {
-        let Self { aim: _, request, kinds, choice, audit_id, upgrade } = self;
+    pub(super) fn split(self, policy: &Policy) -> Result<(Request, Wanted), StartError> {
+        let Self { aim: _, request, kinds, choice, audit_id } = self;
         let limits = policy.limits(choice)?;
         let ExecRequest { command, stdin, stdout, stderr, tty, term, .. } = request;
         let term = tty.then(|| term.unwrap_or_else(|| TERM.to_owned()).into());
@@ -116,6 +125,25 @@ impl SessionRequest {
         env.extend(audit_id.map(|id| (AUDIT_ID_VARIABLE.into(), id.as_str().into())));
         let tool = Tool { argv, env, directory: Some("/".into()), terminal: tty };
         let wanted = Wanted { stdin, stdout, stderr: stderr && !tty, terminal: tty };
-        Ok((Request { kinds, join_user: false, limits, tool }, wanted, upgrade))
+        Ok((Request { kinds, join_user: false, limits, tool }, wanted))
     }
+}
+
+fn websocket(upgrade: Result<Proposal, tungstenite::Error>) -> Result<Upgrade, Refusal> {
+    let bad = |message| Refusal::new(StatusReason::BadRequest, message);
+    let upgrade =
+        upgrade.map_err(|rejection| bad(format!("a session is a websocket: {rejection}")))?;
+    upgrade.agreed().ok_or_else(|| {
+        let spoken = Protocol::ALL.map(Protocol::as_str).join(", ");
+        bad(format!("no subprotocol in common: this agent speaks {spoken}"))
+    })
+}
+
+/// Who asks for a websocket might take the answer for one.
+fn check_plain(headers: &HeaderMap) -> Result<(), Refusal> {
+    if headers.contains_key(UPGRADE) {
+        let message = "a dry run is answered in plain HTTP: ask for it without `Upgrade`";
+        return Err(Refusal::new(StatusReason::BadRequest, message));
+    }
+    Ok(())
 }

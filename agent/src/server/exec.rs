@@ -1,5 +1,7 @@
 //! `GET …/exec`: everything that can be refused is refused here, before `101`.
 
+mod dry_run;
+
 use std::sync::Arc;
 
 use axum::Router;
@@ -8,7 +10,7 @@ use axum::http::HeaderValue;
 use axum::response::Response;
 use axum::routing::get;
 use daemon::audit::{AuditError, AuditLog};
-use entry::{Plan, PlanError, Profile, Request, TargetError};
+use entry::{Plan, PlanError, Profile, Request, Target, TargetError};
 use tracing::{Instrument, info};
 use wire::StatusReason;
 use wire::chain;
@@ -19,7 +21,7 @@ use super::upgrade::Upgrade;
 use super::{Agent, Refusal, forwarded};
 use crate::audit::AuditRecord;
 use crate::peer::Peer;
-use crate::registry::{About, Neighbour, Registered, Registry, SessionId};
+use crate::registry::{About, Registry, SessionId};
 use crate::runtime::{ContainerRuntime, Query};
 use crate::session::place::{Aim, FoundTarget};
 use crate::session::{
@@ -105,6 +107,20 @@ async fn on_node<R: ContainerRuntime>(
     sessions.serve(arrival, |_| Ok(Aim::Node)).await
 }
 
+/// A session that may be, and of which nothing is started.
+struct Judged {
+    place: FoundTarget,
+    target: Target,
+    plan: Plan,
+    wanted: Wanted,
+    about: About,
+    profile: Option<Profile>,
+    advice: Option<Advice>,
+    host_target: Option<String>,
+    note: Option<String>,
+    span: tracing::Span,
+}
+
 /// A session whose tool runs and whose client does not know yet.
 struct Opened {
     held: Held,
@@ -127,34 +143,65 @@ impl<R: ContainerRuntime> Sessions<R> {
         let id = SessionId::random().map_err(|error| {
             Refusal::new(StatusReason::InternalError, format!("no session can be named: {error}"))
         })?;
-        let mut record = AuditRecord::open(&self.terms.audit, id.clone(), &arrival.peer);
-        let opened = match self.open(arrival, route, &id, &mut record).await {
-            Ok(opened) => record.started().map(|()| opened).map_err(Refusal::from),
-            refused => refused,
+        let peer = arrival.peer.clone();
+        let mut record = AuditRecord::open(&self.terms.audit, id.clone(), &peer);
+        if arrival.is_dry_run() {
+            return Ok(self.rehearse(arrival, route, &id, record).await);
+        }
+        let opened = match SessionRequest::new(arrival, route, &mut record) {
+            Ok((asked, Some(upgrade))) => self.open(asked, upgrade, peer, &id, &mut record).await,
+            Ok((_, None)) => Err(Refusal::new(StatusReason::InternalError, "there is no websocket")),
+            Err(refusal) => Err(refusal),
         };
-        match opened {
-            Ok(opened) => Ok(self.stream(opened, record)),
-            Err(refusal) => {
-                let reason = refusal.reason();
-                record.refused(reason.code(), reason.as_str(), refusal.message());
-                Err(refusal)
-            }
+        match opened.and_then(|opened| Ok((opened, record.started()?))) {
+            Ok((opened, ())) => Ok(self.stream(opened, record)),
+            Err(refusal) => Err(refused(record, refusal)),
         }
     }
 
     async fn open(
         &self,
-        arrival: Arrival,
-        route: impl FnOnce(&ExecRequest) -> Result<Aim, Refusal> + Send,
+        asked: SessionRequest,
+        upgrade: Upgrade,
+        peer: Peer,
         id: &SessionId,
         record: &mut AuditRecord,
     ) -> Result<Opened, Refusal> {
-        let peer = arrival.peer.clone();
-        let asked = SessionRequest::new(arrival, route, record)?;
-        let aim = asked.aim.clone();
         let slot = Arc::new(self.agent.admit(&peer)?);
+        let judged = self.judge(asked, peer, id, record).await?;
+        let (profile, advice) = (judged.profile, judged.advice.clone());
+        // The node's own tools come with all there is.
+        let is_powerful = profile.is_none_or(|profile| profile == Profile::Sysadmin);
+        let limit = self.terms.lifetime.of(is_powerful || judged.host_target.is_some());
+        let (note, span) = (judged.note.clone(), judged.span.clone());
+        let Judged { place, target, plan, wanted, about, .. } = judged;
+        let started = self.start(&target, &plan, wanted, about, id, &slot);
+        let (running, ends, held) = match started.instrument(span.clone()).await {
+            Ok(started) => started,
+            Err(error) => return Err(self.about(&place, error).await.into()),
+        };
+        let unseen = session::unseen(running.unseen());
+        if let Some(unseen) = &unseen {
+            info!(parent: &span, unseen, "incomplete");
+        }
+        let note =
+            [note, unseen].into_iter().flatten().reduce(|note, more| format!("{note}; {more}"));
+        // Names are escaped where they are read, so that the text is a header's.
+        let note = note.and_then(|note| HeaderValue::try_from(note).ok());
+        Ok(Opened { held, running, ends, upgrade, limit, note, advice, span })
+    }
+
+    /// All that can be known of a session before something is started for it.
+    async fn judge(
+        &self,
+        asked: SessionRequest,
+        peer: Peer,
+        id: &SessionId,
+        record: &mut AuditRecord,
+    ) -> Result<Judged, Refusal> {
+        let aim = asked.aim.clone();
         let policy = forwarded::bounded(&self.terms.policy, &peer)?;
-        let (request, wanted, upgrade) = asked.split(&policy)?;
+        let (request, wanted) = asked.split(&policy)?;
         let profile = request.limits.as_ref().map(|limits| limits.profile);
         record.given(profile);
         let advice = Advice::of(&request.tool, request.limits.as_ref());
@@ -165,24 +212,28 @@ impl<R: ContainerRuntime> Sessions<R> {
         record.located(&place, note.clone());
         let span = place.span(id, &peer);
         let about = place.about(&request.tool, peer, profile);
-        let enter = |pids| self.terms.registry.enter(id.clone(), About { pids, ..about });
-        let started = self.start(&place, request, wanted, &slot, enter, record);
-        let (running, ends, held, is_host_target) = match started.instrument(span.clone()).await {
-            Ok(started) => started,
+        let planned = self.plan(&place, request, &policy, record).instrument(span.clone());
+        let (target, plan, host_target) = match planned.await {
+            Ok(planned) => planned,
             Err(error) => return Err(self.about(&place, error).await.into()),
         };
-        // The node's own tools come with all there is.
-        let is_powerful = profile.is_none_or(|profile| profile == Profile::Sysadmin);
-        let limit = self.terms.lifetime.of(is_powerful || is_host_target);
-        let unseen = session::unseen(running.unseen());
-        if let Some(unseen) = &unseen {
-            info!(parent: &span, unseen, "incomplete");
-        }
-        let note =
-            [note, unseen].into_iter().flatten().reduce(|note, more| format!("{note}; {more}"));
-        // Names are escaped where they are read, so that the text is a header's.
-        let note = note.and_then(|note| HeaderValue::try_from(note).ok());
-        Ok(Opened { held, running, ends, upgrade, limit, note, advice, span })
+        let about = About { pids: plan.pids(), ..about };
+        Ok(Judged { place, target, plan, wanted, about, profile, advice, host_target, note, span })
+    }
+
+    async fn plan(
+        &self,
+        place: &FoundTarget,
+        request: Request,
+        policy: &Policy,
+        record: &mut AuditRecord,
+    ) -> Result<(Target, Plan, Option<String>), StartError> {
+        let target = place.hold(&*self.agent.runtime).await?;
+        let facts = place.facts(&target)?;
+        let host_target = facts.host_target(&policy.signs());
+        record.observed(host_target.clone());
+        let plan = Plan::new(place.within(request), &facts)?;
+        Ok((target, plan, host_target))
     }
 
     fn stream(self, opened: Opened, record: AuditRecord) -> Response {
@@ -220,27 +271,28 @@ impl<R: ContainerRuntime> Sessions<R> {
 
     async fn start(
         &self,
-        place: &FoundTarget,
-        request: Request,
+        target: &Target,
+        plan: &Plan,
         wanted: Wanted,
+        about: About,
+        id: &SessionId,
         slot: &Arc<Slot>,
-        enter: impl FnOnce(Option<u64>) -> Result<Registered, Neighbour>,
-        record: &mut AuditRecord,
-    ) -> Result<(Running, Ends, Held, bool), StartError> {
-        let target = place.hold(&*self.agent.runtime).await?;
-        let facts = place.facts(&target)?;
-        let host_target = facts.host_target(&self.terms.policy.signs());
-        let is_host_target = host_target.is_some();
-        record.observed(host_target);
-        let plan = Plan::new(place.within(request), &facts)?;
+    ) -> Result<(Running, Ends, Held), StartError> {
         let streams = wanted.open().map_err(|source| StartError::Streams { source });
         let (stdio, ends) = streams?;
         // From before the tool runs: of two that come at once, the second sees the first.
-        let registered = Arc::new(enter(plan.pids())?);
+        let registered = Arc::new(self.terms.registry.enter(id.clone(), about)?);
         let held = Held { slot: Arc::clone(slot), registered };
-        let running = Running::start(&self.launcher, &target, &plan, stdio, &held).await?;
-        Ok((running, ends, held, is_host_target))
+        let running = Running::start(&self.launcher, target, plan, stdio, &held).await?;
+        Ok((running, ends, held))
     }
+}
+
+/// The refusal, once it is written down.
+fn refused(record: AuditRecord, refusal: Refusal) -> Refusal {
+    let reason = refusal.reason();
+    record.refused(reason.code().as_u16(), reason.as_str(), refusal.message());
+    refusal
 }
 
 impl From<StartError> for Refusal {

@@ -37,6 +37,12 @@ impl<R> Agent<R> {
         Ok(self.slots.take(peer.caller())?)
     }
 
+    /// Whether there is a slot for one session, which is not taken.
+    pub fn look(&self, peer: &Peer) -> Result<(), Refusal> {
+        self.admitting()?;
+        Ok(self.slots.look(&peer.caller())?)
+    }
+
     pub(super) fn admitting(&self) -> Result<(), Refusal> {
         if self.shutdown.is_draining() {
             let message = "this agent is shutting down and takes no new sessions";

@@ -10,7 +10,7 @@ use hyper::client::conn::http1;
 use hyper::upgrade::{self, OnUpgrade};
 use tracing::{debug, info};
 use wire::chain;
-use wire::forward::{CONNECT_PATH, CONNECT_PROTOCOL, NODE};
+use wire::forward::{CONNECT_PATH, CONNECT_PROTOCOL, KNOWS, KNOWS_DRY_RUNS, NODE};
 
 use super::registry::{Agents, Crowded};
 use super::token::{Agent, TokenError, Tokens};
@@ -56,7 +56,9 @@ impl Reception {
                 self.metrics.called(AgentCall::Welcome);
                 connection.set();
                 let upgrading = upgrade::on(&mut request);
-                tokio::spawn(turn(upgrading, agent, self.agents, self.shutdown));
+                let knows_dry_runs = knows_dry_runs(request.headers());
+                let turning = turn(upgrading, agent, knows_dry_runs, self.agents, self.shutdown);
+                tokio::spawn(turning);
                 switched()
             }
             Err(error) => {
@@ -120,6 +122,12 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     (!token.is_empty()).then_some(token)
 }
 
+/// An agent that does not say so is older than dry runs.
+fn knows_dry_runs(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(KNOWS).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|word| word.trim() == KNOWS_DRY_RUNS)
+}
+
 fn switched() -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -130,7 +138,13 @@ fn switched() -> Response<Body> {
 }
 
 /// Becomes the client of `agent`, and keeps its connection going until it ends or is a session.
-async fn turn(upgrading: OnUpgrade, agent: Agent, agents: Agents, shutdown: Shutdown) {
+async fn turn(
+    upgrading: OnUpgrade,
+    agent: Agent,
+    knows_dry_runs: bool,
+    agents: Agents,
+    shutdown: Shutdown,
+) {
     let turned = async { http1::handshake(upgrading.await?).await };
     let (sender, connection) = match turned.await {
         Ok(turned) => turned,
@@ -141,7 +155,7 @@ async fn turn(upgrading: OnUpgrade, agent: Agent, agents: Agents, shutdown: Shut
     };
     debug!(node = agent.node, pod = agent.pod, "agent connected");
     if !shutdown.is_leaving() {
-        agents.offer(&agent.node, sender);
+        agents.offer(&agent.node, sender, knows_dry_runs);
     }
     if let Err(error) = connection.with_upgrades().await {
         debug!(error = chain(&error), node = agent.node, "agent lost");

@@ -82,6 +82,7 @@ struct Idle {
     sender: Sender,
     since: Instant,
     heard: Instant,
+    knows_dry_runs: bool,
 }
 
 /// What an agent answered, with the connection that it came over.
@@ -103,6 +104,10 @@ pub(crate) enum AgentError {
     },
     #[error("the agent of the node {node} did not answer within {} s", ANSWER_LIMIT.as_secs())]
     Silent { node: String },
+    #[error(
+        "the agent of the node {node} is older than this gateway and knows no dry runs: nothing is known beyond the reviews, which are in order"
+    )]
+    Older { node: String },
     #[error("the agent answered {code} in an unexpected form")]
     Foreign { code: StatusCode },
 }
@@ -125,6 +130,29 @@ impl Agents {
     pub(crate) async fn ask(&self, node: &str, head: Request<()>) -> Result<Answer, AgentError> {
         let (response, idle) = self.send(node, head).await?;
         Ok(Answer { response, _sender: idle.sender })
+    }
+
+    /// Asks the agent of `node` whether there could be a session: the code of its answer, and the body.
+    pub(crate) async fn rehearse(
+        &self,
+        node: &str,
+        head: Request<()>,
+    ) -> Result<(StatusCode, Bytes), AgentError> {
+        let asked = Instant::now();
+        let Some(idle) = self.take_patiently(node, asked).await else {
+            return Err(AgentError::Absent { node: node.to_owned() });
+        };
+        let is_older = !idle.knows_dry_runs;
+        self.put(node, idle);
+        if is_older {
+            return Err(AgentError::Older { node: node.to_owned() });
+        }
+        let (response, idle) = self.send(node, head).await?;
+        let code = response.status();
+        let body = Limited::new(response.into_body(), limits::REFUSAL).collect().await;
+        let body = body.map_err(|_| AgentError::Foreign { code })?.to_bytes();
+        self.put(node, Idle { heard: Instant::now(), ..idle });
+        Ok((code, body))
     }
 
     /// Tells the agent of `node` something that is no session; the code of its answer.
@@ -179,10 +207,10 @@ impl Agents {
     }
 
     /// Takes a new connection in.
-    pub(crate) fn offer(&self, node: &str, sender: Sender) {
+    pub(crate) fn offer(&self, node: &str, sender: Sender, knows_dry_runs: bool) {
         let now = Instant::now();
         self.lock().by_name.entry(node.to_owned()).or_default().offered = Some(now);
-        self.put(node, Idle { sender, since: now, heard: now });
+        self.put(node, Idle { sender, since: now, heard: now, knows_dry_runs });
     }
 
     /// Looks for dead and old connections until the gateway ends its sessions.

@@ -1,12 +1,12 @@
 //! A session's request, judged by itself: nobody is asked anything for one that makes no sense.
 
+use axum::http::header::UPGRADE;
 use axum::http::{HeaderMap, Method, Request, Version};
 use wire::chain;
-use wire::{ApiTarget, ExecRequest, Profile, shown};
+use wire::{ApiTarget, ExecRequest, Profile, StatusReason, dry_run, shown};
 
 use super::error::Refusal;
-use super::websocket::Handshake;
-use wire::StatusReason;
+use super::websocket::{Handshake, asks_to_upgrade, check_origin};
 
 /// A request that is in order, apart from who makes it and what it is about.
 #[derive(Debug)]
@@ -15,7 +15,8 @@ pub(super) struct SessionRequest {
     pub(super) request: ExecRequest,
     /// The profile to review; the session gets no more.
     pub(super) profile: Profile,
-    pub(super) handshake: Handshake,
+    /// Of a dry run none.
+    pub(super) handshake: Option<Handshake>,
 }
 
 impl SessionRequest {
@@ -38,8 +39,14 @@ impl SessionRequest {
             return Err(Refusal::new(StatusReason::BadRequest, "websockets are of HTTP/1.1"));
         }
         check_no_body(request.headers())?;
-        let handshake = Handshake::read(request.headers(), origins).map_err(|error| bad(&error))?;
         let query = uri.query().unwrap_or_default();
+        let handshake = if dry_run::is_in(query) {
+            check_plain(request.headers(), origins)?;
+            None
+        } else {
+            let handshake = Handshake::read(request.headers(), origins);
+            Some(handshake.map_err(|error| bad(&error))?)
+        };
         let request = ExecRequest::from_query(query).map_err(|error| bad(&error))?;
         if request.containerd_namespace.is_some() {
             let message = "a pod's containers are in one containerd namespace, which is not the caller's to choose";
@@ -48,6 +55,15 @@ impl SessionRequest {
         let profile = request.profile.unwrap_or_default();
         Ok(Self { target, request, profile, handshake })
     }
+}
+
+/// Who asks for a websocket might take the answer for one. Pages are kept off as from sessions.
+fn check_plain(headers: &HeaderMap, origins: &[String]) -> Result<(), Refusal> {
+    if asks_to_upgrade(headers) || headers.contains_key(UPGRADE) {
+        let message = "a dry run is answered in plain HTTP: ask for it without `Upgrade`";
+        return Err(Refusal::new(StatusReason::BadRequest, message));
+    }
+    check_origin(headers, origins).map_err(|error| Refusal::new(StatusReason::BadRequest, chain(&error)))
 }
 
 /// Bytes behind the head are the websocket's; a body would be read as its first frame.

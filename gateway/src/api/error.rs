@@ -106,6 +106,7 @@ impl From<AgentError> for Refusal {
         let reason = match &error {
             AgentError::Absent { .. } | AgentError::Lost { .. } => StatusReason::ServiceUnavailable,
             AgentError::Silent { .. } => StatusReason::Timeout,
+            AgentError::Older { .. } => StatusReason::NotImplemented,
             AgentError::Foreign { .. } => StatusReason::InternalError,
         };
         Self::new(reason, chain(&error))

@@ -4,6 +4,8 @@
 //! only then whether what they mean exists. The last two questions are asked at once: who may not is
 //! refused without a word of the other, and without waiting for it.
 
+mod dry_run;
+
 use std::time::Duration;
 
 use axum::body::Body;
@@ -64,6 +66,15 @@ struct Opened {
     defaulted: Option<HeaderValue>,
 }
 
+/// Who asks, for what, what joins the records of that, and ours.
+type Read = (Caller, SessionRequest, AuditId, AuditRecord);
+
+/// A refusal with the record that it belongs in; of nobody there is none.
+struct NotRead {
+    record: Option<AuditRecord>,
+    refusal: Refusal,
+}
+
 impl Sessions {
     /// Answers one request that is not for a document.
     pub(crate) async fn answer(
@@ -72,6 +83,10 @@ impl Sessions {
         mut request: Request<Incoming>,
     ) -> Response<Body> {
         let client = upgrade::on(&mut request);
+        if wire::dry_run::is_in(request.uri().query().unwrap_or_default()) {
+            leaving::part(client);
+            return self.rehearse(proxy, &request).await;
+        }
         match self.opened(proxy, &request).await {
             Ok((session, response)) => match session.begin(client, self.terms()) {
                 Ok(()) => response,
@@ -91,28 +106,15 @@ impl Sessions {
         proxy: &Verified,
         request: &Request<Incoming>,
     ) -> Result<(Session, Response<Body>), Response<Body>> {
-        let caller = match Caller::read(proxy, request.headers()) {
-            Ok(caller) => caller,
-            Err(error) => {
-                info!(error = chain(&error), "caller unknown");
-                return Err(self.refuse(error.into()));
+        let (caller, asked, audit_id, mut record) = match self.read(proxy, request) {
+            Ok(read) => read,
+            Err(not_read) => {
+                let NotRead { record, refusal } = *not_read;
+                return Err(self.refuse_on_record(record, refusal));
             }
         };
-        let audit_id = audit_id(request.headers());
-        let mut record = AuditRecord::open(
-            &self.audit,
-            forward::session_id(),
-            &caller,
-            client(request.headers()),
-        );
-        record.named_by_client(audit_id.clone());
-        let asked = match SessionRequest::read(request, &self.origins) {
-            Ok(asked) => asked,
-            Err(refusal) => return Err(self.refuse_on_record(record, refusal)),
-        };
-        record.asked(&asked.target, &asked.request, asked.profile);
         let span = info_span!("session", session_id = record.session_id(), user = caller.name());
-        let opened = self.open(&caller, asked, &audit_id, &mut record);
+        let opened = self.open(&caller, &asked, &audit_id, &mut record);
         match opened.instrument(span.clone()).await {
             Ok(opened) if opened.answer.is_a_session() => {
                 let Opened { place, rights, answer: agent, farewell, defaulted } = opened;
@@ -123,23 +125,61 @@ impl Sessions {
                 Ok((session, response))
             }
             Ok(Opened { answer, .. }) => Err(self.pass_on(record, answer).await),
-            Err(refusal) => Err(self.refuse_on_record(record, refusal)),
+            Err(refusal) => Err(self.refuse_on_record(Some(record), refusal)),
+        }
+    }
+
+    /// Who asks for what.
+    fn read(&self, proxy: &Verified, request: &Request<Incoming>) -> Result<Read, Box<NotRead>> {
+        let headers = request.headers();
+        let caller = Caller::read(proxy, headers).map_err(|error| {
+            info!(error = chain(&error), "caller unknown");
+            Box::new(NotRead { record: None, refusal: error.into() })
+        })?;
+        let audit_id = audit_id(headers);
+        let mut record =
+            AuditRecord::open(&self.audit, forward::session_id(), &caller, client(headers));
+        record.named_by_client(audit_id.clone());
+        match SessionRequest::read(request, &self.origins) {
+            Ok(asked) => {
+                record.asked(&asked.target, &asked.request, asked.profile);
+                Ok((caller, asked, audit_id, record))
+            }
+            Err(refusal) => Err(Box::new(NotRead { record: Some(record), refusal })),
         }
     }
 
     async fn open(
         &self,
         caller: &Caller,
-        asked: SessionRequest,
+        asked: &SessionRequest,
         audit_id: &AuditId,
         record: &mut AuditRecord,
     ) -> Result<Opened, Refusal> {
+        let (rights, target) = self.judge(caller, asked, record).await?;
+        let place = self.quotas.take(caller.name())?;
+        let forwarded = forward::forwarded(caller, asked, &target, record.session_id(), audit_id);
+        let head = forward::head(asked, &target, &forwarded)?;
+        let answer = self.agents.ask(&target.node, head).await?;
+        let farewell = Farewell { agents: self.agents.clone(), node: target.node, forwarded };
+        // Names of containers and punctuation, always a header's value.
+        let defaulted = target.defaulted.and_then(|told| HeaderValue::try_from(told).ok());
+        Ok(Opened { place, rights, answer, farewell, defaulted })
+    }
+
+    /// The rights that it takes, all of which the caller has, and where it is to be.
+    async fn judge(
+        &self,
+        caller: &Caller,
+        asked: &SessionRequest,
+        record: &mut AuditRecord,
+    ) -> Result<(Vec<Right>, Target), Refusal> {
         let turn = self.turns.take(caller.name()).await?;
         let reviewer = Reviewer::new(self.kubernetes.clone());
         let entered = Entered::from(&asked.target);
         let mut rights = entered.rights(asked.profile, &self.policy);
         let allowed = async { Ok::<_, Refusal>(reviewer.review(caller, &rights).await?) };
-        let looked_up = async { Ok(self.target(&asked).await) };
+        let looked_up = async { Ok(self.target(asked).await) };
         let ((), target) = try_join(allowed, looked_up).await?;
         let mut target = target?;
         target.host = target.host.or_else(|| self.policy.worth_the_node(asked.profile));
@@ -149,14 +189,7 @@ impl Sessions {
             rights.push(right);
         }
         drop(turn);
-        let place = self.quotas.take(caller.name())?;
-        let forwarded = forward::forwarded(caller, &asked, &target, record.session_id(), audit_id);
-        let head = forward::head(&asked, &target, &forwarded)?;
-        let answer = self.agents.ask(&target.node, head).await?;
-        let farewell = Farewell { agents: self.agents.clone(), node: target.node, forwarded };
-        // Names of containers and punctuation, always a header's value.
-        let defaulted = target.defaulted.and_then(|told| HeaderValue::try_from(told).ok());
-        Ok(Opened { place, rights, answer, farewell, defaulted })
+        Ok((rights, target))
     }
 
     async fn target(&self, asked: &SessionRequest) -> Result<Target, Refusal> {
@@ -186,8 +219,10 @@ impl Sessions {
         refusal.into_response()
     }
 
-    fn refuse_on_record(&self, record: AuditRecord, refusal: Refusal) -> Response<Body> {
-        write_down(record, refusal.reason().code(), refusal.message());
+    fn refuse_on_record(&self, record: Option<AuditRecord>, refusal: Refusal) -> Response<Body> {
+        if let Some(record) = record {
+            write_down(record, refusal.reason().code(), refusal.message());
+        }
         self.refuse(refusal)
     }
 
@@ -199,7 +234,7 @@ impl Sessions {
                 self.metrics.refused(StatusReason::of_code(response.status().as_u16()));
                 response
             }
-            Err(error) => self.refuse_on_record(record, error.into()),
+            Err(error) => self.refuse_on_record(Some(record), error.into()),
         }
     }
 }

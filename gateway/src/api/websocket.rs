@@ -87,7 +87,7 @@ fn is_key(key: &[u8]) -> bool {
 
 /// A browser sends the cookies and certificates of its user with the wishes of any page. The API server's own
 /// address is no exception: it serves pages of pods and services through its proxies.
-fn check_origin(headers: &HeaderMap, origins: &[String]) -> Result<(), BadHandshake> {
+pub(super) fn check_origin(headers: &HeaderMap, origins: &[String]) -> Result<(), BadHandshake> {
     let allowed = |origin: &[u8]| origins.iter().any(|allowed| allowed.as_bytes() == origin);
     let mut found = headers.get_all(header::ORIGIN).iter();
     match found.find(|origin| !allowed(origin.as_bytes())) {

@@ -45,7 +45,7 @@ Exit codes:
     subcommand_negates_reqs = true,
     override_usage = "kubectl nsdebug TARGET [-c NAME] [-i] [-t] [OPTIONS] [-- COMMAND [ARG]...]
        kubectl nsdebug -l SELECTOR [OPTIONS] [-- COMMAND [ARG]...]
-       kubectl nsdebug doctor [TARGET] [OPTIONS]
+       kubectl nsdebug doctor [TARGET] [OPTIONS] [-- COMMAND [ARG]...]
        kubectl nsdebug version [OPTIONS]"
 )]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
@@ -62,23 +62,23 @@ pub(crate) struct Arguments {
     pub(crate) command: Vec<OsString>,
 
     /// Enter one of the pods with these labels, such as `app=web,tier!=cache`
-    #[arg(short = 'l', long, env = "NSDEBUG_SELECTOR", value_name = "SELECTOR")]
+    #[arg(short = 'l', long, env = "NSDEBUG_SELECTOR", value_name = "SELECTOR", global = true)]
     pub(crate) selector: Option<String>,
 
     /// Container of the pod, also an init or ephemeral one [default: the one that kubectl would take]
-    #[arg(short, long, env = "NSDEBUG_CONTAINER", value_name = "NAME")]
+    #[arg(short, long, env = "NSDEBUG_CONTAINER", value_name = "NAME", global = true)]
     pub(crate) container: Option<wire::Label>,
 
     /// Pass stdin to the tool
-    #[arg(short = 'i', long, env = "NSDEBUG_STDIN", value_parser = FalseyValueParser::new())]
+    #[arg(short = 'i', long, env = "NSDEBUG_STDIN", value_parser = FalseyValueParser::new(), global = true)]
     pub(crate) stdin: bool,
 
     /// Give the tool a terminal; implies --stdin
-    #[arg(short, long, env = "NSDEBUG_TTY", value_parser = FalseyValueParser::new())]
+    #[arg(short, long, env = "NSDEBUG_TTY", value_parser = FalseyValueParser::new(), global = true)]
     pub(crate) tty: bool,
 
     /// Print only the tool's output and errors
-    #[arg(short, long, env = "NSDEBUG_QUIET", value_parser = FalseyValueParser::new())]
+    #[arg(short, long, env = "NSDEBUG_QUIET", value_parser = FalseyValueParser::new(), global = true)]
     pub(crate) quiet: bool,
 
     /// Also print what is asked, of which host and how long that took; never a token or a key
@@ -92,14 +92,14 @@ pub(crate) struct Arguments {
     pub(crate) verbose: bool,
 
     /// Kinds of namespace to join, such as `pid,net` [default: all that the container has of its own]
-    #[arg(long, env = "NSDEBUG_NAMESPACES", value_name = "LIST")]
+    #[arg(long, env = "NSDEBUG_NAMESPACES", value_name = "LIST", global = true)]
     pub(crate) namespaces: Option<String>,
 
     #[command(flatten)]
     pub(crate) choice: Choice,
 
     /// End the session after this time, such as `10s`, `5m` or `1h30m`; 0 means never. The tool is sent TERM and has 5 s to end
-    #[arg(long, env = "NSDEBUG_TIMEOUT", value_name = "DURATION")]
+    #[arg(long, env = "NSDEBUG_TIMEOUT", value_name = "DURATION", global = true)]
     pub(crate) timeout: Option<Limit>,
 
     /// Namespace of the target [default: the context's]
@@ -119,10 +119,15 @@ pub(crate) struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 #[command(defer = true)]
 pub(crate) enum Subcommand {
-    /// Check whether a session would work, and why not
+    /// Check whether the session of the same words would work, and why not
     Doctor {
         /// The target of the session that is checked
+        #[arg(conflicts_with = "selector")]
         target: Option<Target>,
+
+        /// The tool of the session that is meant; without it, a shell
+        #[arg(last = true, value_name = "COMMAND")]
+        command: Vec<OsString>,
     },
     /// Print the versions of this program and of the gateway in the cluster
     Version {
@@ -137,11 +142,11 @@ pub(crate) enum Subcommand {
 #[command(next_help_heading = "Without a cluster")]
 pub(crate) struct DirectFlags {
     /// The agent's address: `unix:PATH` or `https://HOST:PORT`
-    #[arg(long, env = "NSDEBUG_AGENT", value_name = "ADDRESS")]
+    #[arg(long, env = "NSDEBUG_AGENT", value_name = "ADDRESS", global = true)]
     pub(crate) agent: Option<Address>,
 
     /// Containerd namespace of the container, such as `moby`
-    #[arg(long, env = "NSDEBUG_CONTAINERD_NAMESPACE", value_name = "NAME")]
+    #[arg(long, env = "NSDEBUG_CONTAINERD_NAMESPACE", value_name = "NAME", global = true)]
     pub(crate) containerd_namespace: Option<String>,
 }
 
@@ -152,15 +157,15 @@ pub(crate) struct Choice {
     pub(crate) profile: Option<Profile>,
 
     /// User of the tool: UID, UID:GID or `target`; without it, as the profile says
-    #[arg(long, env = "NSDEBUG_RUN_AS", value_name = "USER")]
+    #[arg(long, env = "NSDEBUG_RUN_AS", value_name = "USER", global = true)]
     pub(crate) run_as: Option<String>,
 
     /// Let the tool write to /target, the container's files
-    #[arg(long, env = "NSDEBUG_WRITE", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "NSDEBUG_WRITE", value_parser = FalseyValueParser::new(), global = true)]
     pub(crate) write: bool,
 
     /// Reason for the session, for the audit log
-    #[arg(long, env = "NSDEBUG_REASON", value_name = "TEXT")]
+    #[arg(long, env = "NSDEBUG_REASON", value_name = "TEXT", global = true)]
     pub(crate) reason: Option<String>,
 }
 

@@ -17,7 +17,9 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<Outcome, Failure> {
     match arguments.subcommand.take() {
         None => run::run(arguments),
         Some(_) if arguments.target.is_some() => Err(UsageError::WordAfterTarget.into()),
-        Some(Subcommand::Doctor { target }) => doctor::run(arguments, target),
+        Some(Subcommand::Doctor { target, command }) => {
+            doctor::run(Arguments { target, command, ..arguments })
+        }
         Some(Subcommand::Version { client }) => version::run(&arguments, client),
     }
 }

@@ -47,11 +47,18 @@ impl Terminals {
     }
 }
 
+/// What a session is decided for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Session,
+    DryRun,
+}
+
 /// A session, decided.
 #[derive(Debug)]
-struct Wanted {
-    way: Way,
-    query: String,
+pub(super) struct Wanted {
+    pub(super) way: Way,
+    pub(super) query: String,
     wiring: Wiring,
     limit: Option<Duration>,
     quiet: bool,
@@ -59,26 +66,32 @@ struct Wanted {
 
 /// How the session is reached; from there on they are all alike.
 #[derive(Debug)]
-enum Way {
+pub(super) enum Way {
     Agent { address: Address, credentials: Credentials, target: SessionTarget },
     Cluster(Box<InCluster>),
 }
 
 #[derive(Debug)]
-struct InCluster {
-    place: ClusterTarget,
-    namespace: Option<Label>,
-    flags: ClusterFlags,
-    certificates: CertificateFlags,
+pub(super) struct InCluster {
+    pub(super) place: ClusterTarget,
+    pub(super) namespace: Option<Label>,
+    pub(super) flags: ClusterFlags,
+    pub(super) certificates: CertificateFlags,
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
     let term = std::env::var("TERM").ok();
-    let (wanted, warning) = decide(arguments, Terminals::look(), term)?;
+    let (wanted, warning) = decide(arguments, Terminals::look(), term, Purpose::Session)?;
     if let Some(warning) = warning.filter(|_| !wanted.quiet) {
         output::warning(warning);
     }
     runtime::run(stream(wanted))
+}
+
+/// The same session, to be judged and not begun. Which terminals there are now says nothing of it.
+pub(super) fn judged(arguments: Arguments) -> Result<Wanted, UsageError> {
+    let terminals = Terminals { stdin: true, stdout: true, stderr: true };
+    decide(arguments, terminals, None, Purpose::DryRun).map(|(wanted, _)| wanted)
 }
 
 async fn stream(wanted: Wanted) -> Result<Outcome, Failure> {
@@ -167,6 +180,7 @@ fn decide(
     arguments: Arguments,
     terminals: Terminals,
     term: Option<String>,
+    purpose: Purpose,
 ) -> Result<(Wanted, Option<&'static str>), UsageError> {
     let Arguments { choice, timeout, quiet, namespaces, container, .. } = &arguments;
     let asked = Wiring { stdin: arguments.stdin, tty: arguments.tty };
@@ -189,6 +203,7 @@ fn decide(
         run_as: run_as.clone(),
         write: *write,
         reason: reason.clone(),
+        dry_run: purpose == Purpose::DryRun,
     };
     let (query, limit, quiet) = (query(&request)?, timeout.and_then(|limit| limit.0), *quiet);
     let way = way(arguments)?;
@@ -237,10 +252,7 @@ fn way(arguments: Arguments) -> Result<Way, UsageError> {
 }
 
 /// Where in a cluster a session is to be.
-pub(super) fn place(
-    target: Option<Target>,
-    selector: Option<String>,
-) -> Result<ClusterTarget, UsageError> {
+fn place(target: Option<Target>, selector: Option<String>) -> Result<ClusterTarget, UsageError> {
     match (target, selector) {
         (_, Some(selector)) => Ok(ClusterTarget::Labelled(selector)),
         (None, None) => Err(UsageError::NoTarget),
@@ -328,7 +340,8 @@ mod tests {
     fn decided(words: &[&str], terminals: Terminals) -> Result<Wanted, UsageError> {
         let line = ["kubectl-nsdebug", "--agent", "unix:/a"].iter().chain(words);
         let arguments = Arguments::try_parse_from(line).expect("a command line");
-        decide(arguments, terminals, Some("xterm".to_owned())).map(|(wanted, _)| wanted)
+        decide(arguments, terminals, Some("xterm".to_owned()), Purpose::Session)
+            .map(|(wanted, _)| wanted)
     }
 
     #[test]
@@ -393,7 +406,7 @@ mod tests {
         let words = ["--agent", "https://node:7777", "web", "--", "ps"];
         let line = ["kubectl-nsdebug"].iter().chain(&words);
         let arguments = Arguments::try_parse_from(line).expect("a command line");
-        let error = decide(arguments, NONE, None).expect_err("no authority");
+        let error = decide(arguments, NONE, None, Purpose::Session).expect_err("no authority");
         assert!(matches!(error, UsageError::NoAuthority));
     }
 

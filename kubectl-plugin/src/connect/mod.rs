@@ -14,6 +14,7 @@ pub(crate) mod upgrade;
 
 use std::time::{Duration, Instant};
 
+use crate::dry_run::Answer;
 pub(crate) use address::Address;
 pub(crate) use tls::Credentials;
 use tls::TlsError;
@@ -89,6 +90,28 @@ pub(crate) async fn connect(
     credentials: &Credentials,
     path_and_query: &str,
 ) -> Result<Connection, ConnectError> {
+    let host = address.host();
+    let upgrading = async |transport| upgrade::upgrade(transport, &host, path_and_query).await;
+    exchange(address, credentials, path_and_query, upgrading).await
+}
+
+/// Asks the agent at `address` what would become of that session, which does not begin.
+pub(crate) async fn rehearse(
+    address: &Address,
+    credentials: &Credentials,
+    path_and_query: &str,
+) -> Result<Answer, ConnectError> {
+    let host = address.host();
+    let asking = async |transport| upgrade::rehearse(transport, &host, path_and_query).await;
+    exchange(address, credentials, path_and_query, asking).await
+}
+
+async fn exchange<T>(
+    address: &Address,
+    credentials: &Credentials,
+    path_and_query: &str,
+    ask: impl AsyncFnOnce(Transport) -> Result<T, UpgradeError>,
+) -> Result<T, ConnectError> {
     let no_answer = |limit| ConnectError::NoAnswer { address: address.clone(), limit };
     let began = Instant::now();
     let transport = tokio::time::timeout(REACH, reach(address, credentials))
@@ -96,9 +119,8 @@ pub(crate) async fn connect(
         .map_err(|_| no_answer(REACH))??;
     debug!(%address, took = ?began.elapsed(), "connected");
     let began = Instant::now();
-    let host = address.host();
-    let upgrading = upgrade::upgrade(transport, &host, path_and_query);
-    let answer = tokio::time::timeout(ANSWER, upgrading).await.map_err(|_| no_answer(ANSWER))?;
+    let answer =
+        tokio::time::timeout(ANSWER, ask(transport)).await.map_err(|_| no_answer(ANSWER))?;
     let path = path_and_query.split('?').next().unwrap_or_default();
     debug!(%path, begun = answer.is_ok(), took = ?began.elapsed(), "asked");
     answer.map_err(|error| match error.tls() {

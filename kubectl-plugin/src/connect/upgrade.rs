@@ -22,6 +22,7 @@ use wire::{Status, limits};
 
 use super::tls::{self, TlsError};
 use super::transport::Transport;
+use crate::dry_run::{self, Answer};
 
 /// Bytes read at once: a record of TLS. The library clears as many before every read.
 const READ_BUFFER: usize = 16 << 10;
@@ -108,6 +109,29 @@ pub(super) async fn upgrade(
     begin(response, &key).await
 }
 
+/// Asks the same in plain HTTP, to have it judged: a server that takes it for a session refuses it.
+pub(super) async fn rehearse(
+    transport: Transport,
+    host: &str,
+    path_and_query: &str,
+) -> Result<Answer, UpgradeError> {
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(transport)).await.map_err(UpgradeError::NoAnswer)?;
+    tokio::spawn(connection);
+    let request = Request::get(path_and_query)
+        .header(header::USER_AGENT, concat!("kubectl-nsdebug/", env!("CARGO_PKG_VERSION")))
+        .header(header::HOST, host)
+        .body(Empty::<Bytes>::new());
+    let request = request.map_err(UpgradeError::Request)?;
+    let response = sender.send_request(request).await.map_err(UpgradeError::NoAnswer)?;
+    let (head, body) = response.into_parts();
+    let body = beginning(body).await;
+    match dry_run::read(head.status, &head.headers, &body) {
+        Answer::Refused => Err(refused(head.status, &body)),
+        answer => Ok(answer),
+    }
+}
+
 /// The session that `response` to a request with `key` begins.
 pub(crate) async fn begin<B>(response: Response<B>, key: &str) -> Result<Connection, UpgradeError> {
     let protocol = check(response.headers(), key)?;
@@ -157,7 +181,11 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
 async fn refusal(response: Response<Incoming>) -> UpgradeError {
     let code = response.status();
     let body = beginning(response.into_body()).await;
-    match serde_json::from_slice::<Status>(&body) {
+    refused(code, &body)
+}
+
+fn refused(code: StatusCode, body: &[u8]) -> UpgradeError {
+    match serde_json::from_slice::<Status>(body) {
         Ok(status) if !status.message.is_empty() => {
             UpgradeError::Refused { status: Box::new(status) }
         }

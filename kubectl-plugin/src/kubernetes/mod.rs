@@ -6,6 +6,7 @@
 mod client;
 mod config;
 mod credential;
+mod dry_run;
 pub(crate) mod error;
 mod events;
 mod expiry;

@@ -35,6 +35,8 @@ pub(crate) enum Answer {
     Gateway(&'static str),
     /// A session whose tool says its own arguments' query, and ends with this code.
     Session(u8),
+    /// What a gateway answers to a dry run, of this code.
+    DryRun(u16, Value),
 }
 
 /// One request, as it came.
@@ -199,6 +201,12 @@ async fn respond(mut request: Request<Incoming>, world: &Mutex<World>) -> Respon
             let mut response = plain(200, "application/json", "{}".to_owned());
             let server = format!("nsdebug-gateway/{version}").parse().expect("a header's value");
             response.headers_mut().insert("server", server);
+            response
+        }
+        Answer::DryRun(code, body) => {
+            let mut response = plain(code, "application/json", body.to_string());
+            let all = wire::dry_run::ALL.parse().expect("a header's value");
+            response.headers_mut().insert(wire::dry_run::DRY_RUN, all);
             response
         }
         Answer::Session(code) => {

@@ -10,6 +10,7 @@ use crate::api::{Answer, ApiServer, refusal};
 const API_SERVICE: &str = "/apis/apiregistration.k8s.io/v1/apiservices/v1alpha1.nsdebug.dev";
 const API: &str = "/apis/nsdebug.dev/v1alpha1";
 const AGENTS: &str = "/api/v1/namespaces/debugging/pods";
+const EXEC: &str = "/apis/nsdebug.dev/v1alpha1/namespaces/shop/pods/api/exec";
 const POD: &str = "/api/v1/namespaces/shop/pods/api";
 
 /// A cluster in which everything works.
@@ -19,13 +20,34 @@ fn healthy() -> ApiServer {
     let available = json!([{"type": "Available", "status": "True"}]);
     let service = json!({"spec": {"service": {"namespace": "debugging"}}, "status": {"conditions": available}});
     server.answer(API_SERVICE, Answer::Json(200, service));
+    server.answer("/apis/nsdebug.dev", Answer::Json(200, json!({})));
     server.answer(API, Answer::Gateway(env!("CARGO_PKG_VERSION")));
     server.answer(POD, Answer::Json(200, pod(&json!({}))));
     let ready = json!({"conditions": [{"type": "Ready", "status": "True"}]});
     let agents =
         json!({"metadata": {}, "items": [{"metadata": {"name": "agent"}, "status": ready}]});
     server.answer(AGENTS, Answer::Json(200, agents));
+    server.answer(EXEC, fit());
     server
+}
+
+/// What a gateway says of a session that would work.
+fn fit() -> Answer {
+    let body = json!({
+        "kind": "DryRun", "apiVersion": "nsdebug.dev/v1alpha1",
+        "node": "n1", "pod": "shop/api", "entered": "container", "container": "app", "containerId": "0123abcd",
+        "profile": "general", "user": {"uid": 0, "gid": 0, "groups": [5, 7]},
+        "capabilities": ["NET_RAW", "NET_ADMIN"],
+        "namespaces": {"joined": ["net", "pid"], "shared": [], "own": ["ipc"]},
+        "write": true, "notes": ["it crashes"],
+    });
+    Answer::DryRun(200, body)
+}
+
+/// A refusal of the gateway's, of a dry run as of a session.
+fn refused(code: u16, reason: &str, message: &str) -> Answer {
+    let Answer::Json(code, status) = refusal(code, reason, message) else { unreachable!() };
+    Answer::DryRun(code, status)
 }
 
 fn pod(spec: &serde_json::Value) -> serde_json::Value {
@@ -62,7 +84,13 @@ fn where_all_is_well_every_line_says_so() {
         "ok          profile           general",
         "ok          pod               api: Running on the node n1",
         "ok          agent             one is ready on the node n1",
-        "A session could work.",
+        "ok          session           would be in the container app of pod shop/api on the node n1",
+        "ok          session           profile general, as uid 0, gid 0, groups 5, 7",
+        "ok          session           capabilities: NET_RAW, NET_ADMIN",
+        "ok          session           namespaces: net, pid the target's; ipc of its own",
+        "ok          session           /target can be written to",
+        "ok          note              it crashes",
+        "This session would work.",
     ] {
         assert!(text.contains(line), "{line} in\n{text}");
     }
@@ -119,6 +147,8 @@ fn each_thing_that_is_missing_is_a_line_and_a_failure() {
     ];
     for (line, break_it) in cases {
         let server = healthy();
+        // Of a gateway that is older, only the rest is there to be judged by.
+        server.answer(EXEC, refusal(400, "BadRequest", "a session is a websocket"));
         break_it(&server);
         let (code, text) = said(&server, &["doctor", "pod/api", "--profile", "general"]);
         assert!(text.contains(line), "{line} in\n{text}");
@@ -135,6 +165,7 @@ fn what_cannot_be_seen_is_not_guessed_at() {
     }
     let (code, text) = said(&server, &["doctor", "pod/api"]);
     assert_eq!(code, 0, "{text}");
+    assert!(text.ends_with("This session would work.\n"), "{text}");
     assert!(text.contains("cannot see  APIService "), "{text}");
     assert!(text.contains("cannot see  pod               api is not yours to read"), "{text}");
     assert!(!text.contains("  agent "), "{text}");
@@ -146,9 +177,93 @@ fn what_cannot_be_seen_is_not_guessed_at() {
 fn a_session_of_another_profile_could_still_work() {
     let server = healthy();
     server.deny(&["use nsdebug.dev/profiles general"]);
-    let (code, text) = said(&server, &["doctor", "pod/api"]);
+    let (code, text) = said(&server, &["doctor"]);
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("without     profile           general: cannot use"), "{text}");
+    assert!(text.ends_with("A session could work.\n"), "{text}");
+}
+
+#[test]
+fn a_session_s_own_words_are_asked_about_in_plain_http() {
+    let server = healthy();
+    let words =
+        ["pod/api", "-c", "app", "-it", "--run-as", "target", "--write", "--namespaces", "net"];
+    let more =
+        ["--timeout", "5s", "-q", "--profile", "general", "--reason", "a b", "--", "ps", "-ef"];
+    let (code, text) = said(&server, &[&["doctor"], &words[..], &more].concat());
+    assert_eq!(code, 0, "{text}");
+    let asked = server.asked();
+    let asked = asked.iter().find(|asked| asked.line.contains(EXEC)).expect("a dry run");
+    let query = "container=app&command=ps&command=-ef&stdin=true&stdout=true&tty=true&write=true\
+                 &profile=general&namespaces=net&run-as=target&reason=a%20b&dryRun=All";
+    assert_eq!(asked.line, format!("GET {EXEC}?{query}"));
+    for field in ["upgrade", "connection", "sec-websocket-key"] {
+        assert!(!asked.headers.contains_key(field), "{field}: {:?}", asked.headers);
+    }
+    // The flags may come first, and where no command is given a shell is meant.
+    said(&server, &["-n", "shop", "doctor", "-c", "app", "api"]);
+    let asked = server.asked();
+    let line = &asked.iter().rfind(|asked| asked.line.contains(EXEC)).expect("another").line;
+    assert!(line.contains("?container=app&command=sh&stdin=true"), "{line}");
+}
+
+#[test]
+fn a_refusal_is_the_session_s_own_whoever_refuses_and_whatever_else_is_well() {
+    let host = "process 7 (app) is a host target, and those are not allowed here";
+    let tool = json!({
+        "kind": "Status", "status": "Failure", "reason": "BadRequest", "code": 400,
+        "message": "there is no `tcpdmp` in the toolbox",
+        "details": {"causes": [{"reason": "ExitCode", "message": "127"}]},
+    });
+    let unavailable = Answer::Text(503, "service unavailable");
+    for (answer, said_so) in [
+        (refused(403, "Forbidden", host), format!("Error from server (Forbidden): {host}")),
+        (refusal(403, "Forbidden", "no get"), "Error from server (Forbidden): no get".to_owned()),
+        (Answer::DryRun(400, tool), "there is no `tcpdmp` in the toolbox".to_owned()),
+        (unavailable, "the gateways of nsdebug are not available: service unavailable".to_owned()),
+    ] {
+        let server = healthy();
+        server.answer(EXEC, answer);
+        let (code, text) = said(&server, &["doctor", "pod/api", "--", "tcpdmp"]);
+        assert_eq!(code, 1, "{text}");
+        let end = "This session would not work: see the line marked `no`.";
+        assert!(
+            text.ends_with(&format!("no          session           {said_so}\n{end}\n")),
+            "{text}"
+        );
+        let session = server.run(&["pod/api", "--", "tcpdmp"]).stderr;
+        let session = session.strip_prefix("error: ").unwrap_or(&session);
+        assert!(session.starts_with(&said_so), "{session}");
+    }
+}
+
+#[test]
+fn a_session_that_works_needs_nothing_that_was_not_asked_for() {
+    let server = healthy();
+    server.deny(&["create /pods api"]);
+    let (code, text) = said(&server, &["doctor", "pod/api"]);
+    assert_eq!(code, 0, "{text}");
+    assert!(
+        text.contains("without     right             cannot create pods/exec \"api\""),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_gateway_that_knows_no_dry_runs_starts_nothing_and_says_nothing_of_the_session() {
+    let older = || refusal(400, "BadRequest", "a session is a websocket");
+    let agent = || refused(501, "NotImplemented", "the agent of the node n1 is older");
+    for (answer, why) in
+        [(older(), "too old to say"), (agent(), "the agent of the node n1 is older")]
+    {
+        let server = healthy();
+        server.answer(EXEC, answer);
+        let (code, text) = said(&server, &["doctor", "pod/api"]);
+        assert_eq!(code, 0, "{text}");
+        let line = text.lines().find(|line| line.contains("  session  ")).expect("a line");
+        assert!(line.starts_with("cannot see ") && line.contains(why), "{text}");
+        assert!(text.ends_with("A session could work.\n"), "{text}");
+    }
 }
 
 #[test]
@@ -164,6 +279,7 @@ fn a_profile_that_reaches_the_node_takes_the_right_to_it() {
     );
     let sysadmin = missing("sysadmin", "holds all)");
     let server = healthy();
+    server.answer(EXEC, refusal(400, "BadRequest", "a session is a websocket"));
     let (code, text) = said(&server, &["doctor", "pod/api", "--profile", "netadmin"]);
     assert!(code == 0 && text.contains("ok          profile           netadmin (the container"));
     server.deny(&["use nsdebug.dev/hosttargets n1"]);
@@ -251,6 +367,7 @@ fn versions_are_told_and_compared() {
     assert_eq!(said(&server, &["version"]), (0, both));
     let client = format!("Client Version: v{version}\n");
     assert_eq!(said(&server, &["version", "--client"]), (0, client.clone()));
+    server.answer("/apis/nsdebug.dev", Answer::Json(200, json!({})));
     server.answer(API, Answer::Gateway("9.9.9"));
     let left = server.run(&["version"]);
     assert_eq!(left.code, 0);

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use harness::{RunSpec, run, until};
+use harness::{RunSpec, refused, run, until};
 
 use crate::on_containerd;
 use crate::stage::{LIMIT, Serving};
@@ -115,7 +115,7 @@ fn one_session_too_many_is_told_when_to_try_again() {
         let answer = agent.answer("containers/webcontainer/exec?command=true", "");
         assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
         assert!(answer.contains("\r\nretry-after: 10\r\n"), "{answer}");
-        let refused = run(&mut agent.plugin(&[WEB, "--", "true"])).expect_code(125);
+        let refused = refused(&mut agent.plugin(&[WEB, "--", "true"]), 125);
         assert!(refused.err().contains("root has 1 sessions here already"), "{refused}");
         drop(only);
         until("the slot to be free", LIMIT, || agent.sessions().is_empty());

@@ -2,6 +2,7 @@
 
 mod audit;
 mod checked;
+mod dry_run;
 mod limits;
 mod node;
 mod people;

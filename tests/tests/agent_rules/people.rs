@@ -1,8 +1,8 @@
 //! Several people at one agent, told apart by their certificates.
 
 use harness::{
-    Agent, Answer, CertificateFiles, Listener, PodSpec, RunSpec, Running, Serve, run, toolbox_tree,
-    until,
+    Agent, Answer, CertificateFiles, Listener, PodSpec, RunSpec, Running, Serve, refused, run,
+    toolbox_tree, until,
 };
 use serde_json::Value;
 
@@ -35,7 +35,7 @@ fn nobody_is_let_in_beside_another_person_whatever_the_profiles_are() {
         for options in [&[][..], &baseline, &restricted] {
             let words = [options, &[WEB, "--", "true"]].concat();
             for mut other in [agent.plugin_of("bob"), agent.plugin(Listener::Unix)] {
-                let refused = run(other.args(&words)).expect_code(125);
+                let refused = refused(other.args(&words), 125);
                 for word in [
                     "of certificate alice",
                     "different callers cannot share its processes",
@@ -71,7 +71,7 @@ fn sessions_are_counted_by_the_key_of_the_certificate_and_not_by_its_name() {
         let baseline = ["--profile", "baseline"];
         let only = waiting(&agent, "alice", &baseline);
         let words = ["--profile", "baseline", WEB, "--", "true"];
-        let refused = run(agent.plugin_of("alice").args(words)).expect_code(125);
+        let refused = refused(agent.plugin_of("alice").args(words), 125);
         let why = ["certificate alice (key ", ") has 1 sessions here already"];
         assert!(why.iter().all(|word| refused.err().contains(word)), "{refused}");
         let namesake = agent.certificates().namesake("alice");

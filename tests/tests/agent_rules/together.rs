@@ -1,6 +1,6 @@
 //! What all sessions of a node use together has bounds of its own, which end one session and not the agent.
 
-use harness::{OwnGroup, RunSpec, Running, run, until};
+use harness::{OwnGroup, RunSpec, Running, refused, run, until};
 
 use crate::on_containerd;
 use crate::stage::{LIMIT, Serving};
@@ -56,7 +56,7 @@ fn processes_of_all_sessions_have_a_bound_and_leave_the_agent_its_own() {
         until("the bomb to go off", LIMIT, || used() > 35);
         assert!(web.processes().len() <= 41, "{} processes", web.processes().len());
         assert_eq!(agent.sessions().len(), 2, "the agent answers");
-        let refused = run(&mut agent.plugin(&[WEB, "--", "true"])).expect_code(125);
+        let refused = refused(&mut agent.plugin(&[WEB, "--", "true"]), 125);
         assert!(refused.err().contains("--all-sessions-pids"), "{refused}");
         let own = group.read("nsdebug/cgroup.procs").expect("a list");
         assert_eq!(own, "", "the agent is beside what has the limit, not in it");

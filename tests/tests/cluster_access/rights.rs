@@ -1,6 +1,6 @@
 //! Every right that a session takes is asked for: one that is missing is refused by name, whatever else there is.
 
-use harness::{Cluster, Person, Right, until};
+use harness::{Cluster, Person, Right, assert_doctor, until};
 use serde_json::json;
 
 use crate::stage::{SOON, assert_refused, installed, rights};
@@ -37,6 +37,7 @@ fn each_is_needed(cluster: &Cluster, who: &str, words: &[&str], rights: &[(Right
             refused.err().contains(&said)
         });
         let refused = last.expect("it was asked at least once");
+        assert_doctor(&refused);
         assert!(refused.err().starts_with("Error from server (Forbidden): "), "{refused}");
         person.grant("missing", [right]);
         until(&said, SOON, || person.nsdebug(words).status.success());

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use harness::{Cluster, Finished, Requirement, Right, SharedCluster, Version, may_skip};
+use harness::{
+    Cluster, Finished, Requirement, Right, SharedCluster, Version, assert_doctor, may_skip,
+};
 
 /// A right is known to every reader within a second, and agents come to new gateways within ten.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
@@ -29,9 +31,10 @@ pub(crate) fn rights(namespace: &'static str) -> [Right; 4] {
     ]
 }
 
-/// Fails unless nsdebug itself refused, in these words.
+/// Fails unless nsdebug itself refused, in these words, and `doctor` says the same.
 #[track_caller]
 pub(crate) fn assert_refused(finished: &Finished, said: &str) {
     assert_eq!(finished.code(), 125, "{finished}");
     assert!(finished.err().contains(said), "{said} in {finished}");
+    assert_doctor(finished);
 }

@@ -5,7 +5,7 @@ mod streams;
 
 use std::fs;
 
-use harness::{Cluster, Finished, run};
+use harness::{Cluster, Finished, assert_doctor, run};
 
 /// What carol may in the namespace `shop`, one rule of which a test leaves out.
 const RIGHTS: [(&str, &str); 3] = [
@@ -33,6 +33,7 @@ fn role(rules: &str) -> String {
 pub(crate) fn assert_refused(finished: &Finished, said: &str) {
     assert_eq!(finished.status.code(), Some(125), "{finished}");
     assert!(finished.err().contains(said), "{said} in {finished}");
+    assert_doctor(finished);
 }
 
 #[test]
@@ -91,8 +92,7 @@ fn each_right_that_is_missing_is_named_to_the_user_and_by_doctor() {
         assert_refused(&refused, "Error from server (Forbidden): ");
         assert!(refused.err().contains("User \"carol\" cannot "), "{refused}");
         let doctor = ["-n", "shop", "doctor", "pod/api", "--profile", "general"];
-        let doctor = cluster.nsdebug_as(&carol, &doctor);
-        assert_eq!(doctor.status.code(), Some(1), "{doctor}");
+        let doctor = cluster.nsdebug_as(&carol, &doctor).expect_code(1);
         assert!(doctor.out().contains(&format!("cannot {right}")), "{right} in {doctor}");
     }
     let all = RIGHTS.map(|(_, rule)| rule).join(", ");
@@ -140,7 +140,8 @@ fn doctor_version_and_completion_work_under_kubectl() {
     let Some(cluster) = Cluster::with_nsdebug() else { return };
     let doctor = cluster.nsdebug(&["-n", "shop", "doctor", "pod/api"]).expect_success();
     assert!(doctor.out().contains("one is ready on the node n1"), "{doctor}");
-    assert!(doctor.out().ends_with("A session could work.\n"), "{doctor}");
+    assert!(doctor.out().contains("would be in the container "), "{doctor}");
+    assert!(doctor.out().ends_with("This session would work.\n"), "{doctor}");
     let host = cluster.nsdebug(&["-n", "odd", "doctor", "pod/on-node-network"]);
     assert!(host.out().contains("hosttargets.nsdebug.dev \"n1\" (the container shares"), "{host}");
     let version = env!("CARGO_PKG_VERSION");

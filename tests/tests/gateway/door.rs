@@ -7,7 +7,7 @@ use rustls::ClientConfig;
 use serde_json::json;
 
 use crate::authority::{Authority, PROXY, Validity, nobody};
-use crate::rig::{AUTHENTICATION, EXEC, Rig, published, upgrade};
+use crate::rig::{AUTHENTICATION, EXEC, Rig, dry_run, get_document, published, upgrade};
 
 const FORGED: &str = "x-remote-extra-x: y\r\nx-remote-group: system:masters\r\n";
 
@@ -102,6 +102,10 @@ async fn what_makes_no_sense_is_refused_before_anybody_is_asked() {
         ),
         ("404", path("/apis/nsdebug.dev/v1alpha1")),
         ("404", path("/apis")),
+        ("400", get_document(EXEC, "x-remote-user: alice\r\n")),
+        ("400", path(&format!("{EXEC}&dryRun=All"))),
+        ("400", get_document(&format!("{EXEC}&dryRun=Some"), "x-remote-user: alice\r\n")),
+        ("400", dry_run(EXEC, "origin: https://evil.example\r\n")),
         ("405", good.replacen("GET", "POST", 1)),
         ("400", good.replace("upgrade: websocket", "upgrade: spdy/3.1")),
         ("400", good.replace("version: 13", "version: 12")),

@@ -10,6 +10,7 @@ mod rig;
 mod certificates;
 mod discovery;
 mod door;
+mod dry_run;
 mod node;
 mod rights;
 mod strangers;

@@ -3,7 +3,7 @@
 use harness::{Requirement, Running, agent, may_skip, toolbox_tree};
 use serde_json::{Value, json};
 
-use crate::rig::{Rig, jwt, upgrade};
+use crate::rig::{Rig, jwt};
 use crate::stream::Session;
 
 const NODE: &str = "/apis/nsdebug.dev/v1alpha1/nodes/n1/exec?stdout=true&command=";
@@ -93,7 +93,7 @@ async fn an_agent_that_has_no_leave_for_host_targets_refuses_its_node_whatever_w
     }
     let rig = Rig::start().await;
     let _agent = real_agent(&rig, &[]).await;
-    let answer = rig.ask(&upgrade(&format!("{NODE}ps"), "")).await;
+    let answer = rig.refused(&format!("{NODE}ps"), "").await;
     assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
     assert!(answer.contains("host target, and those are not allowed here"), "{answer}");
 }

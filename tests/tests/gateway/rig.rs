@@ -15,7 +15,7 @@ use agent::server::{Agent, router};
 use agent::slots::Slots;
 use axum::body::Body;
 use axum::extract::{Extension, RawQuery, Request};
-use axum::http::header::SEC_WEBSOCKET_PROTOCOL;
+use axum::http::header::{CONTENT_TYPE, SEC_WEBSOCKET_PROTOCOL};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -37,6 +37,8 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::create_response;
 use tokio_tungstenite::tungstenite::protocol::Role;
+use wire::DryRun;
+use wire::dry_run::Entered;
 use wire::forward::{END_PATH, WHY};
 
 use crate::apiserver::ApiServer;
@@ -126,6 +128,22 @@ impl Rig {
             Ok(String::from_utf8_lossy(&answer).into_owned())
         };
         tokio::time::timeout(LIMIT, talk).await.expect("an answer in time")
+    }
+
+    /// What kube-apiserver is answered for a session at `path`, which has to be refused. Its dry run has to be
+    /// refused with the same status, and is audited as one.
+    pub(crate) async fn refused(&self, path: &str, more: &str) -> String {
+        let before = self.audit().len();
+        let answer = self.ask(&upgrade(path, more)).await;
+        let dry = self.ask(&dry_run(path, more)).await;
+        let body = |answer: &str| answer.split_once("\r\n\r\n").expect("a body").1.to_owned();
+        assert!(!answer.starts_with("HTTP/1.1 2") && !answer.starts_with("HTTP/1.1 1"), "{answer}");
+        assert_eq!((&dry[..12], body(&dry)), (&answer[..12], body(&answer)), "of its dry run");
+        assert!(dry.contains("\r\nnsdebug-dry-run: All\r\n"), "{dry}");
+        let lines = &self.audit()[before..];
+        let marked: Vec<_> = lines.iter().map(|line| line["dry_run"] == true).collect();
+        assert_eq!(marked, [false, true], "{lines:?}");
+        answer
     }
 
     /// The same as kube-apiserver.
@@ -257,6 +275,14 @@ pub(crate) fn upgrade(path: &str, more: &str) -> String {
     )
 }
 
+/// The same request, to be judged.
+pub(crate) fn dry_run(path: &str, more: &str) -> String {
+    format!(
+        "GET {path}&dryRun=All HTTP/1.1\r\nhost: gateway\r\nx-remote-user: alice\r\n\
+         x-remote-group: dev\r\naudit-id: audit-1\r\n{more}\r\n"
+    )
+}
+
 /// The head of a request for a document.
 pub(crate) fn get_document(path: &str, more: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n{more}\r\n")
@@ -335,6 +361,10 @@ async fn session(
     }
     let Peer::Gateway { forwarded, .. } = peer else { panic!("not a gateway: {peer}") };
     let told = format!("{query} {forwarded:?}");
+    if query.contains("dryRun=All") {
+        let dry_run = DryRun { notes: vec![told], ..DryRun::new(Entered::Container) };
+        return ([(CONTENT_TYPE, "application/json")], dry_run.to_json()).into_response();
+    }
     let mut told_to_end = ends.subscribe();
     let is_deaf = query.contains("command=deaf");
     let switched = hyper::upgrade::on(&mut request);

@@ -7,7 +7,7 @@ use wire::rights::{Entered, ReviewPolicy, Right};
 use wire::{Profile, host};
 
 use crate::apiserver::Reviews;
-use crate::rig::{EXEC, POD, Rig, pod, upgrade};
+use crate::rig::{EXEC, POD, Rig, dry_run, pod, upgrade};
 use crate::stream::Session;
 
 const NODE: &str = "/apis/nsdebug.dev/v1alpha1/nodes/n1/exec?command=ps";
@@ -41,7 +41,7 @@ async fn every_right_counts_and_is_named_to_whoever_lacks_it() {
     ];
     for (path, right, named) in cases {
         rig.api.world().denied = [right.to_owned()].into();
-        let answer = rig.ask(&upgrade(path, "")).await;
+        let answer = rig.refused(path, "").await;
         assert!(answer.starts_with("HTTP/1.1 403 "), "{right}: {answer}");
         let message = status(&answer)["message"].as_str().expect("a message").to_owned();
         for word in [named, "User \"alice\" cannot", right.split(' ').next().expect("a verb")] {
@@ -49,7 +49,7 @@ async fn every_right_counts_and_is_named_to_whoever_lacks_it() {
         }
     }
     let lines = rig.audit();
-    assert_eq!(lines.len(), cases.len());
+    assert_eq!(lines.len(), 2 * cases.len(), "a session and a dry run each");
     assert!(lines.iter().all(|line| line["event"] == "refused" && line["code"] == 403));
     assert_eq!(rig.metric("sessions_opened_total").await, 0);
 }
@@ -96,10 +96,10 @@ async fn a_clear_no_is_the_answer_whatever_cannot_be_said_of_other_rights() {
     let rig = Rig::start().await;
     rig.api.world().failing = ["create nsdebug.dev/pods/exec".to_owned()].into();
     rig.api.world().denied = ["create /pods/exec".to_owned()].into();
-    let answer = rig.ask(&upgrade(EXEC, "")).await;
+    let answer = rig.refused(EXEC, "").await;
     assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
     rig.api.world().denied.clear();
-    let answer = rig.ask(&upgrade(EXEC, "")).await;
+    let answer = rig.refused(EXEC, "").await;
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
 }
 
@@ -127,14 +127,14 @@ async fn a_pod_that_one_may_not_see_is_like_one_that_is_not_there() {
     rig.api.world().denied.insert("create nsdebug.dev/pods/exec".to_owned());
     // Nor does a refusal take as long as it takes to find out.
     rig.api.world().pods_hang = true;
-    let there = rig.ask(&upgrade(EXEC, "")).await;
-    let nowhere = rig.ask(&upgrade(&EXEC.replace("/api/", "/xyz/"), "")).await;
+    let there = rig.refused(EXEC, "").await;
+    let nowhere = rig.refused(&EXEC.replace("/api/", "/xyz/"), "").await;
     assert_eq!(status(&there)["code"], 403);
     let renamed = status(&nowhere).to_string().replace("xyz", "api");
     assert_eq!(renamed, status(&there).to_string());
     rig.api.world().pods_hang = false;
     rig.api.world().denied.clear();
-    let nowhere = rig.ask(&upgrade(&EXEC.replace("/api/", "/xyz/"), "")).await;
+    let nowhere = rig.refused(&EXEC.replace("/api/", "/xyz/"), "").await;
     assert!(nowhere.starts_with("HTTP/1.1 404 "), "{nowhere}");
 }
 
@@ -146,9 +146,12 @@ async fn an_api_server_that_cannot_say_says_no() {
         rig.api.world().reviews = reviews;
         // Whether what is meant exists makes no difference.
         for path in [EXEC, &EXEC.replace("/api/", "/xyz/")] {
-            let answer = rig.ask(&upgrade(path, "")).await;
-            assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
-            assert!(answer.contains("retry-after: "), "{answer}");
+            // Which of the rights is named is any of them.
+            for head in [upgrade(path, ""), dry_run(path, "")] {
+                let answer = rig.ask(&head).await;
+                assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+                assert!(answer.contains("retry-after: "), "{answer}");
+            }
         }
     }
 }

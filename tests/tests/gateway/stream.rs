@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::Response;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::rig::{EXEC, LIMIT, POD, Rig, dial, pod, upgrade};
+use crate::rig::{EXEC, LIMIT, POD, Rig, dial, pod};
 
 /// One open session, and what the gateway said of the choice of its container.
 pub(crate) struct Session(WebSocketStream<TlsStream<TcpStream>>, Option<String>);
@@ -124,7 +124,7 @@ async fn a_pod_that_is_on_no_node_is_refused_as_one_with_events_to_look_at() {
     let mut nowhere = pod();
     nowhere["spec"]["nodeName"] = json!("");
     rig.api.put(POD, nowhere);
-    let answer = rig.ask(&upgrade(EXEC, "")).await;
+    let answer = rig.refused(EXEC, "").await;
     let body = answer.split("\r\n\r\n").nth(1).expect("a body");
     let status: wire::Status = serde_json::from_str(body).expect("a Status");
     assert!(status.code == 409 && status.is_of_pod_not_begun(), "{body}");
@@ -137,7 +137,7 @@ async fn netadmin_takes_the_right_to_the_node_unless_that_is_given_away() {
     let rig = Rig::start().await;
     let _agent = rig.agent().await;
     rig.api.world().denied.insert(right.to_owned());
-    assert!(rig.ask(&upgrade(&netadmin, "")).await.starts_with("HTTP/1.1 403 "));
+    assert!(rig.refused(&netadmin, "").await.starts_with("HTTP/1.1 403 "));
     rig.api.world().denied.clear();
     let mut session = Session::open(&rig, &netadmin).await.expect("a session");
     let told = String::from_utf8(session.hear().await.expect("its first words")).expect("text");
@@ -186,7 +186,7 @@ async fn a_target_that_is_worth_the_node_is_said_to_be_allowed() {
 async fn an_agents_refusal_is_the_answer() {
     let rig = Rig::start().await;
     let _agent = rig.agent().await;
-    let answer = rig.ask(&upgrade(&EXEC.replace("=ps", "=no"), "")).await;
+    let answer = rig.refused(&EXEC.replace("=ps", "=no"), "").await;
     assert!(answer.starts_with("HTTP/1.1 409 "), "{answer}");
     assert!(answer.contains("\"message\":\"as the agent says\""), "{answer}");
     assert!(answer.contains("connection: close"), "{answer}");
@@ -204,7 +204,7 @@ async fn who_names_no_container_is_told_which_was_taken() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_without_an_agent_says_so() {
     let rig = Rig::start().await;
-    let answer = rig.ask(&upgrade(EXEC, "")).await;
+    let answer = rig.refused(EXEC, "").await;
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     assert!(answer.contains("no agent of the node n1 is connected"), "{answer}");
 }
@@ -283,7 +283,7 @@ async fn one_session_more_than_a_user_may_have_is_refused_until_one_ends() {
     let rig = Rig::start_with(&["--max-sessions-per-user=1"]).await;
     let _agent = rig.agent().await;
     let first = Session::open(&rig, EXEC).await.expect("a session");
-    let answer = rig.ask(&upgrade(EXEC, "")).await;
+    let answer = rig.refused(EXEC, "").await;
     assert!(answer.starts_with("HTTP/1.1 429 ") && answer.contains("retry-after"), "{answer}");
     drop(first);
     rig.until("the place is free", async || rig.metric("sessions_active").await == 0).await;
@@ -300,7 +300,7 @@ async fn an_agent_that_drains_takes_its_connections_and_leaves_its_session() {
     agent.control.drain();
     tokio::time::timeout(LIMIT, agent.served).await.expect("in time").expect("no panic");
     session.echo("still there").await;
-    let answer = rig.ask(&upgrade(EXEC, "")).await;
+    let answer = rig.refused(EXEC, "").await;
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
 }
 

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use harness::{Container, Finished, Serve, agent as nsdebug, app_binary, may_skip, run};
+use harness::{Container, Finished, Serve, agent as nsdebug, app_binary, may_skip, refused, run};
 use serde_json::{Value, json};
 
 use crate::stage::{Stage, bind};
@@ -197,7 +197,7 @@ fn a_way_to_a_socket_that_the_agent_itself_uses_makes_a_host_target_whatever_it_
     ] {
         let mount = bind(mounted, "/way", "ro");
         let site = stage.containerd.run(&stage.spec(id).option(&["--mount", &mount]));
-        let refused = run(&mut agent.exec(id, &["true"])).expect_code(125);
+        let refused = refused(&mut agent.exec(id, &["true"]), 125);
         let why = format!("a way to {} of this agent, at /way", said.display());
         assert!(refused.err().contains(&why), "{id}: {refused}");
         drop(site);

@@ -1,6 +1,6 @@
 //! Another network by its number: what `NET_ADMIN` reaches from a container, and who therefore has no session with it.
 
-use harness::{Listener, Neighbour, Serve, may_skip, run};
+use harness::{Listener, Neighbour, Serve, may_skip, refused};
 
 use crate::stage::Stage;
 
@@ -33,7 +33,7 @@ fn a_network_that_a_wire_leads_to_is_reached_by_net_admin_alone_and_that_takes_t
     let agent = serve.start(&stage.containerd);
     let mut plugin = agent.plugin(Listener::Unix);
     plugin.args(["container/site", "--profile", "netadmin", "--", "netids", "nic0"]);
-    let refused = run(&mut plugin).expect_code(125);
+    let refused = refused(&mut plugin, 125);
     assert!(refused.err().contains("link-netnsid"), "{refused}");
     assert!(refused.out().is_empty() && has_card(), "{refused}");
     drop(agent);

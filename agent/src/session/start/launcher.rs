@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use entry::{Cgroups, HelperImage, Plan, RelayedStdio, Session, SpawnError, Target, WaitingRelay};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 use tracing::warn;
@@ -19,6 +19,7 @@ use wire::chain;
 
 use super::held::{Held, Over};
 use super::prepared::Prepared;
+use super::rehearsal;
 use crate::session::StartError;
 use crate::session::end::cleanup::Remains;
 
@@ -27,8 +28,10 @@ use crate::session::end::cleanup::Remains;
 pub struct Launcher {
     means: Arc<Means>,
     stock: Mutex<Stock>,
-    /// Sessions of which something is left, refused ones too.
+    /// Sessions of which something is left, refused ones and rehearsals too.
     open: watch::Sender<usize>,
+    /// They take no slot, so that nobody may have many of them at once.
+    rehearsals: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -42,6 +45,9 @@ enum Stock {
 /// How long a session that goes on is left alone before its successor is prepared. Most are over
 /// by then, and those that are not have their start behind them.
 const SETTLED: Duration = Duration::from_secs(1);
+
+/// How many sessions are rehearsed at once; the others wait their turn, of some milliseconds.
+const REHEARSALS: usize = 2;
 
 /// What is left of a session that has ended is the end of its processes.
 const REMAINS: Duration = Duration::from_secs(5);
@@ -62,6 +68,7 @@ impl Launcher {
             means: Arc::new(Means { image, cgroups }),
             stock: Mutex::new(Stock::Empty),
             open: watch::Sender::new(0),
+            rehearsals: Arc::new(Semaphore::new(REHEARSALS)),
         };
         launcher.restock();
         launcher
@@ -84,6 +91,24 @@ impl Launcher {
             }
         }
         self.begin_with(self.prepare(), target, plan, &stdio, held).await
+    }
+
+    /// Has a helper rehearse `plan` on `target`: all that becomes of it but a tool. Returns the users into whose
+    /// processes the tool could not look.
+    pub async fn rehearse(&self, target: Target, plan: Plan) -> Result<Vec<u32>, StartError> {
+        let lost = |_| StartError::Lost;
+        let turn =
+            Arc::clone(&self.rehearsals).acquire_owned().await.map_err(|_| StartError::Lost)?;
+        let (means, open) = (Arc::clone(&self.means), self.open.clone());
+        // To its end, whether anybody still waits for it or not.
+        let rehearsed = spawn_blocking(move || {
+            open.send_modify(|open| *open += 1);
+            let said = rehearsal::run(&means.image, means.cgroups.as_ref(), &target, &plan);
+            open.send_modify(|open| *open -= 1);
+            drop(turn);
+            said
+        });
+        rehearsed.await.map_err(lost)?
     }
 
     async fn begin_with(

@@ -4,6 +4,7 @@ mod apparmor;
 pub(super) mod held;
 mod launcher;
 pub(super) mod prepared;
+mod rehearsal;
 
 pub use held::Held;
 pub use launcher::Launcher;

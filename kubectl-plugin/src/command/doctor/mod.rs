@@ -1,41 +1,87 @@
-//! `kubectl nsdebug doctor [TARGET]`: what would work for this user and this pod, a line each.
+//! `kubectl nsdebug doctor TARGET … -- COMMAND`: whether the session of these words would work, a line each.
 //!
-//! Asks what a session would ask, and opens none. What cannot be seen is called so and never guessed;
-//! what a session cannot do without decides the exit code.
+//! The session itself is asked for, to be judged and not begun: that is the last word. The rest explains
+//! it, and is all there is where that cannot be asked. What cannot be seen is called so and never guessed.
 
+mod answer;
 mod api;
 mod pod;
 mod report;
 mod rights;
+mod session;
 
 use wire::{ApiTarget, Label, Profile};
 
-use super::run::place;
-use crate::cli::{Arguments, ClusterFlags};
+use super::run::{self, InCluster, Wanted, judged};
+use crate::cli::{Arguments, CertificateFlags, ClusterFlags};
 use crate::error::Failure;
-use crate::kubernetes::Cluster;
 use crate::kubernetes::error::ClusterError;
+use crate::kubernetes::{Cluster, ClusterTarget};
 use crate::outcome::Outcome;
-use crate::target::Target;
-use crate::{output, runtime};
+use crate::{connect, output, runtime};
 use report::{Report, Verdict};
 
-pub(super) fn run(arguments: Arguments, target: Option<Target>) -> Result<Outcome, Failure> {
-    let place = target.map(|target| place(Some(target), None)).transpose()?;
-    let Arguments { cluster: flags, certificates, namespace, container, choice, .. } = arguments;
-    let report = runtime::run(async {
-        let cluster = Cluster::open(&flags, &certificates).await?;
-        let namespace = namespace.as_ref().map_or(cluster.default_namespace(), Label::as_str);
-        let mut look = Look { cluster: &cluster, report: Report::default(), namespace };
-        let wanted = choice.profile;
-        let container = container.as_ref();
-        look.at_everything(&flags, place.as_ref(), container, wanted).await;
-        Ok(look.report)
-    })?;
+/// The session that is meant.
+struct Meant<'a> {
+    place: &'a ClusterTarget,
+    container: Option<&'a Label>,
+    query: &'a str,
+}
+
+/// Which cluster is meant, and as whom.
+struct Way<'a> {
+    flags: &'a ClusterFlags,
+    certificates: &'a CertificateFlags,
+    namespace: Option<&'a Label>,
+}
+
+pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
+    let (container, profile) = (arguments.container.clone(), arguments.choice.profile);
+    let report = if names_nothing(&arguments) {
+        let Arguments { cluster: flags, certificates, namespace, .. } = &arguments;
+        let way = Way { flags, certificates, namespace: namespace.as_ref() };
+        runtime::run(of_cluster(way, None, profile))?
+    } else {
+        let Wanted { way, query, .. } = judged(arguments)?;
+        match way {
+            run::Way::Agent { address, credentials, target } => {
+                let path = format!("{}?{query}", target.path());
+                let mut report = Report::default();
+                let asking = connect::rehearse(&address, &credentials, &path);
+                answer::settle(&mut report, runtime::run(async { Ok(asking.await) })?);
+                report
+            }
+            run::Way::Cluster(wanted) => {
+                let InCluster { place, namespace, flags, certificates } = &*wanted;
+                let way = Way { flags, certificates, namespace: namespace.as_ref() };
+                let meant = Meant { place, container: container.as_ref(), query: &query };
+                runtime::run(of_cluster(way, Some(meant), profile))?
+            }
+        }
+    };
     for line in report.lines() {
         output::line(&line);
     }
     Ok(Outcome::of(u8::from(!report.works())))
+}
+
+/// Whether no session is meant: then it is looked at what all of them need in a cluster.
+fn names_nothing(arguments: &Arguments) -> bool {
+    let Arguments { target, selector, direct, .. } = arguments;
+    target.is_none() && selector.is_none() && direct.agent.is_none()
+}
+
+async fn of_cluster(
+    way: Way<'_>,
+    meant: Option<Meant<'_>>,
+    profile: Option<Profile>,
+) -> Result<Report, Failure> {
+    let Way { flags, certificates, namespace } = way;
+    let cluster = Cluster::open(flags, certificates).await?;
+    let namespace = namespace.map_or(cluster.default_namespace(), Label::as_str);
+    let mut look = Look { cluster: &cluster, report: Report::default(), namespace };
+    look.at_everything(flags, meant, profile).await;
+    Ok(look.report)
 }
 
 /// One examination.
@@ -56,36 +102,36 @@ impl Look<'_> {
     async fn at_everything(
         &mut self,
         flags: &ClusterFlags,
-        place: Option<&crate::kubernetes::ClusterTarget>,
-        container: Option<&Label>,
+        meant: Option<Meant<'_>>,
         profile: Option<Profile>,
     ) {
-        // A server that cannot be reached or does not know us has no answer about the rest either.
+        // Who cannot be reached says nothing about the rest either.
         if !self.at_api_server(flags).await {
             return;
         }
         let home = self.at_api_service().await;
-        let found = match place {
+        let Some(Meant { place, container, query }) = meant else {
+            self.at_rights(None, profile, &home).await;
+            let text = "no pod is given: `doctor pod/NAME` looks at its node's";
+            return self.report.add(Verdict::Unseen, "agent", text);
+        };
+        let target = match self.cluster.resolve(place, self.namespace).await {
+            Ok(target) => Some(target),
+            Err(error) => {
+                self.report.failed("target", &error);
+                None
+            }
+        };
+        let found = match target.clone() {
+            Some(target) => self.at_target(target, container).await,
             None => None,
-            Some(place) => match self.cluster.resolve(place, self.namespace).await {
-                Ok(target) => self.at_target(target, container).await,
-                Err(error) => {
-                    self.report.failed("target", &error);
-                    None
-                }
-            },
         };
         self.at_rights(found.as_ref(), profile, &home).await;
-        match found.as_ref().and_then(|found| found.node.as_ref()) {
-            Some(node) => self.at_agent(node, &home).await,
-            None if place.is_none() => {
-                self.report.add(
-                    Verdict::Unseen,
-                    "agent",
-                    "no pod is given: `doctor pod/NAME` looks at its node's",
-                );
-            }
-            None => {}
+        if let Some(node) = found.as_ref().and_then(|found| found.node.as_ref()) {
+            self.at_agent(node, &home).await;
+        }
+        if let Some(target) = target {
+            self.at_session(&target, query).await;
         }
     }
 }
