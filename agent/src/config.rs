@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_agent_itself_uses_makes_whoever_has_it_a_host_target() {
+    fn what_the_agent_itself_uses_makes_a_target_that_has_it_a_host_target() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name).display().to_string();
         let (socket, containerd, log) = (path("sd/a.sock"), path("c.sock"), path("log/audit"));
@@ -390,7 +390,9 @@ mod tests {
     #[test]
     fn one_caller_cannot_be_given_the_processes_of_all() {
         let error = config(&["--max-sessions-per-caller=32"]).expect_err("it takes all");
-        for word in ["--session-pids", "are 8704, and all together may have 3072", "pids to 8704"] {
+        for word in
+            ["--session-pids", "is 8704, more than --all-sessions-pids 3072", "the last to 8704"]
+        {
             assert!(error.contains(word), "{word}: {error}");
         }
         let fits = ["--max-sessions-per-caller=32", "--all-sessions-pids=8704"];

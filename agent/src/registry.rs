@@ -384,7 +384,7 @@ mod tests {
         let enter = |id: &str, about| registry.enter(SessionId(id.to_owned()), about);
         let _first = enter("aa", about(&alice, Profile::General, 7)).expect("the first");
         let refused = enter("bb", about(&bob, Profile::Baseline, 7)).expect_err("a stranger");
-        for word in ["session aa of certificate alice", "is in web,", "--namespaces net"] {
+        for word in ["session aa of certificate alice", "is in web:", "--namespaces net"] {
             assert!(refused.to_string().contains(word), "{word}: {refused}");
         }
         let namesake = about(&named("alice"), Profile::Baseline, 7);

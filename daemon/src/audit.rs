@@ -276,6 +276,6 @@ mod tests {
     fn a_file_that_takes_no_line_says_what_follows() {
         let full = AuditLog::to_file(Path::new("/dev/full")).expect("a device");
         let error = full.write(Event::Start, &SUBJECT, &()).expect_err("no room").to_string();
-        assert!(error.contains("/dev/full, and no session goes without"), "{error}");
+        assert!(error.contains("/dev/full; sessions are refused until it is writable"), "{error}");
     }
 }

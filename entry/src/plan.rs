@@ -600,7 +600,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_runs_as_somebody_whom_the_target_could_not_be() {
+    fn nobody_runs_as_a_user_that_the_target_could_not_be() {
         let ids = |uid, gid| {
             move |limits: &mut ConfinementRequest| limits.run_as = Some(RunAs::Ids { uid, gid })
         };

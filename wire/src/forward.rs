@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_could_be_somebody_s_words_is_none() {
+    fn an_id_that_could_be_free_words_is_none() {
         for bad in
             ["", "0123", "0123456789ABCDEF0123456789abcdef", "0123456789abcdef0123456789abcdeg"]
         {

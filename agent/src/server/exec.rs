@@ -150,7 +150,9 @@ impl<R: ContainerRuntime> Sessions<R> {
         }
         let opened = match SessionRequest::new(arrival, route, &mut record) {
             Ok((asked, Some(upgrade))) => self.open(asked, upgrade, peer, &id, &mut record).await,
-            Ok((_, None)) => Err(Refusal::new(StatusReason::InternalError, "there is no websocket")),
+            Ok((_, None)) => {
+                Err(Refusal::new(StatusReason::InternalError, "there is no websocket"))
+            }
             Err(refusal) => Err(refusal),
         };
         match opened.and_then(|opened| Ok((opened, record.started()?))) {
@@ -291,7 +293,7 @@ impl<R: ContainerRuntime> Sessions<R> {
 /// The refusal, once it is written down.
 fn refused(record: AuditRecord, refusal: Refusal) -> Refusal {
     let reason = refusal.reason();
-    record.refused(reason.code().as_u16(), reason.as_str(), refusal.message());
+    record.refused(reason.code(), reason.as_str(), refusal.message());
     refusal
 }
 

@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_does_not_choose_gets_general_or_the_maximum() {
+    fn a_caller_that_does_not_choose_gets_general_or_the_maximum() {
         for (most, given) in
             [(Profile::Sysadmin, Profile::General), (Profile::Baseline, Profile::Baseline)]
         {

@@ -279,10 +279,10 @@ mod tests {
         let (memory, pids) = (of_v1("memory"), of_v1("pids"));
         let mut offers = vec![(&memory, offered(&memory, &[]))];
         let error = choose(&offers, true).expect_err("no pids");
-        assert_eq!(error.to_string(), "no writable control group here can limit pids");
+        assert_eq!(error.to_string(), "no writable control group can limit pids");
         offers.push((&pids, offered(&pids, &[])));
         let error = choose(&offers, true).expect_err("no devices");
-        assert_eq!(error.to_string(), "no writable control group here can limit devices");
+        assert_eq!(error.to_string(), "no writable control group can limit devices");
         assert!(choose(&offers, false).expect("nothing to limit").is_empty());
         assert!(choose(&[], false).is_err());
     }

@@ -63,7 +63,8 @@ fn check_plain(headers: &HeaderMap, origins: &[String]) -> Result<(), Refusal> {
         let message = "a dry run is answered in plain HTTP: ask for it without `Upgrade`";
         return Err(Refusal::new(StatusReason::BadRequest, message));
     }
-    check_origin(headers, origins).map_err(|error| Refusal::new(StatusReason::BadRequest, chain(&error)))
+    check_origin(headers, origins)
+        .map_err(|error| Refusal::new(StatusReason::BadRequest, chain(&error)))
 }
 
 /// Bytes behind the head are the websocket's; a body would be read as its first frame.

@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_asks_otherwise_gets_the_plain_list() {
+    async fn a_client_that_asks_otherwise_gets_the_plain_list() {
         for accept in ["*/*", "application/vnd.kubernetes.protobuf", "application/json;v=v2"] {
             let response = answer("/apis", &headers(accept)).expect("an answer");
             assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");

@@ -49,7 +49,8 @@ pub(super) fn head(
     // Naming the container may have made it longer than a query may be.
     let query = query.map_err(|error| Refusal::new(StatusReason::BadRequest, chain(&error)))?;
     let head = vouching(Request::get(format!("{}?{query}", there.path())), forwarded).body(());
-    let mut head = head.map_err(|error| Refusal::new(StatusReason::InternalError, chain(&error)))?;
+    let mut head =
+        head.map_err(|error| Refusal::new(StatusReason::InternalError, chain(&error)))?;
     if let Some(handshake) = &asked.handshake {
         handshake.write(head.headers_mut());
     }

@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_for_whoever_is_called_so() {
+    fn it_is_for_a_program_that_is_called_so() {
         let line = |line: &str| words(line).into_iter().map(OsString::from);
         assert_eq!(asked(line("/bin/kubectl_complete-nsdebug pod/ ")), Some(words("pod/ ")));
         assert_eq!(asked(line("kubectl-nsdebug __complete po")), Some(words("po")));

@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_to_somebody_elses_key_is_refused() {
+    fn an_answer_to_another_key_is_refused() {
         let headers = headers(&[
             (header::UPGRADE, "websocket"),
             (header::SEC_WEBSOCKET_ACCEPT, &derive_accept_key(b"other")),

@@ -208,7 +208,7 @@ fn a_session_s_own_words_are_asked_about_in_plain_http() {
 }
 
 #[test]
-fn a_refusal_is_the_session_s_own_whoever_refuses_and_whatever_else_is_well() {
+fn a_refusal_is_the_session_s_own_whatever_refuses_and_whatever_else_is_well() {
     let host = "process 7 (app) is a host target, and those are not allowed here";
     let tool = json!({
         "kind": "Status", "status": "Failure", "reason": "BadRequest", "code": 400,

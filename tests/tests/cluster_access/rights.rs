@@ -127,7 +127,7 @@ fn who_may_read_everything_may_not_debug() {
 }
 
 #[test]
-fn only_who_may_impersonate_acts_as_somebody_else_and_within_their_rights() {
+fn only_who_may_impersonate_acts_as_another_user_and_within_their_rights() {
     let Some(cluster) = installed(&[]) else { return };
     let (owner, other) = (Person::new(&cluster, "owner"), Person::new(&cluster, "other"));
     owner.grant("shop", &rights("shop"));

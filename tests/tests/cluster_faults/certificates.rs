@@ -111,7 +111,7 @@ fn a_certificate_is_renewed_under_sessions_and_none_is_refused() {
 }
 
 #[test]
-fn a_secret_that_is_emptied_is_filled_anew_and_believed() {
+fn a_secret_that_is_emptied_is_filled_again_and_believed() {
     let Some(cluster) = installed() else { return };
     let session_before = Lasting::start(&cluster);
     let (before, emptied) = (stored(&cluster), now());

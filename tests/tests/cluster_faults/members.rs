@@ -14,7 +14,7 @@ fn containerd_is_not_on_the_path_of_a_session_and_is_found_again() {
 }
 
 #[test]
-fn an_api_server_that_starts_anew_ends_what_it_carried() {
+fn an_api_server_that_starts_again_ends_what_it_carried() {
     let Some(cluster) = installed() else { return };
     let session = Lasting::start(&cluster);
     cluster.restart_daemon(Daemon::ApiServer);

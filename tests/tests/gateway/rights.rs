@@ -19,7 +19,7 @@ fn status(answer: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_right_counts_and_is_named_to_whoever_lacks_it() {
+async fn every_right_counts_and_is_named_to_the_user_who_lacks_it() {
     let rig = Rig::start().await;
     let _agent = rig.agent().await;
     let mut host = pod();

@@ -251,7 +251,7 @@ fn a_broker_that_is_killed_leaves_a_tool_that_is_refused_and_ends() {
 }
 
 #[test]
-fn whoever_is_killed_leaves_no_broker() {
+fn a_session_that_is_killed_leaves_no_broker() {
     on_site(|stage, site| {
         for options in [&[][..], &["--no-session-cgroup"]] {
             let mut command = stage.exec(site, options);

@@ -136,7 +136,7 @@ fn a_target_without_a_user_namespace_of_its_own_has_none_to_join() {
 }
 
 #[test]
-fn a_process_is_entered_whoever_started_it() {
+fn a_process_is_entered_whatever_started_it() {
     let Some(stage) = Stage::shared() else { return };
     let container = stage.containerd.run(&RunSpec::new("target-process"));
     let ps = run(&mut session_of_pid(container.pid(), &[], &["ps", "-e"])).expect_success();

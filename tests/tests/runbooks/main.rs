@@ -38,7 +38,7 @@ fn break_pods(cluster: &Cluster) {
 }
 
 /// As a user finds a crash loop, but early: what has crashed often is hardly ever started again.
-fn crash_anew(cluster: &Cluster) {
+fn crash_again(cluster: &Cluster) {
     let delete = ["delete", "pod", "-n", "shop", "mail", "--timeout=60s"];
     cluster.kubectl(&delete).expect_success();
     break_pods(cluster);
@@ -101,7 +101,7 @@ fn descriptors() {
 #[test]
 fn crash_loop() {
     let Some(cluster) = cluster_with_broken_pods() else { return };
-    crash_anew(&cluster);
+    crash_again(&cluster);
     follow_on(&cluster, "crash-loop.md");
 }
 

@@ -11,8 +11,8 @@ use wire::StatusReason;
 use wire::dry_run::{ALL, DRY_RUN, Entered, Namespaces, User};
 use wire::{DryRun, ExecRequest};
 
-use super::super::asked::{Arrival, SessionRequest};
 use super::super::Refusal;
+use super::super::asked::{Arrival, SessionRequest};
 use super::{Judged, Sessions, refused};
 use crate::audit::AuditRecord;
 use crate::registry::SessionId;

@@ -84,7 +84,7 @@ mod tests {
     use tokio::time::timeout;
 
     #[tokio::test]
-    async fn a_byte_starts_the_idle_time_anew_and_silence_ends_it() {
+    async fn a_byte_starts_the_idle_time_again_and_silence_ends_it() {
         let limit = Duration::from_millis(60);
         let traffic = Traffic::begin();
         tokio::time::sleep(limit / 2).await;

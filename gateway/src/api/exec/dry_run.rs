@@ -57,7 +57,7 @@ impl Sessions {
                 Err(error) => Refusal::from(error).into_response(),
             },
             Ok(Judged::Refused(code, status)) => {
-                write_down(record, code, &status.message);
+                write_down(record, code.as_u16(), &status.message);
                 json(code, status.to_json())
             }
             Err(refusal) => refused(Some(record), refusal),
