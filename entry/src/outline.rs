@@ -7,7 +7,7 @@ use crate::plan::Plan;
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outline {
-    /// User, group and supplementary groups; none where the tool is whoever the agent is.
+    /// User, group and supplementary groups; none where the tool is the agent's user.
     pub user: Option<(u32, u32, Vec<u32>)>,
     /// Besides one that is chosen when the session begins, to keep its neighbours out.
     pub capabilities: Option<Capabilities>,
