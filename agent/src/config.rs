@@ -272,7 +272,7 @@ impl TryFrom<ServeArgs> for Config {
                     tls: tls.as_ref(),
                     gateways: gateways.as_ref(),
                 }
-                .paths(),
+                .paths()?,
                 tree: toolbox,
                 most: planned(max_profile),
                 host_targets: allow_host_targets,

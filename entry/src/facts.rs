@@ -1,6 +1,7 @@
 //! What is known about a target before a plan is made: plain data.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 
 use crate::capability::{Capabilities, Capability};
 use crate::declared::Declared;
@@ -36,7 +37,9 @@ pub struct Facts {
     /// What its runtime says of its container.
     pub declared: Option<Declared>,
     /// Where its Secrets and tokens are mounted.
-    pub secrets: Vec<String>,
+    pub secrets: Vec<OsString>,
+    /// Why the node's mounts cannot be read: then it is not known what of them the target has.
+    pub unseen: Option<String>,
 }
 
 /// A kind of namespace that makes a target more than a container when it is the node's.

@@ -4,7 +4,9 @@
 //! mount tell, which nobody in the target chooses.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
 
 use crate::signs::{OfNode, Reached};
 
@@ -49,7 +51,7 @@ pub(crate) fn reached(targets: &str, nodes: &str) -> Vec<Reached> {
     let mounts: BTreeMap<_, _> = parsed(targets).map(|mount| (mount.place, mount)).collect();
     let nodes: Vec<_> = parsed(nodes).collect();
     let of_mount = |mount: &Mount<'_>| {
-        let place = unescaped(mount.place);
+        let place = unescaped(mount.place).to_string_lossy().into_owned();
         let reached = |what| Reached { what, place: place.clone() };
         match mount.kind {
             "proc" if is_the_nodes_proc(mount, &nodes) => {
@@ -118,7 +120,7 @@ pub(crate) fn on_node(path: &Path, own: &str, nodes: &str) -> Vec<String> {
 const OF_DRIVERS: &str = "kubernetes.io~csi";
 
 /// The places of a target's Secrets and tokens: everybody in the pod may read most of them.
-pub(crate) fn secrets(targets: &str, nodes: &str) -> Vec<String> {
+pub(crate) fn secrets(targets: &str, nodes: &str) -> Vec<OsString> {
     let nodes: Vec<_> = parsed(nodes).collect();
     let is_secret = |mount: &Mount<'_>| {
         let in_memory = mount.kind == "tmpfs";
@@ -129,22 +131,21 @@ pub(crate) fn secrets(targets: &str, nodes: &str) -> Vec<String> {
         names(mount.place) || paths(mount, &nodes).any(|path| names(&path))
     };
     let places = parsed(targets).filter(is_secret);
-    places.map(|mount| unescaped(mount.place)).collect()
+    places.map(|mount| unescaped(mount.place).into()).collect()
 }
 
-/// A path as it is, of which `mountinfo` writes white space and backslashes as `\\040`.
-fn unescaped(path: &str) -> String {
+/// A path as it is, of which the kernel writes white space and backslashes as `\\040`, and [`crate::procfs`] what is no
+/// text.
+fn unescaped(path: &str) -> PathBuf {
     let mut parts = path.split('\\');
-    let mut plain = parts.next().unwrap_or_default().to_owned();
+    let mut plain = parts.next().unwrap_or_default().as_bytes().to_owned();
     for part in parts {
         let byte = part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match byte {
-            Some(byte) => plain.push(char::from(byte)),
-            None => plain.push('\\'),
-        }
-        plain.push_str(part.get(if byte.is_some() { 3 } else { 0 }..).unwrap_or_default());
+        plain.push(byte.unwrap_or(b'\\'));
+        let rest = part.get(if byte.is_some() { 3 } else { 0 }..);
+        plain.extend_from_slice(rest.unwrap_or_default().as_bytes());
     }
-    plain
+    OsString::from_vec(plain).into()
 }
 
 /// A `/proc` of a container is writable, and what gives orders is covered.
@@ -176,12 +177,14 @@ fn paths(mount: &Mount<'_>, nodes: &[Mount<'_>]) -> impl Iterator<Item = String>
         Some(if below.as_os_str().is_empty() { place.to_owned() } else { place.join(below) })
     };
     let paths: Vec<_> = nodes.iter().filter_map(on_node).collect();
-    paths.into_iter().map(|path| unescaped(&path.to_string_lossy()))
+    let plain = |path: PathBuf| unescaped(&path.to_string_lossy());
+    paths.into_iter().map(move |path| plain(path).to_string_lossy().into_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::procfs::text;
 
     const NODE: &str = "\
 22 1 254:0 / / rw,relatime - ext4 /dev/root rw
@@ -263,7 +266,25 @@ mod tests {
         );
         assert_eq!(secrets(&pod, &node), ["/mnt/secrets-store"], "and not the disk");
         assert!(secrets(POD, NODE).is_empty());
-        assert_eq!(unescaped("/a\\134b\\x"), "/a\\b\\x");
+        assert_eq!(unescaped("/a\\134b\\x"), Path::new("/a\\b\\x"));
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_hides_no_mount_and_is_covered_where_it_is() {
+        let node = "30 22 0:70 / /var/lib/kubelet/pods/u/volumes/kubernetes.io~secret/tls rw - tmpfs tmpfs rw";
+        let others =
+            b"77 22 254:0 /var/lib/kubelet/pods/o/volumes/\xff /x/\xff rw - ext4 /dev/root rw\n";
+        let node = text([NODE.as_bytes(), b"\n", others, node.as_bytes()].concat());
+        let moved = b"950 900 0:70 / /\xff\\040\xfe/tls ro - tmpfs tmpfs rw";
+        let pod = text([POD.as_bytes(), b"\n", moved].concat());
+        assert_eq!(secrets(&pod, &node), [OsString::from_vec(b"/\xff \xfe/tls".to_vec())]);
+        // What is covered at one such name is open at another.
+        let [open, covered]: [&[u8]; 2] = [
+            b"951 900 0:91 / /\xff rw - proc proc rw\n",
+            b"952 951 0:91 /sys /\xfe/sys ro - proc proc rw",
+        ];
+        let orders = reached(&text([open, covered].concat()), NODE);
+        assert_eq!(orders.len(), 1, "{orders:?}");
     }
 
     #[test]

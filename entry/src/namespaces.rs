@@ -7,6 +7,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat};
 
 use crate::message::{Failure, Step};
 use crate::plan::Plan;
+use crate::procfs::unless_gone;
 
 /// The directory of a process's namespaces.
 pub(crate) fn namespaces_of(directory: BorrowedFd<'_>, process: &str) -> io::Result<OwnedFd> {
@@ -31,21 +32,32 @@ fn number(link: &str) -> Option<u64> {
 
 /// Whose namespaces are the node's own: its threads', which never have others, or its init's, where this
 /// process sees them; else this process's.
-pub(crate) fn of_node() -> Vec<OwnedFd> {
+pub(crate) fn of_node() -> io::Result<Vec<OwnedFd>> {
     let kernel = Some("/proc/2").filter(|process| is_kernel_thread(process));
     let processes = kernel.into_iter().chain(["/proc/1", "/proc/self"]);
-    processes.filter_map(|process| namespaces_of(CWD, process).ok()).collect()
+    processes.filter_map(|process| if_seen(namespaces_of(CWD, process)).transpose()).collect()
 }
 
 /// The node's namespace of this kind.
-pub(crate) fn nodes(of_node: &[OwnedFd], kind: &str) -> Option<u64> {
-    of_node.iter().find_map(|namespaces| namespace(namespaces, kind).ok().flatten())
+pub(crate) fn nodes(of_node: &[OwnedFd], kind: &str) -> io::Result<Option<u64>> {
+    let mut all = of_node.iter().map(|namespaces| if_seen(namespace(namespaces, kind)));
+    all.find_map(|found| found.map(Option::flatten).transpose()).transpose()
+}
+
+/// Nothing, of a process that is not there or closed to this one. Every other error stays one: who cannot tell the
+/// node's namespaces does not know what is shared with it.
+fn if_seen<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
+        other => unless_gone(other),
+    }
 }
 
 /// Whether this process is in the node's own namespace of this kind, or cannot know it.
 pub(crate) fn in_nodes_own(kind: &str) -> bool {
     let ours = namespaces_of(CWD, "/proc/self").and_then(|ours| namespace(&ours, kind));
-    nodes(&of_node(), kind) == ours.ok().flatten()
+    let nodes = of_node().and_then(|node| nodes(&node, kind));
+    nodes.ok().flatten() == ours.ok().flatten()
 }
 
 pub(crate) fn is_kernel_thread(process: &str) -> bool {
@@ -79,12 +91,12 @@ impl Surroundings {
     /// To be called in the helper, while it still is where its agent is.
     pub(crate) fn now() -> io::Result<Self> {
         let ours = namespaces_of(CWD, "/proc/self")?;
-        let node = of_node();
+        let node = of_node()?;
         let mut known = Vec::with_capacity(APART.len());
         for kind in APART {
             // A kernel without this kind has nothing to keep apart.
             let Some(agents) = namespace(&ours, kind)? else { continue };
-            let nodes = OF_THE_NODE.contains(&kind).then(|| nodes(&node, kind)).flatten();
+            let nodes = if OF_THE_NODE.contains(&kind) { nodes(&node, kind)? } else { None };
             known.push(Known { kind, agents, nodes });
         }
         Ok(Self(known))

@@ -89,7 +89,7 @@ pub(crate) struct Confinement {
     /// What is added to the profile, for the tool to look into the target's processes.
     pub(crate) gained: Capabilities,
     /// Places below `/target` that are covered.
-    pub(crate) hidden: Vec<String>,
+    pub(crate) hidden: Vec<OsString>,
     /// What to do about mounts that the target's process did not show.
     pub(crate) watch: Watch,
 }
@@ -119,6 +119,10 @@ pub enum PlanError {
         "cannot run as uid {uid}, gid {gid}: process {pid} ({name}) is uid {its} and cannot become that user, so the tool could read files that the target cannot; that needs the right to host targets"
     )]
     NotTheTargets { pid: u32, name: String, its: u32, uid: u32, gid: u32 },
+    #[error(
+        "cannot read the mounts of the node's first process: {why}; without them the agent cannot tell what of the node the target has"
+    )]
+    NodeUnseen { why: String },
     #[error("process {pid} ({name}) is a host target, and those are not allowed here: {why}")]
     HostTarget { pid: u32, name: String, why: String },
 }
@@ -229,6 +233,9 @@ fn confinement(limits: ConfinementRequest, facts: &Facts) -> Result<Confinement,
     let ConfinementRequest { tree, profile, run_as, write, host_targets, signs, node } = limits;
     if write && !profile.may_write() {
         return Err(PlanError::MayNotWrite { profile });
+    }
+    if let Some(why) = facts.unseen.clone() {
+        return Err(PlanError::NodeUnseen { why });
     }
     match facts.host_target(&signs) {
         Some(why) if !host_targets => {
@@ -463,7 +470,8 @@ mod tests {
             reached: Vec::new(),
             mounts: BTreeSet::new(),
             declared: None,
-            secrets: vec!["/run/secrets/kubernetes.io".to_owned()],
+            secrets: vec!["/run/secrets/kubernetes.io".into()],
+            unseen: None,
         }
     }
 

@@ -1,7 +1,12 @@
-//! Files of `/proc`, whose length the kernel does not tell: one that is read in small pieces is made in pieces.
+//! Files of `/proc` and of control groups. The kernel does not tell their length: a file that is read in small pieces
+//! is made in pieces. Names in them are any bytes, which a process chooses: they are never a reason to see nothing.
 
+use std::fmt::Write;
 use std::fs::File;
 use std::io::{self, Read};
+use std::path::Path;
+
+use rustix::io::Errno;
 
 /// Bytes that nearly all of them fit in, a mount table of a hundred mounts included.
 const USUAL: usize = 16 << 10;
@@ -13,10 +18,45 @@ pub(crate) fn rest_of(mut file: impl Read) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
+/// The whole file, as [`text`].
+pub(crate) fn read(path: impl AsRef<Path>) -> io::Result<String> {
+    rest_of(File::open(path)?).map(text)
+}
+
 /// The `mountinfo` of `process`, which is a number or `self`.
 pub(crate) fn mounts_of(process: &str) -> io::Result<String> {
-    let content = rest_of(File::open(format!("/proc/{process}/mountinfo"))?)?;
-    String::from_utf8(content).map_err(io::Error::other)
+    read(format!("/proc/{process}/mountinfo"))
+}
+
+/// What was read. A byte that is no part of a letter becomes a backslash and three octal digits, as the kernel writes
+/// white space in `mountinfo`: so two names stay two, and a path can be had back.
+pub(crate) fn text(content: Vec<u8>) -> String {
+    String::from_utf8(content).unwrap_or_else(|error| escaped(error.as_bytes()))
+}
+
+fn escaped(content: &[u8]) -> String {
+    let mut text = String::with_capacity(content.len());
+    for chunk in content.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            // To memory: it cannot fail.
+            let _ = write!(text, "\\{byte:03o}");
+        }
+    }
+    text
+}
+
+/// What was found of a process, or `None` of one that is gone. Every other error stays one: a process that cannot be
+/// looked at is there.
+pub(crate) fn unless_gone<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Err(error) if is_gone(&error) => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::SRCH))
 }
 
 #[cfg(test)]
@@ -29,5 +69,26 @@ mod tests {
         assert_eq!(rest_of(&long[..]).expect("it can be read"), long);
         assert!(mounts_of("self").expect("a table").contains(" - "));
         assert!(mounts_of("no-process").is_err());
+    }
+
+    #[test]
+    fn bytes_that_are_no_letters_are_told_apart_and_hide_nothing_beside_them() {
+        let of = |bytes: &[u8]| text(bytes.to_vec());
+        assert_eq!(of(b"Name:\t\xff\xfe\nUid:\t1"), "Name:\t\\377\\376\nUid:\t1");
+        assert_eq!(of(b"/\xc3 /b"), "/\\303 /b", "half a letter takes nothing with it");
+        assert_ne!(of(b"/\xff"), of(b"/\xfe"));
+        assert_eq!(of("/é".as_bytes()), "/é");
+    }
+
+    #[test]
+    fn only_a_process_that_is_gone_is_not_there() {
+        let gone = unless_gone(read("/proc/4294967295/stat"));
+        assert_eq!(gone.expect("its absence"), None);
+        let failed = |errno: Errno| unless_gone(Err::<(), _>(errno.into()));
+        assert!(failed(Errno::SRCH).is_ok());
+        for errno in [Errno::ACCESS, Errno::MFILE, Errno::NOMEM, Errno::IO] {
+            assert!(failed(errno).is_err(), "{errno}");
+        }
+        assert!(unless_gone(Err::<(), _>(io::ErrorKind::InvalidData.into())).is_err());
     }
 }

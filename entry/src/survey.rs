@@ -10,8 +10,11 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use rustix::io::Errno;
+
 use crate::capability::{Capabilities, Capability};
 use crate::cgroup::Neighbours;
+use crate::procfs::{self, unless_gone};
 
 /// Capabilities that give power over nothing that a container or node relies on, in the order in
 /// which they are tried: timers that wake a sleeping machine, keeping it awake, reading audit
@@ -50,11 +53,13 @@ impl Looking {
 
 impl Survey {
     /// Reads `/proc`; this process, which is in the user namespace `users`, does not count. Nor do
-    /// `sessions`: what they hold was given to them here.
+    /// `sessions`: what they hold was given to them here. A process that is there and cannot be looked at is an
+    /// error.
     pub(crate) fn take(users: &Path, sessions: &Neighbours) -> io::Result<Self> {
         let own = std::fs::read_link("/proc/self").ok();
         let mut survey = Self::default();
-        for entry in fs::read_dir("/proc")?.flatten() {
+        for entry in fs::read_dir("/proc")? {
+            let entry = entry?;
             let name = entry.file_name();
             let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
                 continue;
@@ -62,37 +67,47 @@ impl Survey {
             if own.as_deref() == Some(Path::new(&name)) || sessions.contain(pid) {
                 continue;
             }
-            survey.add(&entry.path(), users);
+            survey.add(&entry.path(), users)?;
         }
         Ok(survey)
     }
 
-    fn add(&mut self, process: &Path, users: &Path) {
-        let owner = fs::metadata(process.join("fd")).map(|fd| fd.uid());
+    fn add(&mut self, process: &Path, users: &Path) -> io::Result<()> {
+        let owner = unless_gone(fs::metadata(process.join("fd")))?.map(|fd| fd.uid());
+        let Some(threads) = unless_gone(fs::read_dir(process.join("task")))? else { return Ok(()) };
         // Each thread by itself: what the first one gave up another may have kept.
-        for thread in fs::read_dir(process.join("task")).into_iter().flatten().flatten() {
-            let lived = !is_ending(&read_of(&thread.path(), "stat"));
-            // Of another user namespace: what it holds there counts for nothing here.
-            let theirs = fs::read_link(thread.path().join("ns/user")).ok();
-            let permitted = if theirs.is_some_and(|theirs| theirs != users) {
-                None
-            } else {
-                let status = read_of(&thread.path(), "status");
-                // Asked last: who has left a session's control group, being about to end, is known by this.
-                if is_ending(&read_of(&thread.path(), "stat")) {
-                    continue;
-                }
-                let held = capabilities(&status);
-                if held.contains(Capability::SysPtrace) && self.tracer.is_none() {
-                    self.tracer = container(&read_of(process, "cgroup"));
-                }
-                self.around = self.around.union(held);
-                Some(permitted(&status))
-            };
-            if let (true, Ok(owner)) = (lived, &owner) {
-                self.lookings.insert(Looking { owner: *owner, permitted });
-            }
+        for thread in threads {
+            let Some(thread) = unless_gone(thread)? else { continue };
+            self.add_thread(&thread.path(), owner, users)?;
         }
+        Ok(())
+    }
+
+    fn add_thread(&mut self, thread: &Path, owner: Option<u32>, users: &Path) -> io::Result<()> {
+        if has_ended(thread)? {
+            return Ok(());
+        }
+        // Of another user namespace: what it holds there counts for nothing here.
+        let theirs = fs::read_link(thread.join("ns/user"));
+        let permitted = if theirs.is_ok_and(|theirs| theirs != users) {
+            None
+        } else {
+            let Some(status) = read_of(thread, "status")? else { return Ok(()) };
+            // Asked last: who has left a session's control group, being about to end, is known by this.
+            if has_ended(thread)? {
+                return Ok(());
+            }
+            let held = capabilities(&status).ok_or(Errno::BADMSG)?;
+            if held.contains(Capability::SysPtrace) && self.tracer.is_none() {
+                self.tracer = read_of(thread, "cgroup")?.as_deref().and_then(container);
+            }
+            self.around = self.around.union(held);
+            Some(permitted(&status).ok_or(Errno::BADMSG)?)
+        };
+        if let Some(owner) = owner {
+            self.lookings.insert(Looking { owner, permitted });
+        }
+        Ok(())
     }
 
     /// Whether a process around may trace whatever runs here, canary or not.
@@ -112,15 +127,19 @@ impl Survey {
 const EXITING: u32 = 0x4;
 
 /// Whether a thread runs nothing of its own any more; one that is gone since it was listed does not either.
+fn has_ended(thread: &Path) -> io::Result<bool> {
+    Ok(read_of(thread, "stat")?.is_none_or(|stat| is_ending(&stat)))
+}
+
 fn is_ending(stat: &str) -> bool {
     // The name, in brackets, may hold anything.
-    let Some((_, fields)) = stat.rsplit_once(')') else { return stat.is_empty() };
+    let Some((_, fields)) = stat.rsplit_once(')') else { return false };
     let flags = fields.split_whitespace().nth(6).and_then(|flags| flags.parse::<u32>().ok());
     flags.is_some_and(|flags| flags & EXITING != 0)
 }
 
-fn read_of(thread: &Path, file: &str) -> String {
-    fs::read_to_string(thread.join(file)).unwrap_or_default()
+fn read_of(thread: &Path, file: &str) -> io::Result<Option<String>> {
+    unless_gone(procfs::read(thread.join(file)))
 }
 
 /// The ID of the container that has a process with this `membership`: runtimes end the path of its control group
@@ -138,20 +157,20 @@ fn container(membership: &str) -> Option<String> {
     generated.or_else(last).map(str::to_owned)
 }
 
-/// What a process may make effective.
-pub(crate) fn permitted(status: &str) -> Capabilities {
-    let line = status.lines().find_map(|line| line.strip_prefix("CapPrm:"));
-    line.and_then(Capabilities::from_status).unwrap_or_default()
+/// What a process may make effective; `None` of a status that does not say it.
+pub(crate) fn permitted(status: &str) -> Option<Capabilities> {
+    let mask = status.lines().find_map(|line| line.strip_prefix("CapPrm:"))?;
+    Capabilities::from_status(mask)
 }
 
-/// The union of a process's sets. The bounding set is what an exec could still give it.
-pub(crate) fn capabilities(status: &str) -> Capabilities {
+/// The union of a process's sets; `None` of a status that lacks one. The bounding set is what an exec could still
+/// give it.
+pub(crate) fn capabilities(status: &str) -> Option<Capabilities> {
     let sets = ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"];
-    let masks = status.lines().filter_map(|line| {
-        let mask = sets.iter().find_map(|set| line.strip_prefix(set))?;
-        Capabilities::from_status(mask)
-    });
-    masks.fold(Capabilities::NONE, Capabilities::union)
+    let of_sets = |line| sets.iter().find_map(|set| str::strip_prefix(line, set));
+    let masks: Vec<&str> = status.lines().filter_map(of_sets).collect();
+    let add = |all: Capabilities, mask: &&str| Some(all.union(Capabilities::from_status(mask)?));
+    (masks.len() == sets.len()).then(|| masks.iter().try_fold(Capabilities::NONE, add))?
 }
 
 #[cfg(test)]
@@ -161,14 +180,46 @@ mod tests {
     const DOCKER: &str = "Name:\tapp\nCapInh:\t0000000000000000\nCapPrm:\t0000000000000000\n\
                           CapEff:\t0000000000000000\nCapBnd:\t00000000a80425fb\nCapAmb:\t0000000000000000\n";
 
+    fn around(status: &str) -> Capabilities {
+        capabilities(status).expect("all sets")
+    }
+
     #[test]
     fn what_an_exec_could_give_counts_as_held() {
-        assert!(capabilities(DOCKER).contains(Capability::NetRaw));
+        assert!(around(DOCKER).contains(Capability::NetRaw));
+    }
+
+    #[test]
+    fn a_status_that_lacks_a_set_says_nothing_of_what_is_held() {
+        let lacking = DOCKER.replace("CapBnd", "CapXyz");
+        assert_eq!((capabilities(&lacking), capabilities("")), (None, None));
+        assert_eq!((permitted(""), permitted("CapPrm:\tx\n")), (None, None));
+    }
+
+    #[test]
+    fn a_thread_with_a_name_of_any_bytes_is_surveyed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let thread = folder.path().join("task/7");
+        fs::create_dir_all(thread.join("ns")).expect("folders");
+        fs::create_dir(folder.path().join("fd")).expect("a folder");
+        let write = |file: &str, of: &[&[u8]]| fs::write(thread.join(file), of.concat());
+        write("stat", &[b"7 (\xff\xfe) S 1 7 7 0 -1 4194304 0"]).expect("a file");
+        let status = DOCKER.replace("app", "").replace("Name:\t\n", "");
+        write("status", &[b"Name:\t\xff\xfe\n", status.as_bytes()]).expect("a file");
+        let mut survey = Survey::default();
+        survey.add(folder.path(), Path::new("user:[1]")).expect("a process");
+        assert_eq!((survey.around, survey.lookings.len()), (around(DOCKER), 1));
+        // One that is there and cannot be understood is no process that is gone.
+        write("status", &[b"Name:\t\xff\xfe\n"]).expect("a file");
+        assert!(survey.add(folder.path(), Path::new("user:[1]")).is_err());
+        fs::remove_file(thread.join("status")).expect("a file");
+        fs::create_dir(thread.join("status")).expect("what cannot be read");
+        assert!(survey.add(folder.path(), Path::new("user:[1]")).is_err());
     }
 
     #[test]
     fn the_canary_is_the_first_that_nobody_around_can_hold() {
-        let usual = Survey { around: capabilities(DOCKER), ..Survey::default() };
+        let usual = Survey { around: around(DOCKER), ..Survey::default() };
         assert_eq!(usual.canary(Capabilities::ALL), Some(Capability::WakeAlarm));
         let around = usual.around.with(Capability::WakeAlarm);
         let waker = Survey { around, ..Survey::default() };
@@ -181,9 +232,9 @@ mod tests {
 
     #[test]
     fn a_process_is_open_to_its_own_user_who_holds_what_it_may() {
-        assert!(capabilities(DOCKER).contains(Capability::DacOverride));
-        assert_eq!(permitted(DOCKER), Capabilities::NONE);
-        let root = permitted("CapPrm:\t00000000a80425fb\n");
+        assert!(around(DOCKER).contains(Capability::DacOverride));
+        assert_eq!(permitted(DOCKER), Some(Capabilities::NONE));
+        let root = permitted("CapPrm:\t00000000a80425fb\n").expect("a set");
         let looking = Looking { owner: 0, permitted: Some(root) };
         assert!(looking.is_open_to(0, root.with(Capability::WakeAlarm)));
         assert!(!looking.is_open_to(0, Capabilities::NONE.with(Capability::NetRaw)));
@@ -219,7 +270,8 @@ mod tests {
         assert!(is_ending("12 (sleep) R 1 12 12 0 -1 4194308 0 0 0 0"));
         assert!(is_ending("12 (a) b) Z 1 12 12 0 -1 4228108 0 0 0 0"));
         assert!(!is_ending("12 (Z 1 1 1 1 1 4) S 1 12 12 0 -1 4194304 0 0 0 0"));
-        assert!(is_ending(""), "it is gone");
+        let gone = has_ended(Path::new("/proc/self/task/4294967295"));
+        assert!(gone.expect("its absence"));
         assert!(!is_ending("12 (sleep"), "not known is not gone");
     }
 

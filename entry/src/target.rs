@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use crate::capability::Capabilities;
 use crate::facts::{Facts, IdMap, Shared};
 use crate::kind::Kind;
 use crate::moment::Moment;
@@ -147,8 +148,13 @@ impl Target {
         let status = self.read("status")?;
         let shared_with_node = self.shared_with_node(&theirs)?;
         let mounts = self.read("mountinfo")?;
-        // Of a node whose mounts are not to be seen nothing is known to be mounted elsewhere.
-        let mounts_of_node = procfs::mounts_of("1").unwrap_or_default();
+        let (mounts_of_node, unseen) = match procfs::mounts_of("1") {
+            Ok(mounts) => (mounts, None),
+            Err(error) => (String::new(), Some(error.to_string())),
+        };
+        let told = |of: Option<Capabilities>| {
+            of.ok_or_else(|| self.unreadable("status", io::ErrorKind::InvalidData.into()))
+        };
         let facts = Facts {
             pid: self.pid,
             name: first(&status, "Name:").unwrap_or_default().escape_debug().to_string(),
@@ -159,23 +165,27 @@ impl Target {
             uid: nth(&status, "Uid:", 1),
             gid: nth(&status, "Gid:", 1),
             groups: groups(&status),
-            permitted: survey::permitted(&status),
-            capabilities: survey::capabilities(&status),
+            permitted: told(survey::permitted(&status))?,
+            capabilities: told(survey::capabilities(&status))?,
             shared_with_node,
             mounts: mounts::numbers(&mounts),
             declared: None,
             reached: mounts::reached(&mounts, &mounts_of_node),
             secrets: mounts::secrets(&mounts, &mounts_of_node),
+            unseen,
         };
         if self.has_exited() { Err(TargetError::Exited { pid: self.pid }) } else { Ok(facts) }
     }
 
     fn shared_with_node(&self, namespaces: &OwnedFd) -> Result<Vec<Shared>, TargetError> {
-        let (node, mut shared) = (of_node(), Vec::new());
+        let node = of_node().map_err(|source| self.unreadable("the node's namespaces", source))?;
+        let mut shared = Vec::new();
         for kind in Shared::ALL {
             let theirs = namespace(namespaces, kind.as_str())
                 .map_err(|source| self.unreadable("the namespaces", source))?;
-            if theirs.is_some() && theirs == nodes(&node, kind.as_str()) {
+            let nodes = nodes(&node, kind.as_str())
+                .map_err(|source| self.unreadable("the node's namespaces", source))?;
+            if theirs.is_some() && theirs == nodes {
                 shared.push(kind);
             }
         }
@@ -198,7 +208,7 @@ impl Target {
                 _ => Err(io::ErrorKind::FileTooLarge.into()),
             })
             .map_err(|source| self.unreadable(file, source))?;
-        Ok(String::from_utf8_lossy(&content).into_owned())
+        Ok(procfs::text(content))
     }
 
     fn unreadable(&self, file: &str, source: io::Error) -> TargetError {

@@ -4,6 +4,8 @@
 //! helper that has joined the mount namespace is at the root of that, where nothing is left out.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::io;
 
 use serde::{Deserialize, Serialize};
 
@@ -27,18 +29,18 @@ impl Watch {
     pub(crate) fn judge(
         &self,
         mounts: &str,
-        nodes: impl FnOnce() -> String,
-    ) -> Result<Vec<String>, String> {
+        nodes: impl FnOnce() -> io::Result<String>,
+    ) -> io::Result<Result<Vec<OsString>, String>> {
         if mounts::numbers(mounts).is_subset(&self.seen) {
-            return Ok(Vec::new());
+            return Ok(Ok(Vec::new()));
         }
-        let nodes = nodes();
+        let nodes = nodes()?;
         let signs = self.signs.as_ref();
-        match signs.and_then(|signs| signs.find(&mounts::reached(mounts, &nodes))) {
+        Ok(match signs.and_then(|signs| signs.find(&mounts::reached(mounts, &nodes))) {
             Some(why) => Err(why),
             None if self.covers => Ok(mounts::secrets(mounts, &nodes)),
             None => Ok(Vec::new()),
-        }
+        })
     }
 }
 
@@ -59,18 +61,28 @@ mod tests {
 
     #[test]
     fn what_the_agent_did_not_see_is_judged_as_it_would_have() {
-        let why = watch(&[900, 902], Some("/etc")).judge(MOUNTS, || NODE.to_owned());
-        assert_eq!(why, Err("it has /etc of the node, writable, at /host".to_owned()));
-        let allowed = watch(&[900], None).judge(MOUNTS, || NODE.to_owned());
-        assert_eq!(allowed, Ok(vec!["/run/secrets/kubernetes.io".to_owned()]));
+        let why = watch(&[900, 902], Some("/etc")).judge(MOUNTS, || Ok(NODE.to_owned()));
+        assert_eq!(
+            why.expect("the node's"),
+            Err("it has /etc of the node, writable, at /host".to_owned())
+        );
+        let allowed = watch(&[900], None).judge(MOUNTS, || Ok(NODE.to_owned()));
+        let covered = Ok(vec!["/run/secrets/kubernetes.io".into()]);
+        assert_eq!(allowed.expect("the node's"), covered);
+    }
+
+    #[test]
+    fn where_the_nodes_mounts_cannot_be_read_nothing_is_judged() {
+        let unread = || Err(io::ErrorKind::InvalidData.into());
+        assert!(watch(&[900], Some("/etc")).judge(MOUNTS, unread).is_err());
     }
 
     #[test]
     fn what_the_agent_saw_is_not_judged_again() {
         let all = watch(&[900, 901, 902], Some("/etc"));
-        assert_eq!(all.judge(MOUNTS, || panic!("nobody asks")), Ok(Vec::new()));
+        assert_eq!(all.judge(MOUNTS, || panic!("nobody asks")).expect("none"), Ok(Vec::new()));
         // One that is gone meanwhile leads nowhere.
         let more = watch(&[7, 900, 901, 902], Some("/etc"));
-        assert_eq!(more.judge(MOUNTS, || panic!("nobody asks")), Ok(Vec::new()));
+        assert_eq!(more.judge(MOUNTS, || panic!("nobody asks")).expect("none"), Ok(Vec::new()));
     }
 }

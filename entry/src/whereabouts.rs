@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::{mounts, procfs};
@@ -14,11 +15,14 @@ pub struct Whereabouts {
 }
 
 impl Whereabouts {
-    /// As they are now. Of mounts that cannot be read none is known.
-    #[must_use]
-    pub fn now() -> Self {
-        let of = |process: &str| procfs::mounts_of(process).unwrap_or_default();
-        Self { own: of("self"), nodes: of("1") }
+    /// As they are now. If the node's are closed to this process, none is known: then it gives no session in a
+    /// toolbox ([`crate::PlanError::NodeUnseen`]).
+    pub fn now() -> io::Result<Self> {
+        let nodes = match procfs::mounts_of("1") {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => String::new(),
+            other => other?,
+        };
+        Ok(Self { own: procfs::mounts_of("self")?, nodes })
     }
 
     /// The paths on the node of all `given`, of which some need not be there yet. A path that is not to be found

@@ -21,7 +21,8 @@ const USAGE: &str = "usage: target-app serve [port=N] [children=N] [zombies=N] [
        target-app pause
        target-app below FOLDER COMMAND…
        target-app apart COMMAND…
-       target-app elsewhere COMMAND…";
+       target-app elsewhere COMMAND…
+       target-app unnamed COMMAND…";
 
 const SIGCHLD: i32 = 17;
 const SIGTERM: i32 = 15;
@@ -77,6 +78,7 @@ fn obey(words: &[&str]) -> ExitCode {
         ["below", root, rest @ ..] => change_root(root, rest),
         ["apart", rest @ ..] => leave_users(rest),
         ["elsewhere", rest @ ..] => root_elsewhere(rest),
+        ["unnamed", rest @ ..] => lose_name(rest),
         _ => {
             eprintln!("{USAGE}");
             ExitCode::from(2)
@@ -107,6 +109,12 @@ fn root_elsewhere(rest: &[&str]) -> ExitCode {
     let mut said = BufReader::new(child.stdout.take().expect("a pipe"));
     said.read_line(&mut String::new()).expect("it is apart");
     change_root(&format!("/proc/{}/root", child.id()), rest)
+}
+
+/// Called what is no text in any encoding, with all its threads.
+fn lose_name(rest: &[&str]) -> ExitCode {
+    std::fs::write("/proc/thread-self/comm", [0xff, 0xfe]).expect("an own name");
+    obey(rest)
 }
 
 /// As an image's user does it: this program again, from its beginning, as `UID:GID:GROUP,…`.

@@ -2,8 +2,12 @@
 
 use std::num::NonZeroU16;
 
+use crate::session::UnknownMounts;
+
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadConfig {
+    #[error(transparent)]
+    UnknownMounts(#[from] UnknownMounts),
     #[error("--listen HOST:PORT needs --tls-cert, --tls-key and --client-ca")]
     NoCertificate,
     #[error("--tls-cert is given and no --listen HOST:PORT uses it")]

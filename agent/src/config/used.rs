@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::tls::TlsConfig;
 use crate::listen::Gateways;
-use crate::session::OwnPaths;
+use crate::session::{OwnPaths, UnknownMounts};
 
 /// See the module.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct Used<'a> {
 
 impl Used<'_> {
     /// What a target cannot have without being worth as much as its node.
-    pub(super) fn paths(&self) -> OwnPaths {
+    pub(super) fn paths(&self) -> Result<OwnPaths, UnknownMounts> {
         let Self { unix, containerd, toolbox, audit_log, tls, gateways } = *self;
         // Who has a key or a token of the agent passes for it.
         let key = tls.map(|tls| tls.files.key.as_path());

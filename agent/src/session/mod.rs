@@ -19,7 +19,7 @@ pub use advice::Advice;
 pub use end::{EndConditions, Lifetime, Limit, Running};
 pub use error::StartError;
 pub use outcome::SessionOutcome;
-pub use own::OwnPaths;
+pub use own::{OwnPaths, UnknownMounts};
 pub use policy::{Choice, Policy, PolicyError, unseen};
 pub use start::{Held, Launcher};
 pub use stream::{Ends, Finished, Socket, Wanted, pump};

@@ -12,14 +12,21 @@ pub struct OwnPaths {
     written: Vec<String>,
 }
 
+/// Where on the node these paths are cannot be told.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot read the mounts of this process and of the node's first one: {why}")]
+pub struct UnknownMounts {
+    why: String,
+}
+
 impl OwnPaths {
     /// Sockets and keys, which are not to be `reached`; and tools and logs, which are not to be `written`.
     pub fn of<'p>(
         reached: impl IntoIterator<Item = &'p Path>,
         written: impl IntoIterator<Item = &'p Path>,
-    ) -> Self {
-        let here = Whereabouts::now();
-        Self { reached: here.on_node(reached), written: here.on_node(written) }
+    ) -> Result<Self, UnknownMounts> {
+        let here = Whereabouts::now().map_err(|error| UnknownMounts { why: error.to_string() })?;
+        Ok(Self { reached: here.on_node(reached), written: here.on_node(written) })
     }
 
     /// The list that each agent has, and these.

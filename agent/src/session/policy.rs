@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use entry::{ConfinementRequest, HostSigns, Profile, RunAs};
 
-use super::own::{OwnPaths, host_signs};
+use super::own::{OwnPaths, UnknownMounts, host_signs};
 use crate::profile::planned;
 use crate::tools::Tools;
 
@@ -43,6 +43,8 @@ pub struct Choice {
 /// Why a session is not given.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
+    #[error(transparent)]
+    UnknownMounts(#[from] UnknownMounts),
     #[error("{what} has no effect with the node's own tools: it needs --tools toolbox")]
     OnlyInToolbox { what: &'static str },
     #[error(

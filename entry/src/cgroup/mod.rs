@@ -19,10 +19,10 @@ mod v1;
 mod v2;
 mod writable;
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::PathBuf;
 
+use crate::procfs;
 pub use control::Layout;
 pub(crate) use devices::device_filter;
 pub use exhausted::{Exhausted, OutOfProcesses};
@@ -65,12 +65,7 @@ pub enum CgroupError {
 
 /// Reads all of a control file.
 fn read(file: PathBuf) -> Result<String, CgroupError> {
-    /// Bytes that nearly all of them fit in: the kernel does not say how long they are.
-    const USUAL: usize = 4 << 10;
-    let mut text = String::with_capacity(USUAL);
-    let read = File::open(&file).and_then(|mut open| open.read_to_string(&mut text));
-    read.map_err(|source| CgroupError::Read { file, source })?;
-    Ok(text)
+    procfs::read(&file).map_err(|source| CgroupError::Read { file, source })
 }
 
 /// The number after `name` in a control file of lines `NAME NUMBER`.

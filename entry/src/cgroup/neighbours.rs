@@ -2,10 +2,9 @@
 //!
 //! All groups of sessions have one parent, which only root of the node can move a process below.
 
-use std::fs;
-
 use super::control::SESSIONS;
 use super::owner::Owner;
+use crate::procfs;
 
 /// What the lines of `/proc/PID/cgroup` begin with for every session of this node.
 #[derive(Debug)]
@@ -14,7 +13,7 @@ pub(crate) struct Neighbours(Vec<String>);
 impl Neighbours {
     /// Those of this process; nobody, where it is in no session's group itself.
     pub(crate) fn own() -> Self {
-        Self::of(&fs::read_to_string("/proc/self/cgroup").unwrap_or_default())
+        Self::of(&procfs::read("/proc/self/cgroup").unwrap_or_default())
     }
 
     fn of(membership: &str) -> Self {
@@ -31,9 +30,9 @@ impl Neighbours {
         Self(parents)
     }
 
-    /// Whether the process of that number is of a session.
+    /// Whether the process of that number is of a session. One that cannot be looked at is not.
     pub(crate) fn contain(&self, pid: u32) -> bool {
-        let membership = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        let membership = procfs::read(format!("/proc/{pid}/cgroup")).unwrap_or_default();
         self.match_all(&membership)
     }
 

@@ -1,5 +1,6 @@
 //! Putting a session's root together: first what the node has, after joining the rest.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -55,7 +56,7 @@ pub(crate) enum Processes {
 pub(crate) struct Assembled {
     root: OwnedFd,
     visit: Option<Visit>,
-    hidden: Vec<String>,
+    hidden: Vec<OsString>,
 }
 
 /// In the helper, **before** it joins anything: what comes from the node and from the target's own
@@ -68,12 +69,9 @@ pub(crate) fn assemble(
     let Confinement { tree, who, write, watch, .. } = confinement;
     let tree = tree.to_string_lossy();
     let visit = target::visit(target, *write).during(Step::CloneTarget)?;
-    let nodes = || procfs::mounts_of("1").unwrap_or_default();
-    let hidden = watch.judge(&visit.mounts, nodes).map_err(|why| Failure {
-        step: Step::Exposed,
-        errno: 0,
-        path: Some(why.into()),
-    })?;
+    let judged = watch.judge(&visit.mounts, || procfs::mounts_of("1"));
+    let exposed = |why: String| Failure { step: Step::Exposed, errno: 0, path: Some(why.into()) };
+    let hidden = judged.during(Step::CloneTarget)?.map_err(exposed)?;
     let hidden = confinement.hidden.iter().cloned().chain(hidden).collect();
     let root = Detached::clone_of(CWD, &tree, Depth::One)
         .and_then(|root| root.restricted(INERT | READ_ONLY, Depth::One))
@@ -110,7 +108,7 @@ impl Assembled {
         let files = files.during(Step::MountToolbox).map_err(about("target"))?;
         for place in &self.hidden {
             let hidden = target::cover(files.as_fd(), place).during(Step::MountToolbox);
-            hidden.map_err(|failure| failure.about(place.as_str()))?;
+            hidden.map_err(|failure| failure.about(place))?;
         }
         Ok(proc)
     }

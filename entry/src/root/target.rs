@@ -3,6 +3,7 @@
 //! No path of the target is walked by any process of ours with more than `RESOLVE_IN_ROOT`, and
 //! nothing that is found there is opened but a regular file that everybody may read.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -50,8 +51,7 @@ pub(super) fn visit(target: BorrowedFd<'_>, write: bool) -> io::Result<Visit> {
     let attributes = if write { DATA } else { DATA | READ_ONLY };
     let files = tree?.restricted(attributes, Depth::All)?;
     let proc = proc.and_then(|proc| proc.restricted(DATA | READ_ONLY, Depth::One)).ok();
-    let mounts = procfs::rest_of(File::from(mounts?))?;
-    let mounts = String::from_utf8_lossy(&mounts).into_owned();
+    let mounts = procfs::text(procfs::rest_of(File::from(mounts?))?);
     Ok(Visit { files, mounts, proc })
 }
 
@@ -95,7 +95,7 @@ pub(super) fn place(
 }
 
 /// Puts something empty over what is mounted at `place` of the target's tree. What is not there needs none.
-pub(super) fn cover(root: BorrowedFd<'_>, place: &str) -> io::Result<()> {
+pub(super) fn cover(root: BorrowedFd<'_>, place: &OsStr) -> io::Result<()> {
     let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let mounted = match openat2(root, place, flags, Mode::empty(), inside) {

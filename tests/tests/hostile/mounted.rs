@@ -235,3 +235,47 @@ fn a_container_with_a_disk_of_the_node_is_a_host_target() {
     let allowed = ["--profile", "general", "--allow-host-targets", "--", "true"];
     run(&mut stage.exec(&site, &allowed)).expect_success();
 }
+
+/// Mounts of a node of its own, whose first process is this shell: one of them has a name that is no text. Beside it a
+/// target with a Secret, which is told by where the node has it. `$1` is an own folder; the rest is a session without
+/// its target and its command.
+const NODE_WITH_A_NAMELESS_MOUNT: &str = r#"
+set -e
+cd "$1"; shift
+mkdir -p kubernetes.io~secret/tls vol/a vol/b creds
+mount -t tmpfs secret kubernetes.io~secret/tls
+echo TOPSECRET > kubernetes.io~secret/tls/password
+chmod 755 kubernetes.io~secret/tls
+mount --bind vol/a vol/b
+mv vol/a vol/$'\377'
+unshare --mount --net --ipc --uts --cgroup --pid --fork --kill-child bash -c '
+    mount --bind kubernetes.io~secret/tls creds; echo up; exec sleep 1000' > up &
+target=$!
+until grep -q up up; do kill -0 $target; done
+"$@" --pid "$(pgrep --parent $target)" -- bash -c 'test -d "$0"; cat "$0/password"' "/target$PWD/creds"
+"#;
+
+#[test]
+fn a_mount_of_the_node_with_a_name_that_is_no_text_uncovers_no_secret() {
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    let folder = stage.path().join("node");
+    std::fs::create_dir(&folder).expect("a folder in an own folder");
+    let session = |profile: &str| {
+        // Its control groups would be those of this machine.
+        let options = ["--allow-host-targets", "--no-session-cgroup", "--profile", profile];
+        let exec = stage.exec_by(&options);
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--kill-child", "--mount", "--mount-proc"]);
+        command.args(["bash", "-c", NODE_WITH_A_NAMELESS_MOUNT, "node"]).arg(folder.join(profile));
+        std::fs::create_dir(folder.join(profile)).expect("a folder in an own folder");
+        run(command.arg(exec.get_program()).args(exec.get_args()))
+    };
+    let seen = session("general").expect_success();
+    assert_eq!(seen.out(), "TOPSECRET\n", "{seen}");
+    let covered = session("baseline");
+    assert!(covered.err().contains("No such file"), "{covered}");
+    assert_eq!(covered.out(), "", "{covered}");
+}

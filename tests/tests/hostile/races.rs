@@ -6,7 +6,7 @@ use std::time::Duration;
 use harness::{Container, Finished, Running, agent, may_skip, run, until};
 use rustix::process::Signal;
 
-use crate::stage::{Stage, bind};
+use crate::stage::{PROFILES, Stage, bind};
 
 /// Sessions of a race that has a window of some microseconds.
 const ATTEMPTS: usize = 40;
@@ -178,4 +178,34 @@ fn a_container_that_hides_its_power_to_trace_is_seen_through() {
         let refused = stage.session(&sly, "baseline", &["true"]).expect_code(125);
         assert!(refused.err().contains("SYS_PTRACE"), "{refused}");
     }
+}
+
+/// Names are bytes: a process that is called what is no text holds what it holds.
+#[test]
+fn a_process_whose_name_is_no_text_is_seen_with_all_it_holds() {
+    const WAKE_ALARM: u64 = 1 << 35;
+    const BLOCK_SUSPEND: u64 = 1 << 36;
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    let unnamed = |id: &str| stage.spec(id).arguments(&["unnamed", "serve"]);
+    let waker = stage.containerd.run(&unnamed("waker").option(&["--cap-add", "CAP_WAKE_ALARM"]));
+    for profile in PROFILES {
+        let said = stage.session(&waker, profile, &["cat", "/proc/self/status"]).expect_success();
+        let text = said.out();
+        let mask = text.lines().find_map(|line| line.strip_prefix("CapPrm:\t")).expect("a mask");
+        let held = u64::from_str_radix(mask, 16).expect("a mask");
+        assert_eq!(held & (WAKE_ALARM | BLOCK_SUSPEND), BLOCK_SUSPEND, "{profile}: {said}");
+    }
+    let web = stage.containerd.run(&stage.spec("webshop"));
+    let pids = format!("pid:/proc/{}/ns/pid", web.pid());
+    let options = ["--with-ns", &pids, "--cap-add", "CAP_SYS_PTRACE"];
+    let port = ["unnamed", "sleep", "86400"];
+    let tracer = stage.containerd.run(&stage.spec("tracer").arguments(&port).option(&options));
+    for profile in PROFILES {
+        let refused = stage.session(&web, profile, &["true"]).expect_code(125);
+        assert!(refused.err().contains("SYS_PTRACE"), "{profile}: {refused}");
+    }
+    drop(tracer);
 }

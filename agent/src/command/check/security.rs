@@ -24,7 +24,8 @@ pub(super) fn findings() -> Vec<Finding> {
 impl Modules {
     fn look() -> Self {
         let read = |path: &str| {
-            let text = fs::read_to_string(path).ok()?;
+            let text = fs::read(path).ok()?;
+            let text = String::from_utf8_lossy(&text);
             let text = text.trim_end_matches(['\n', '\0']).escape_debug().to_string();
             Some(text).filter(|text| !text.is_empty())
         };

@@ -110,8 +110,8 @@ fn cgroups(limits: SessionLimits) -> Result<Option<Cgroups>, NoCgroups> {
     }
 }
 
-fn policy(args: &ExecArgs) -> Policy {
-    match args.tools {
+fn policy(args: &ExecArgs) -> Result<Policy, PolicyError> {
+    Ok(match args.tools {
         Tools::Host => Policy::Host,
         // Its user is root of the node already.
         Tools::Toolbox => Policy::Toolbox {
@@ -119,13 +119,13 @@ fn policy(args: &ExecArgs) -> Policy {
             most: Profile::Sysadmin,
             host_targets: args.allow_host_targets,
             node_network: true,
-            own: OwnPaths::of([args.containerd.as_path()], [args.toolbox.as_path()]),
+            own: OwnPaths::of([args.containerd.as_path()], [args.toolbox.as_path()])?,
         },
-    }
+    })
 }
 
 fn request(args: ExecArgs, terminal: bool) -> Result<Request, PolicyError> {
-    let policy = policy(&args);
+    let policy = policy(&args)?;
     let ExecArgs { profile, run_as, write, namespaces, join_user, command, .. } = args;
     let profile = profile.map(planned);
     let limits = policy.limits(Choice { profile, run_as, write, node: false })?;

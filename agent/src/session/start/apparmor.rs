@@ -38,8 +38,8 @@ impl StartError {
 
 /// The profile that this process is under.
 fn profile() -> Option<String> {
-    let label = LABEL.iter().find_map(|file| fs::read_to_string(file).ok())?;
-    enforced(&label).map(|name| name.escape_debug().to_string())
+    let label = LABEL.iter().find_map(|file| fs::read(file).ok())?;
+    enforced(&String::from_utf8_lossy(&label)).map(|name| name.escape_debug().to_string())
 }
 
 /// `NAME (enforce)`: any other mode, and no profile at all, forbids nothing.
