@@ -45,6 +45,13 @@ pub(crate) fn numbers(mounts: &str) -> BTreeSet<u32> {
     mounts.lines().filter_map(number).collect()
 }
 
+/// The kind of file system of the mount of this number.
+pub(crate) fn kind(mounts: &str, number: u64) -> Option<&str> {
+    let start = format!("{number} ");
+    let line = mounts.lines().find(|line| line.starts_with(&start))?;
+    line.split_once(" - ")?.1.split(' ').next()
+}
+
 /// What the target with the first `mountinfo` has of the node with the second.
 pub(crate) fn reached(targets: &str, nodes: &str) -> Vec<Reached> {
     // What is mounted last over a place is what is there.

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use nix::unistd::{getegid, geteuid, setfsgid, setfsuid};
 use rustix::fs::{Mode, fchmod, fstatfs};
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
@@ -48,6 +49,38 @@ pub(crate) fn become_session(who: &Identity, held: Capabilities) -> io::Result<(
     }
     set_no_new_privs(true)?;
     Ok(())
+}
+
+/// Does something with files as `who` without a capability would, and is then what it was. The groups stay: they are
+/// taken anyway when this process becomes the tool's.
+pub(crate) fn with_rights_of<T>(who: &Identity, act: impl FnOnce() -> T) -> io::Result<T> {
+    let before = rustix::thread::capabilities(None)?;
+    let (uid, gid) = (geteuid(), getegid());
+    set_thread_groups(&groups_of(who))?;
+    act_as(nix::unistd::Uid::from_raw(who.uid), nix::unistd::Gid::from_raw(who.gid))?;
+    let none = Capabilities::NONE.to_kernel();
+    rustix::thread::set_capabilities(None, CapabilitySets { effective: none, ..before })?;
+    let done = act();
+    rustix::thread::set_capabilities(None, before)?;
+    act_as(uid, gid)?;
+    rustix::thread::set_capabilities(None, before)?;
+    // What it is for files has made it dumpable again, perhaps (fs.suid_dumpable).
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    Ok(done)
+}
+
+/// The kernel says who this thread was for files, and never that it refuses.
+fn act_as(uid: nix::unistd::Uid, gid: nix::unistd::Gid) -> io::Result<()> {
+    setfsgid(gid);
+    setfsuid(uid);
+    if setfsgid(gid) != gid || setfsuid(uid) != uid {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    Ok(())
+}
+
+fn groups_of(who: &Identity) -> Vec<Gid> {
+    who.groups.iter().map(|group| Gid::from_raw(*group)).collect()
 }
 
 /// Lets the tool open its own streams by name (`/dev/stdout`), whatever user it becomes: a pipe belongs to the user who has
@@ -106,8 +139,7 @@ fn limit_bounding_set(held: Capabilities) -> io::Result<()> {
 
 fn change_user(who: &Identity) -> io::Result<()> {
     set_keep_capabilities(true)?;
-    let groups: Vec<_> = who.groups.iter().map(|group| Gid::from_raw(*group)).collect();
-    set_thread_groups(&groups)?;
+    set_thread_groups(&groups_of(who))?;
     set_thread_gid(Gid::from_raw(who.gid))?;
     set_thread_uid(Uid::from_raw(who.uid))?;
     set_keep_capabilities(false)?;

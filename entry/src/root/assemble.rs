@@ -1,5 +1,6 @@
 //! Putting a session's root together: first what the node has, after joining the rest.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,9 +12,11 @@ use rustix::process::{fchdir, pivot_root};
 
 use super::detached::{DATA, Detached, INERT, READ_ONLY};
 use super::target::Visit;
+use super::walk::Walk;
 use super::{device, target};
 use crate::message::{During, Failure, Step};
 use crate::plan::Confinement;
+use crate::privilege::{Identity, with_rights_of};
 use crate::procfs;
 use crate::sys::Depth;
 
@@ -56,7 +59,9 @@ pub(crate) enum Processes {
 pub(crate) struct Assembled {
     root: OwnedFd,
     visit: Option<Visit>,
-    hidden: Vec<OsString>,
+    /// Places of the target that are to be covered, each once.
+    hidden: BTreeSet<OsString>,
+    who: Identity,
 }
 
 /// In the helper, **before** it joins anything: what comes from the node and from the target's own
@@ -90,7 +95,7 @@ pub(crate) fn assemble(
     device::mount(root.as_fd(), terminals.map(Detached::from))
         .during(Step::MountToolbox)
         .map_err(|failure| failure.about("dev"))?;
-    Ok(Assembled { root, visit: Some(visit), hidden })
+    Ok(Assembled { root, visit: Some(visit), hidden, who: who.clone() })
 }
 
 impl Assembled {
@@ -103,23 +108,27 @@ impl Assembled {
             .during(Step::MountToolbox)
             .map_err(about("sys"))?;
         let Some(Visit { files, proc, .. }) = self.visit.take() else { return Ok(None) };
-        self.names(&files).during(Step::MountToolbox).map_err(about("etc"))?;
         let files = files.attach(root, "target");
         let files = files.during(Step::MountToolbox).map_err(about("target"))?;
+        let target = Walk::of(files.as_fd()).during(Step::MountToolbox).map_err(about("target"))?;
         for place in &self.hidden {
-            let hidden = target::cover(files.as_fd(), place).during(Step::MountToolbox);
+            let hidden = target::cover(&target, place).during(Step::MountToolbox);
             hidden.map_err(|failure| failure.about(place))?;
         }
+        // Only now: a name may lead to what is covered.
+        self.names(&target).during(Step::MountToolbox).map_err(about("etc"))?;
         Ok(proc)
     }
 
     /// The names that the target goes by and looks up. They are kept in the memory of `/tmp`, where
     /// everybody may make a file, and nothing shows it: what is bound stays when its own name is gone.
-    fn names(&self, files: &Detached) -> io::Result<()> {
+    fn names(&self, target: &Walk<'_>) -> io::Result<()> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let memory = openat(&self.root, "tmp", flags, Mode::empty())?;
-        for name in ["resolv.conf", "hosts"] {
-            target::copy(files, self.root.as_fd(), memory.as_fd(), name)?;
+        let names = ["resolv.conf", "hosts"];
+        let read = || names.map(|name| (name, target::content_of(target, name)));
+        for (name, content) in with_rights_of(&self.who, read)? {
+            target::place(&content, self.root.as_fd(), memory.as_fd(), name)?;
         }
         let mut name = rustix::system::uname().nodename().to_bytes().to_vec();
         name.push(b'\n');

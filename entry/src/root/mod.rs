@@ -8,6 +8,7 @@ mod assemble;
 mod detached;
 mod device;
 mod target;
+mod walk;
 
 pub(crate) use assemble::{Assembled, Processes, assemble, enter};
 pub(crate) use detached::{Detached, READ_ONLY};

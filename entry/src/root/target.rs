@@ -1,21 +1,21 @@
 //! The target's files: its whole tree under `/target`, and copies of three small ones.
 //!
-//! No path of the target is walked by any process of ours with more than `RESOLVE_IN_ROOT`, and
-//! nothing that is found there is opened but a regular file that everybody may read.
+//! No path of the target is walked by any process of ours but by [`Walk`], and nothing that is found there is opened
+//! but a regular file that every user may read.
 
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags};
-use rustix::fs::{fstat, fstatfs, openat, openat2, statat};
-use rustix::io::Errno;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC};
+use rustix::fs::{fstat, fstatfs, openat, statat};
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType};
 use rustix::thread::{move_into_link_name_space, move_into_thread_name_spaces};
 
 use super::detached::{DATA, Detached, READ_ONLY};
+use super::walk::Walk;
 use crate::procfs;
 use crate::sys::Depth;
 
@@ -66,16 +66,10 @@ pub(super) fn is_proc_of(mount: &Detached, pids: u64) -> bool {
     is_proc && is_whole && init().is_ok_and(|stat| stat.st_ino == pids)
 }
 
-/// Copies `name` of the target's `/etc` over the one of the session. The target's may be missing, or
-/// anything at all: then the session's stays empty.
-pub(super) fn copy(
-    target: &Detached,
-    root: BorrowedFd<'_>,
-    memory: BorrowedFd<'_>,
-    name: &str,
-) -> io::Result<()> {
-    let content = read(target.as_fd(), &format!("etc/{name}")).unwrap_or_default();
-    place(&content, root, memory, name)
+/// What the target has as `name` of its `/etc`. It may be missing, or anything at all: then that is nothing. To be
+/// called with no more rights than the tool will have.
+pub(super) fn content_of(target: &Walk<'_>, name: &str) -> Vec<u8> {
+    read(target, OsStr::new(&format!("etc/{name}"))).unwrap_or_default()
 }
 
 /// Puts a read-only file with `content` over `name` of the session's `/etc`.
@@ -95,17 +89,15 @@ pub(super) fn place(
 }
 
 /// Puts something empty over what is mounted at `place` of the target's tree. What is not there needs none.
-pub(super) fn cover(root: BorrowedFd<'_>, place: &OsStr) -> io::Result<()> {
-    let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let mounted = match openat2(root, place, flags, Mode::empty(), inside) {
-        Err(Errno::NOENT) => return Ok(()),
+pub(super) fn cover(target: &Walk<'_>, place: &OsStr) -> io::Result<()> {
+    let mounted = match target.find(place) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other?,
     };
+    let is_directory = mounted.kind().is_dir();
+    let mounted = mounted.file;
     // Or what is put there would be put into the target as well, where it shares its mounts.
-    let name = format!("/proc/self/fd/{}", mounted.as_raw_fd());
-    mount_change(name, MountPropagationFlags::PRIVATE)?;
-    let is_directory = FileType::from_raw_mode(fstat(&mounted)?.st_mode).is_dir();
+    mount_change(own_name(&mounted), MountPropagationFlags::PRIVATE)?;
     let empty = if is_directory {
         Detached::new("tmpfs", &[("size", "0"), ("nr_inodes", "1")], DATA | READ_ONLY)?
     } else {
@@ -114,17 +106,20 @@ pub(super) fn cover(root: BorrowedFd<'_>, place: &OsStr) -> io::Result<()> {
     empty.attach_over(mounted.as_fd())
 }
 
-fn read(root: BorrowedFd<'_>, path: &str) -> io::Result<Vec<u8>> {
-    // A FIFO would wait for a writer; a link to elsewhere ends inside of the target.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let file = openat2(root, path, flags, Mode::empty(), inside)?;
-    let stat = fstat(&file)?;
-    let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-    // A file that not every user of the target may read is not handed to the session.
-    if !is_file || !Mode::from_raw_mode(stat.st_mode).contains(Mode::ROTH) {
+fn own_name(file: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
+}
+
+fn read(target: &Walk<'_>, path: &OsStr) -> io::Result<Vec<u8>> {
+    let place = target.find(path)?;
+    target.check(&place)?;
+    // What not every user in the target may read is not handed to the session's.
+    if place.kind() != FileType::RegularFile || !place.mode().contains(Mode::ROTH) {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
+    // The very file that was looked at. A lease on it would be waited for.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = openat(CWD, own_name(&place.file), flags, Mode::empty())?;
     let mut content = Vec::new();
     File::from(file).take(LONGEST).read_to_end(&mut content)?;
     Ok(content)
@@ -141,7 +136,7 @@ mod tests {
         fs::create_dir(folder.path().join("etc")).expect("etc");
         make(&folder.path().join("etc/resolv.conf"));
         let root = File::open(folder.path()).expect("the folder");
-        read(root.as_fd(), "etc/resolv.conf")
+        read(&Walk::of(root.as_fd())?, OsStr::new("etc/resolv.conf"))
     }
 
     #[test]

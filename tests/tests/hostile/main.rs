@@ -16,4 +16,5 @@ mod races;
 mod replays;
 mod rings;
 mod stage;
+mod unanswered;
 mod work;

@@ -1,10 +1,10 @@
 //! Attacks that worked elsewhere, against us: each test is called after what it replays.
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use harness::{Container, Requirement, Running, may_skip, run, skip};
+use harness::{Container, Requirement, RunSpec, Running, may_skip, run, skip};
 
 use crate::stage::{PROFILES, Stage, bind};
 
@@ -235,6 +235,79 @@ fn a_resolv_conf_that_is_something_else_gives_nothing() {
     assert_eq!(plain, "/etc/resolv.conf 20 nameserver 10.0.0.1\n\n");
     let long = resolver(&stage, "long", write("#".repeat(10 << 20)));
     assert!(long.starts_with("/etc/resolv.conf 65536 #"), "{}", &long[..60]);
+}
+
+/// What a session of `profile` has of it in a container of `spec`.
+fn names_in(stage: &Stage, spec: &RunSpec, profile: &str) -> String {
+    let container = stage.containerd.run(spec);
+    let said = stage.session(&container, profile, &["probe", "show", "/etc/resolv.conf"]);
+    said.expect_success().out()
+}
+
+/// An `/etc` of `id` whose names are links to `to`.
+fn linked(stage: &Stage, id: &str, to: &str) -> RunSpec {
+    let etc = stage.path().join(format!("etc-{id}"));
+    std::fs::create_dir(&etc).expect("a folder in an own folder");
+    symlink(to, etc.join("resolv.conf")).expect("a link");
+    stage.spec(id).option(&["--mount", &bind(&etc, "/etc", "rw")])
+}
+
+/// Who reads it for the session is root, and may read more than the tool.
+#[test]
+fn a_resolv_conf_that_leads_to_what_the_tool_may_not_read_gives_nothing() {
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    for (id, to) in [
+        ("kallsyms", "/proc/kallsyms"),
+        ("maps", "/proc/1/maps"),
+        ("kernel", "/sys/devices/system/cpu/online"),
+        ("round-about", "../proc/sys/kernel/ostype"),
+    ] {
+        let spec = linked(&stage, id, to);
+        // What it is stays unsaid: it may be long, and no log is to have it.
+        assert!(names_in(&stage, &spec, "general") == NOTHING, "{id}");
+    }
+    let place = "/run/secrets/kubernetes.io/serviceaccount";
+    let account = bind(&stage.account(), place, "ro");
+    let spec = linked(&stage, "token", &format!("{place}/token")).option(&["--mount", &account]);
+    assert_eq!(names_in(&stage, &spec, "baseline"), NOTHING);
+    // In a folder that the tool's user cannot enter.
+    let closed = stage.path().join("closed");
+    std::fs::create_dir(&closed).expect("a folder in an own folder");
+    std::fs::write(closed.join("names"), "secret").expect("a file in an own folder");
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o700)).expect("a mode");
+    let closed = ["--mount", &bind(&closed, "/closed", "ro")];
+    let spec = linked(&stage, "closed", "/closed/names").option(&closed);
+    let spec = spec.arguments(&crate::identity::PLAIN);
+    assert_eq!(names_in(&stage, &spec, "general"), NOTHING);
+}
+
+/// The kubelet mounts files over these names; images have links there.
+#[test]
+fn a_resolv_conf_that_is_mounted_or_linked_in_an_image_is_copied() {
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    let file = stage.path().join("names");
+    std::fs::write(&file, "nameserver 10.0.0.1").expect("a file in an own folder");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).expect("a mode");
+    let copied = "/etc/resolv.conf 19 nameserver 10.0.0.1\n";
+    let mounted =
+        stage.spec("mounted").option(&["--mount", &bind(&file, "/etc/resolv.conf", "ro")]);
+    // A runtime mounts over what the link names.
+    let over = ["--mount", &bind(&file, "/run/names/resolv.conf", "ro")];
+    let relative = linked(&stage, "relative", "../run/names/resolv.conf").option(&over);
+    let absolute = linked(&stage, "absolute", "/run/names/resolv.conf").option(&over);
+    for spec in [mounted, relative, absolute] {
+        for profile in PROFILES {
+            assert_eq!(names_in(&stage, &spec, profile), copied, "{profile}: {spec:?}");
+        }
+        let plain = spec.arguments(&crate::identity::PLAIN);
+        assert_eq!(names_in(&stage, &plain, "general"), copied, "{plain:?}");
+    }
 }
 
 /// CVE-2025-31133, CVE-2025-52565: a runtime that mounts what it finds under `/dev`.
