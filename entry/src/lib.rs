@@ -61,6 +61,7 @@ pub use image::{HelperImage, ImageError};
 pub use kind::{BadKinds, Kind, Kinds};
 pub use message::{Exit, Failure, Relayed, Step};
 pub use moment::Moment;
+pub use namespaces::in_initial_pids;
 pub use outline::Outline;
 pub use plan::{ConfinementRequest, Plan, PlanError, Request, Tool};
 pub use profile::{BadRunAs, Profile, RunAs};

@@ -65,6 +65,20 @@ pub(crate) fn is_kernel_thread(process: &str) -> bool {
     std::fs::read(format!("{process}/cmdline")).is_ok_and(|line| line.is_empty())
 }
 
+/// The inode number that the first pid namespace of every machine has (`PROC_PID_INIT_INO`,
+/// `linux/proc_ns.h`): any container has a process of that number as well.
+pub(crate) const INITIAL_PIDS: u64 = 0xEFFF_FFFC;
+
+/// The inode number of the pid namespace whose numbers this process goes by.
+pub(crate) fn own_pids() -> io::Result<u64> {
+    namespace(&own()?, "pid")?.ok_or_else(|| io::ErrorKind::Unsupported.into())
+}
+
+/// Whether this process is in the pid namespace that the machine has started with.
+pub fn in_initial_pids() -> io::Result<bool> {
+    Ok(own_pids()? == INITIAL_PIDS)
+}
+
 /// The kinds in whose namespaces of the node a container is worth as much as the node.
 const OF_THE_NODE: [&str; 3] = ["ipc", "net", "pid"];
 

@@ -15,7 +15,7 @@ use crate::capability::Capabilities;
 use crate::facts::{Facts, IdMap, Shared};
 use crate::kind::Kind;
 use crate::moment::Moment;
-use crate::namespaces::{namespace, namespaces_of, nodes, of_node};
+use crate::namespaces::{INITIAL_PIDS, namespace, namespaces_of, nodes, of_node};
 use crate::{mounts, procfs, survey};
 
 /// A live process, by handles that keep naming it and no other.
@@ -221,10 +221,6 @@ impl Target {
         TargetError::Read { pid: self.pid, file: file.to_owned(), source }
     }
 }
-
-/// The inode number that the first pid namespace of every machine has (`PROC_PID_INIT_INO`,
-/// `linux/proc_ns.h`): any container has a process of that number as well.
-const INITIAL_PIDS: u64 = 0xEFFF_FFFC;
 
 /// Bytes of one file under `/proc/PID`. The most that a process can make of one are 65,536 groups (`NGROUPS_MAX`) of
 /// eleven bytes.

@@ -68,6 +68,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         together,
         care,
     } = config;
+    check_pids()?;
     let CareConfig { max_sessions_per_caller, lifetime, audit_log } = care;
     let audit =
         audit_log.as_deref().map_or_else(|| Ok(AuditLog::to_stderr()), AuditLog::to_file)?;
@@ -110,6 +111,18 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     launcher.retire().await;
     listeners.join_all().await;
     info!("stopped");
+    Ok(())
+}
+
+/// Elsewhere a number that containerd tells names another process, or none, and so does one in the name of a control
+/// group.
+fn check_pids() -> anyhow::Result<()> {
+    let here = entry::in_initial_pids();
+    if !here.context("cannot read which pid namespace the agent is in: is /proc mounted?")? {
+        anyhow::bail!(
+            "the agent is not in the node's pid namespace: run it there (in a pod: hostPID: true)"
+        );
+    }
     Ok(())
 }
 

@@ -116,14 +116,14 @@ impl Cgroups {
         Ok(session)
     }
 
-    /// Ends what processes that no longer live have left. Returns how many sessions that were.
+    /// Ends what processes of this pid namespace that no longer live have left. Returns how many sessions that were.
     pub fn sweep(&self) -> Result<usize, CgroupError> {
         let mut left: BTreeMap<String, SessionCgroup> = BTreeMap::new();
         for (version, sessions) in &self.everywhere {
             for path in subdirectories(sessions) {
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                let lives = |owner: Owner| owner == self.owner || owner.is_alive();
-                if Owner::of_name(&name).is_some_and(|owner| !lives(owner)) {
+                let has_ended = |owner: Owner| owner != self.owner && owner.has_ended();
+                if Owner::of_name(&name).is_some_and(has_ended) {
                     let session = left.entry(name).or_insert_with(|| SessionCgroup::new(None));
                     session.adopt(Group { version: *version, controls: Vec::new(), path });
                 }

@@ -57,6 +57,7 @@ mod tests {
     fn sessions_of_any_owner_are_neighbours() {
         let own = Neighbours::of(OWN);
         assert!(own.match_all("4:memory:/a/nsdebug/77-1-9\n2:blkio:/\n0::/a/nsdebug/77-1-9\n"));
+        assert!(own.match_all("4:memory:/a/nsdebug/7-1-8-9\n2:blkio:/\n0::/a/nsdebug/7-1-8-9\n"));
         assert!(own.match_all("4:memory:/a/nsdebug/7-1-9/below\n0::/a/nsdebug/7-1-9\n"));
     }
 

@@ -1,7 +1,9 @@
 //! Supervisors, agents and commands that are killed as nothing can be prepared for: what they started
 //! is gone within five seconds, and so are its control groups.
 
-use harness::{QuietNode, Running, run, until};
+use std::process::Command;
+
+use harness::{QuietNode, Running, run, toolbox_tree, until};
 use rustix::process::Signal;
 
 use crate::stage::{GONE_LIMIT, Stage, groups_of, marked, with_stage};
@@ -51,6 +53,31 @@ fn a_new_agent_ends_what_the_last_one_left() {
         until("nothing to be left", GONE_LIMIT, || {
             marked(&stage.container, "stubborn-7").is_empty() && groups_of(last).is_empty()
         });
+        stage.assert_unharmed();
+    });
+}
+
+/// There, numbers in the names of control groups are other processes'.
+fn in_another_pid_namespace(command: &Command) -> Command {
+    let mut there = Command::new("unshare");
+    there.args(["--pid", "--fork", "--kill-child", "--mount-proc"]);
+    there.arg(command.get_program()).args(command.get_args());
+    there
+}
+
+#[test]
+fn what_runs_in_another_pid_namespace_ends_no_session_of_this_one() {
+    with_stage(|stage| {
+        let session = Running::start(&mut stage.session("echo ready; sleep 1000"));
+        session.wait_for_stdout("ready");
+        let refused = run(&mut in_another_pid_namespace(&stage.serving()));
+        assert!(refused.err().contains("not in the node's pid namespace"), "{refused}");
+        assert_ne!(refused.code(), 0, "{refused}");
+        let mut command = harness::agent();
+        command.args(["exec", "--tools", "toolbox", "--toolbox"]).arg(toolbox_tree());
+        command.args(["--pid", "1", "--allow-host-targets", "--", "true"]);
+        run(&mut in_another_pid_namespace(&command)).expect_success();
+        assert!(!session.has_ended(), "{}", session.stderr());
         stage.assert_unharmed();
     });
 }

@@ -56,6 +56,11 @@ impl<'c> Stage<'c> {
         self.agent = serve(self.containerd);
     }
 
+    /// What has started the agent.
+    pub(crate) fn serving(&self) -> Command {
+        serving(self.containerd)
+    }
+
     /// A session through the agent: `words` in a shell.
     pub(crate) fn session(&self, script: &str) -> Command {
         let mut command = plugin();
@@ -90,12 +95,16 @@ fn socket(containerd: &Containerd) -> PathBuf {
     containerd.path().join("agent.sock")
 }
 
-fn serve(containerd: &Containerd) -> Running {
+fn serving(containerd: &Containerd) -> Command {
     let mut command = agent();
     command.args(["serve", "--toolbox"]).arg(toolbox_tree());
     command.arg("--listen").arg(format!("unix:{}", socket(containerd).display()));
     command.arg("--containerd").arg(containerd.socket());
-    let running = Running::start(&mut command);
+    command
+}
+
+fn serve(containerd: &Containerd) -> Running {
+    let running = Running::start(&mut serving(containerd));
     running.wait_for_stderr("started");
     running
 }
