@@ -10,7 +10,7 @@ use std::process::Command;
 
 use kernel::{call, name, outcome, text};
 
-const USAGE: &str = "usage: hoard leases | make | left | found | packets | groups | node";
+const USAGE: &str = "usage: hoard leases | make | left | found | packets | groups | entries | node";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -22,6 +22,7 @@ fn main() {
         ["found"] => found(),
         ["packets"] => packets(),
         ["groups"] => groups(),
+        ["entries"] => entries(),
         ["node"] => node(),
         _ => eprintln!("{USAGE}"),
     }
@@ -161,6 +162,33 @@ fn groups() {
     any[8..10].copy_from_slice(&2_u16.to_ne_bytes());
     any[12..16].copy_from_slice(&[239, 1, 1, 2]);
     say("ipv4-any-join", option(four, 0, 42, &any));
+}
+
+/// Of what the kernel keeps an entry, of any number, for which no control group is charged.
+fn entries() {
+    const BIND: usize = 2;
+    let memory = call(kernel::MMAP, &[0, 4096, 1, 0x22, usize::MAX, 0]).expect("a page");
+    let (node, at) = (1_u64, |value: &u64| std::ptr::from_ref(value) as usize);
+    say("policy-of-memory", call(kernel::MBIND, &[memory, 4096, BIND, at(&node), 8, 0]));
+    say("policy-of-all", call(kernel::SET_MEMPOLICY, &[BIND, at(&node), 8]));
+    let file = File::create("/tmp/locked").expect("a file of one's own");
+    let file = file.as_raw_fd() as usize;
+    // struct flock: a write lock of the first byte.
+    let lock = [1_u64, 0, 1, 0];
+    for (what, command) in [("lock", 6), ("waiting-lock", 7), ("open-lock", 37), ("open-waiting-lock", 38)] {
+        say(what, call(kernel::FCNTL, &[file, command, lock.as_ptr() as usize]));
+    }
+    say("whole-file", call(kernel::FLOCK, &[file, 2]));
+    let (four, six) = (socket(2, 1), socket(10, 2));
+    let mut key = [0_u8; 216];
+    (key[0], key[4], key[130]) = (2, 10, 8);
+    say("key", option(four, 6, 14, &key));
+    let header = [0_u64, 0, 16, 0].map(u64::to_ne_bytes).concat();
+    say("old-headers", option(six, 41, 6, &header[16..]));
+    say("routing-header", option(six, 41, 57, &[0, 0, 4, 0, 0, 0, 0, 0]));
+    for (what, family) in [("vsock", 40), ("tipc", 30)] {
+        say(what, call(kernel::SOCKET, &[family, 2, 0]).map(|_| 0));
+    }
 }
 
 /// What the node has a number of for all, or for each user.

@@ -34,7 +34,7 @@ numbers! {
     SPLICE = 275, 76; CLOSE = 3, 57; MMAP = 9, 222; MUNMAP = 11, 215; DUP = 32, 23; SOCKETPAIR = 53, 199;
     SETSOCKOPT = 54, 208; VMSPLICE = 278, 75; PIPE2 = 293, 59; PRLIMIT = 302, 261; MIGRATE_PAGES = 256, 238;
     MOVE_PAGES = 279, 239; SHMGET = 29, 194; SHMAT = 30, 196; SEMGET = 64, 190; MSGGET = 68, 186; MQ_OPEN = 240, 180;
-    IO_SETUP = 206, 0; FANOTIFY_INIT = 300, 262; FLOCK = 73, 32;
+    IO_SETUP = 206, 0; FANOTIFY_INIT = 300, 262; FLOCK = 73, 32; MBIND = 237, 235; SET_MEMPOLICY = 238, 237;
 }
 
 /// What the kernel answers, or its errno.
@@ -72,6 +72,7 @@ pub(crate) fn name(errno: i32) -> String {
         (26, "ETXTBSY"),
         (28, "ENOSPC"),
         (30, "EROFS"),
+        (37, "ENOLCK"),
         (38, "ENOSYS"),
         (40, "ELOOP"),
         (88, "ENOTSOCK"),

@@ -27,7 +27,7 @@ const NATIVE: u32 = 0xc000_003e; // AUDIT_ARCH_X86_64
 const NATIVE: u32 = 0xc000_00b7; // AUDIT_ARCH_AARCH64
 
 /// Calls that are refused whatever their arguments.
-const REFUSED: [libc::c_long; 47] = [
+const REFUSED: [libc::c_long; 52] = [
     // The mount family: a session's root is what keeps it from the node.
     libc::SYS_mount,
     libc::SYS_umount2,
@@ -81,6 +81,13 @@ const REFUSED: [libc::c_long; 47] = [
     libc::SYS_userfaultfd,
     // A pipe would hold pages of a packet ring, and with each its whole block, when the ring is gone.
     libc::SYS_vmsplice,
+    // Where memory is to be: an entry for each page of a file, which is charged to no session, and stays with a file of
+    // the target's. The runtimes' filters refuse these too.
+    libc::SYS_mbind,
+    libc::SYS_set_mempolicy,
+    libc::SYS_set_mempolicy_home_node,
+    libc::SYS_migrate_pages,
+    libc::SYS_move_pages,
     // Names of the node's own.
     libc::SYS_sethostname,
     libc::SYS_setdomainname,
@@ -98,19 +105,13 @@ const NEW_NAMESPACES: u32 = 0x7e02_0080;
 /// ioctls that type into a terminal: TIOCSTI, and TIOCLINUX, which can paste.
 const TYPING: [u32; 2] = [0x5412, 0x541c];
 
-/// Families of sockets that do not exist for a tool. No debugging tool makes one; each reaches what no
-/// namespace divides or no control group is charged for.
-pub(crate) const REFUSED_FAMILIES: [libc::c_int; 3] = [
-    // The hypervisor, and services of the node that listen for virtual machines. As in the runtimes' filters.
-    libc::AF_VSOCK,
-    // The kernel's own ciphers: loads modules on demand, and keeps pages of its caller's.
-    libc::AF_ALG,
-    // Rings of up to gigabytes, which nobody is charged for.
-    libc::AF_XDP,
-];
+/// The families of sockets that a tool has. No debugging tool makes another: each of those reaches what no namespace
+/// divides or no control group is charged for (`AF_VSOCK`, `AF_ALG`, `AF_XDP`), or loads a module of the kernel on demand.
+const FAMILIES: [libc::c_int; 5] =
+    [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK, libc::AF_PACKET];
 
 /// Options of sockets that do not exist for a tool, by their level.
-const REFUSED_OPTIONS: [(libc::c_int, libc::c_int); 12] = [
+const REFUSED_OPTIONS: [(libc::c_int, libc::c_int); 20] = [
     // Queues past what the node allows each socket: who asks for these falls back to the others.
     (libc::SOL_SOCKET, libc::SO_RCVBUFFORCE),
     (libc::SOL_SOCKET, libc::SO_SNDBUFFORCE),
@@ -128,7 +129,23 @@ const REFUSED_OPTIONS: [(libc::c_int, libc::c_int); 12] = [
     (libc::IPPROTO_IPV6, libc::IPV6_JOIN_ANYCAST),
     (libc::IPPROTO_IPV6, libc::MCAST_JOIN_GROUP),
     (libc::IPPROTO_IPV6, libc::MCAST_JOIN_SOURCE_GROUP),
+    // Keys of TCP: 162 KiB a socket, which nobody is charged for.
+    (libc::IPPROTO_TCP, libc::TCP_MD5SIG),
+    (libc::IPPROTO_TCP, TCP_MD5SIG_EXT),
+    (libc::IPPROTO_TCP, TCP_AO_ADD_KEY),
+    // Headers that are sent with each packet of a socket: 64 KiB a socket by the first, 2 KiB by the others, which
+    // nobody is charged for.
+    (libc::IPPROTO_IPV6, IPV6_2292PKTOPTIONS),
+    (libc::IPPROTO_IPV6, libc::IPV6_HOPOPTS),
+    (libc::IPPROTO_IPV6, libc::IPV6_RTHDRDSTOPTS),
+    (libc::IPPROTO_IPV6, libc::IPV6_RTHDR),
+    (libc::IPPROTO_IPV6, libc::IPV6_DSTOPTS),
 ];
+
+// Of `linux/tcp.h` and `linux/in6.h`.
+const TCP_MD5SIG_EXT: libc::c_int = 32;
+const TCP_AO_ADD_KEY: libc::c_int = 38;
+const IPV6_2292PKTOPTIONS: libc::c_int = 6;
 
 /// Options of packet sockets for which nobody is charged: rings, and what else is to be received. See
 /// [`crate::rings`].
@@ -142,6 +159,11 @@ pub(crate) const PACKET_ADD_MEMBERSHIP: libc::c_int = 1;
 const REFUSED_OF_FILES: [libc::c_int; 3] = [libc::F_SETLEASE, libc::F_NOTIFY, F_SETDELEG];
 
 const F_SETDELEG: libc::c_int = 1040;
+
+/// Locks of parts of a file, which `fcntl(2)` does not give either: each is an entry, of any number a file, which is
+/// charged to no control group. `flock(2)` has one for each open file.
+const LOCKS: [libc::c_int; 4] =
+    [libc::F_SETLK, libc::F_SETLKW, libc::F_OFD_SETLK, libc::F_OFD_SETLKW];
 
 /// Puts the filter in force for this process and what it executes, and returns what it asks through.
 /// There is none where another filter has one already: then it asks nobody, and refuses.
@@ -161,6 +183,9 @@ pub(crate) fn listener() -> io::Result<OwnedFd> {
 /// `PR_CAP_AMBIENT_CLEAR_ALL`.
 const AMBIENT: u32 = 47;
 const LOWER: u32 = 3;
+/// What makes the next exec take capabilities away.
+const BOUNDING: u32 = 24; // PR_CAPBSET_DROP
+const SECURE_BITS: u32 = 28; // PR_SET_SECUREBITS
 
 /// Puts the filter in force for this process and what it executes. Needs `no_new_privs`.
 pub(crate) fn apply() -> io::Result<()> {
@@ -200,8 +225,10 @@ fn program() -> Vec<sock_filter> {
         jump(JUMP_EQUAL, number(libc::SYS_setgroups), 1, 0),
         jump(JUMP_EQUAL, number(libc::SYS_capset), 0, 1),
         give(REFUSE), // errno 0: done
-        jump(JUMP_EQUAL, number(libc::SYS_prctl), 0, 6),
+        jump(JUMP_EQUAL, number(libc::SYS_prctl), 0, 8),
         load(ARGUMENT_0),
+        jump(JUMP_EQUAL, BOUNDING, 4, 0),
+        jump(JUMP_EQUAL, SECURE_BITS, 3, 0),
         jump(JUMP_EQUAL, AMBIENT, 0, 3),
         load(ARGUMENT_1),
         jump(JUMP_AT_LEAST, LOWER, 0, 1),
@@ -243,10 +270,12 @@ fn of_devices() -> Vec<sock_filter> {
 /// Of what a socket may be and be told, as from a kernel that has not all of it. The kernel takes the
 /// numbers for 32 bits too, so the upper half of an argument changes nothing.
 fn of_sockets() -> Vec<sock_filter> {
-    let family = |family: &libc::c_int| {
-        [jump(JUMP_EQUAL, word(*family), 0, 1), give(REFUSE | Errno::EAFNOSUPPORT as u32)]
-    };
-    let families = [load(ARGUMENT_0)].into_iter().chain(REFUSED_FAMILIES.iter().flat_map(family));
+    // From the end: each skips those behind it and the refusal.
+    let compare =
+        |(family, skipped): (&libc::c_int, u8)| jump(JUMP_EQUAL, word(*family), skipped, 0);
+    let known: Vec<_> = FAMILIES.iter().rev().zip(1..).map(compare).collect();
+    let refused = give(REFUSE | Errno::EAFNOSUPPORT as u32);
+    let families = [load(ARGUMENT_0)].into_iter().chain(known.into_iter().rev()).chain([refused]);
     // Netlink between programs, which nothing needs: its queues are charged to nobody.
     let between_programs = [
         jump(JUMP_EQUAL, word(libc::AF_NETLINK), 0, 3),
@@ -274,11 +303,13 @@ fn of_sockets() -> Vec<sock_filter> {
 }
 
 fn of_files() -> Vec<sock_filter> {
-    let refuse = |command: libc::c_int| {
-        when(&[Condition::Is(ARGUMENT_1, word(command))], REFUSE | Errno::EINVAL as u32)
+    let refuse = |commands: &[libc::c_int], errno: Errno| -> Vec<sock_filter> {
+        let answer = REFUSE | errno as u32;
+        let refuse = |command| when(&[Condition::Is(ARGUMENT_1, word(command))], answer);
+        commands.iter().copied().flat_map(refuse).collect()
     };
-    let commands = REFUSED_OF_FILES.into_iter().flat_map(refuse);
-    of_call(libc::SYS_fcntl, commands.chain([give(ALLOW)]).collect())
+    let (leases, locks) = (refuse(&REFUSED_OF_FILES, Errno::EINVAL), refuse(&LOCKS, Errno::ENOLCK));
+    of_call(libc::SYS_fcntl, [leases, locks, vec![give(ALLOW)]].concat())
 }
 
 /// What would stay in the target's ipc namespace, and be charged to all sessions, when the tool is gone:
@@ -356,6 +387,7 @@ mod tests {
 
     const EPERM: u32 = REFUSE | 1;
     const EINVAL: u32 = REFUSE | 0x16;
+    const ENOLCK: u32 = REFUSE | 0x25;
     const ENOSYS: u32 = REFUSE | 0x26;
     const EAFNOSUPPORT: u32 = REFUSE | 0x61;
     const EPROTONOSUPPORT: u32 = REFUSE | 0x5d;
@@ -408,7 +440,8 @@ mod tests {
     #[test]
     fn families_that_no_debugging_tool_needs_are_not_there() {
         for call in [libc::SYS_socket, libc::SYS_socketpair] {
-            for family in [libc::AF_VSOCK, libc::AF_ALG, libc::AF_XDP].map(word) {
+            let others = [libc::AF_VSOCK, libc::AF_ALG, libc::AF_XDP, libc::AF_TIPC, libc::AF_RDS];
+            for family in others.map(word) {
                 assert_eq!(answer(NATIVE, call, [family, 0, 0]), EAFNOSUPPORT, "family {family}");
             }
             for family in
@@ -464,9 +497,27 @@ mod tests {
         for command in [libc::F_SETLEASE, libc::F_NOTIFY, 1040] {
             assert_eq!(answer(NATIVE, libc::SYS_fcntl, [3, word(command), 1]), EINVAL);
         }
-        for command in [libc::F_SETFL, libc::F_GETLEASE, libc::F_SETLK, libc::F_DUPFD_CLOEXEC] {
+        for command in [libc::F_SETFL, libc::F_GETLEASE, libc::F_GETLK, libc::F_DUPFD_CLOEXEC] {
             assert_eq!(answer(NATIVE, libc::SYS_fcntl, [3, word(command), 1]), ALLOW);
         }
+    }
+
+    #[test]
+    fn no_entry_is_made_that_nobody_is_charged_for() {
+        for lock in [6, 7, 37, 38] {
+            assert_eq!(answer(NATIVE, libc::SYS_fcntl, [3, lock, 1]), ENOLCK, "command {lock}");
+        }
+        assert_eq!(answer(NATIVE, libc::SYS_flock, [3, 2, 0]), ALLOW);
+        assert_eq!(answer(NATIVE, libc::SYS_mbind, [0, 4096, 2]), EPERM);
+        let asked = |level, option| answer(NATIVE, libc::SYS_setsockopt, [3, word(level), option]);
+        for key in [14, 32, 38] {
+            assert_eq!(asked(libc::IPPROTO_TCP, key), ENOPROTOOPT, "option {key}");
+        }
+        for header in [6, 54, 55, 57, 59] {
+            assert_eq!(asked(libc::IPPROTO_IPV6, header), ENOPROTOOPT, "option {header}");
+        }
+        assert_eq!(asked(libc::IPPROTO_TCP, word(libc::TCP_NODELAY)), ALLOW);
+        assert_eq!(asked(libc::IPPROTO_IPV6, word(libc::IPV6_V6ONLY)), ALLOW);
     }
 
     #[test]
@@ -510,6 +561,10 @@ mod tests {
             ([AMBIENT, LOWER + 1, 0], REFUSE),
             ([AMBIENT, 1, 0], ALLOW), // PR_CAP_AMBIENT_IS_SET
             ([4, LOWER, 0], ALLOW),   // PR_SET_DUMPABLE
+            ([24, 35, 0], REFUSE),    // PR_CAPBSET_DROP
+            ([28, 1, 0], REFUSE),     // PR_SET_SECUREBITS
+            ([23, 35, 0], ALLOW),     // PR_CAPBSET_READ
+            ([27, 0, 0], ALLOW),      // PR_GET_SECUREBITS
         ] {
             assert_eq!(answer(NATIVE, libc::SYS_prctl, arguments), expected, "{arguments:?}");
         }

@@ -138,3 +138,11 @@ async fn a_page_of_an_allowed_origin_is_heard() {
     let answer = rig.ask(&upgrade(EXEC, "origin: https://console.example\r\n")).await;
     assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_of_many_groups_is_heard() {
+    let rig = Rig::start().await;
+    rig.api.world().denied.insert("create nsdebug.dev/pods/exec".to_owned());
+    let answer = rig.ask(&upgrade(EXEC, &"x-remote-group: developers\r\n".repeat(500))).await;
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+}

@@ -105,6 +105,32 @@ fn no_group_is_joined_for_which_nobody_is_charged() {
 }
 
 #[test]
+fn no_entry_is_made_for_which_nobody_is_charged() {
+    on_site(|stage, site| {
+        for profile in PROFILES {
+            let said = stage.session(site, profile, &["hoard", "entries"]).expect_success();
+            expect(
+                &said,
+                &[
+                    "policy-of-memory EPERM",
+                    "policy-of-all EPERM",
+                    "lock ENOLCK",
+                    "waiting-lock ENOLCK",
+                    "open-lock ENOLCK",
+                    "open-waiting-lock ENOLCK",
+                    "whole-file done",
+                    "key ENOPROTOOPT",
+                    "old-headers ENOPROTOOPT",
+                    "routing-header ENOPROTOOPT",
+                    "vsock EAFNOSUPPORT",
+                    "tipc EAFNOSUPPORT",
+                ],
+            );
+        }
+    });
+}
+
+#[test]
 fn a_tool_takes_little_of_what_the_node_has_for_all() {
     on_site(|stage, site| {
         for profile in PROFILES {

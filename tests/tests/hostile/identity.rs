@@ -209,6 +209,24 @@ fn a_tool_that_gives_up_what_it_holds_is_not_taken_over_by_its_own_user() {
     ping.finish().expect_success();
 }
 
+/// A program that asks for less by another way keeps it too: by what the next exec gives, and by how root's is made.
+#[test]
+fn no_way_but_another_user_gives_up_what_keeps_the_targets_processes_out() {
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    let root = stage.containerd.run(&stage.spec("root"));
+    let shown = ["cat", "/proc/self/status"];
+    let before = permitted(&stage.session(&root, "general", &shown).expect_success());
+    assert_eq!(before & CANARY, CANARY);
+    for asked in [&["--bounding-set=-all"][..], &["--securebits=+noroot,+noroot_locked"]] {
+        let words: Vec<_> = ["setpriv"].iter().chain(asked).chain(&shown).copied().collect();
+        let said = stage.session(&root, "general", &words).expect_success();
+        assert_eq!(permitted(&said), before, "{asked:?}: {said}");
+    }
+}
+
 /// What the same user may do to a tool without looking into it, as kill(2), prlimit(2) and its like go by user alone: end
 /// it or make it slower, and nothing that gives anything away.
 #[test]
