@@ -70,7 +70,10 @@ fn choose_capabilities(
     own: Capabilities,
     survey: &Survey,
 ) -> Result<Capabilities, Failure> {
-    let Confinement { profile, host_targets, gained, .. } = limits;
+    let Confinement { profile, host_targets, gained, unshared, .. } = limits;
+    if unshared.iter().any(|id| survey.ids.contains(id)) {
+        return Err(Failure { step: Step::NotAlone, errno: 0, path: None });
+    }
     if survey.can_trace() && !host_targets {
         let path = survey.tracer.clone().map(Into::into);
         return Err(Failure { step: Step::Traceable, errno: 0, path });

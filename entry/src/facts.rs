@@ -89,6 +89,11 @@ impl Facts {
 }
 
 impl Facts {
+    /// Whether this is the number of its user or of a group of its.
+    pub(crate) fn has_id(&self, id: u32) -> bool {
+        self.uid == id || self.gid == id || self.groups.contains(&id)
+    }
+
     /// Whether the target could be this user and group: it is, or holds what it takes to become it. In a
     /// user namespace of its own that is no user outside of it, whatever it holds there.
     pub(crate) fn can_be(&self, uid: u32, gid: u32) -> bool {

@@ -120,6 +120,8 @@ pub enum Step {
     Survey,
     /// A process in the target's pid namespace may trace whatever runs there; no errno.
     Traceable,
+    /// A process in the target's pid namespace has the user or group that no other was to have; no errno.
+    NotAlone,
     /// Every harmless capability is held by a process there already; no errno.
     NoCanary,
     /// The session would have had a namespace in common with its agent; mostly no errno. The kind is the path.
@@ -188,6 +190,7 @@ impl fmt::Display for Step {
             Self::Pivot => "leaving the node's root",
             Self::Survey => "looking at the target's processes",
             Self::Traceable => "looking for processes that may trace the tool",
+            Self::NotAlone => "looking for processes of the tool's user",
             Self::NoCanary => "looking for a capability that the target does not hold",
             Self::Apart => "making sure that no namespace is the agent's",
             Self::WatchSignals => "watching for signals",

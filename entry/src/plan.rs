@@ -92,6 +92,9 @@ pub(crate) struct Confinement {
     pub(crate) hidden: Vec<OsString>,
     /// What to do about mounts that the target's process did not show.
     pub(crate) watch: Watch,
+    /// Numbers of users and groups that no process around may have: its files and its memory would be the tool's to
+    /// read.
+    pub(crate) unshared: Vec<u32>,
 }
 
 /// Joining the user namespace comes last, in the tool: after it, `/proc` could not be mounted.
@@ -123,6 +126,10 @@ pub enum PlanError {
         "cannot read the mounts of the node's first process: {why}; without them the agent cannot tell what of the node the target has"
     )]
     NodeUnseen { why: String },
+    #[error(
+        "process {pid} ({name}) has each of the users and groups that the profile `baseline` could be: use another profile"
+    )]
+    NoFreeUser { pid: u32, name: String },
     #[error("process {pid} ({name}) is a host target, and those are not allowed here: {why}")]
     HostTarget { pid: u32, name: String, why: String },
 }
@@ -244,31 +251,65 @@ fn confinement(limits: ConfinementRequest, facts: &Facts) -> Result<Confinement,
         }
         _ => {}
     }
-    let who = match (run_as, profile.run_as()) {
+    let who = identity(run_as, profile, host_targets, node, facts)?;
+    let gained = gained(profile, host_targets, facts);
+    // A tool of `baseline` looks, and does not become the pod: other profiles are its user, or may trace it.
+    let nobody = profile == Profile::Baseline && UNPRIVILEGED.contains(&who.uid);
+    let is_guest = run_as == Some(NOBODY) && !host_targets && !facts.can_be(who.uid, who.gid);
+    // A node has processes of any number, and the right to it is the right to them.
+    let alone = (nobody || is_guest) && !node;
+    let unshared = if alone { vec![who.uid, who.gid] } else { Vec::new() };
+    let hidden = if nobody { facts.secrets.clone() } else { Vec::new() };
+    let signs = (!host_targets && facts.may_be_root()).then_some(signs);
+    let watch = Watch { seen: facts.mounts.clone(), signs, covers: nobody };
+    Ok(Confinement {
+        tree,
+        profile,
+        who,
+        write,
+        host_targets,
+        node,
+        gained,
+        hidden,
+        watch,
+        unshared,
+    })
+}
+
+/// The user of `baseline`, where the target has not that one itself.
+const NOBODY: RunAs = RunAs::Ids { uid: UNPRIVILEGED[0], gid: UNPRIVILEGED[0] };
+
+fn identity(
+    run_as: Option<RunAs>,
+    profile: Profile,
+    host_targets: bool,
+    node: bool,
+    facts: &Facts,
+) -> Result<Identity, PlanError> {
+    let only = |id| Identity { uid: id, gid: id, groups: Vec::new() };
+    match (run_as, profile.run_as()) {
+        (None | Some(NOBODY), NOBODY) => {
+            let free = UNPRIVILEGED.into_iter().find(|id| !facts.has_id(*id));
+            let (pid, name) = (facts.pid, facts.name.clone());
+            free.map(only).ok_or(PlanError::NoFreeUser { pid, name })
+        }
         (Some(RunAs::Ids { uid, gid }), _) => {
             // A caller who may enter the node itself reaches every file already.
             if !host_targets && profile != Profile::Sysadmin && !is_open_to(facts, uid, gid) {
                 let (pid, name, its) = (facts.pid, facts.name.clone(), facts.uid);
                 return Err(PlanError::NotTheTargets { pid, name, its, uid, gid });
             }
-            Identity { uid, gid, groups: Vec::new() }
+            Ok(Identity { uid, gid, groups: Vec::new() })
         }
-        (Some(RunAs::Target), _) if node => return Err(PlanError::NobodyOnNode),
-        (None, RunAs::Ids { uid, gid }) => Identity { uid, gid, groups: Vec::new() },
+        (Some(RunAs::Target), _) if node => Err(PlanError::NobodyOnNode),
+        (None, RunAs::Ids { uid, gid }) => Ok(Identity { uid, gid, groups: Vec::new() }),
         (None, RunAs::Target) if node && profile == Profile::Restricted => {
-            return Err(PlanError::NobodyOnNode);
+            Err(PlanError::NobodyOnNode)
         }
         (_, RunAs::Target) | (Some(RunAs::Target), _) => {
-            Identity { uid: facts.uid, gid: facts.gid, groups: facts.groups.clone() }
+            Ok(Identity { uid: facts.uid, gid: facts.gid, groups: facts.groups.clone() })
         }
-    };
-    let gained = gained(profile, host_targets, facts);
-    // A tool of `baseline` looks, and does not become the pod: other profiles are its user, or may trace it.
-    let nobody = profile == Profile::Baseline && who.uid == UNPRIVILEGED;
-    let hidden = if nobody { facts.secrets.clone() } else { Vec::new() };
-    let signs = (!host_targets && facts.may_be_root()).then_some(signs);
-    let watch = Watch { seen: facts.mounts.clone(), signs, covers: nobody };
-    Ok(Confinement { tree, profile, who, write, host_targets, node, gained, hidden, watch })
+    }
 }
 
 /// What a tool holds beside its profile, to look into its target's processes.
@@ -309,7 +350,7 @@ const USUAL: [Capability; 14] = [
 
 /// Whether a tool may be this user and group: 65533, or a user that the target could be.
 fn is_open_to(facts: &Facts, uid: u32, gid: u32) -> bool {
-    (uid, gid) == (UNPRIVILEGED, UNPRIVILEGED) || facts.can_be(uid, gid)
+    (uid, gid) == (UNPRIVILEGED[0], UNPRIVILEGED[0]) || facts.can_be(uid, gid)
 }
 
 /// The steps in their order, for `--explain`.
@@ -601,8 +642,16 @@ mod tests {
         for profile in [Profile::General, Profile::Netadmin] {
             assert_eq!(who(profile, &facts, |_| ()), Ok(targets.clone()));
         }
-        let nobody = Identity { uid: UNPRIVILEGED, gid: UNPRIVILEGED, groups: Vec::new() };
-        assert_eq!(who(Profile::Baseline, &facts, |_| ()), Ok(nobody));
+        let nobody = |id| Identity { uid: id, gid: id, groups: Vec::new() };
+        assert_eq!(who(Profile::Baseline, &facts, |_| ()), Ok(nobody(65533)));
+        for (uid, gid, groups, taken) in
+            [(65533, 0, vec![], 65531), (0, 65533, vec![65531], 65530), (0, 0, vec![65533], 65531)]
+        {
+            let same = Facts { uid, gid, groups, ..facts.clone() };
+            assert_eq!(who(Profile::Baseline, &same, |_| ()), Ok(nobody(taken)));
+        }
+        let all = Facts { groups: UNPRIVILEGED.to_vec(), ..facts.clone() };
+        assert!(who(Profile::Baseline, &all, |_| ()).is_err());
         let root = Identity { uid: 0, gid: 0, groups: Vec::new() };
         assert_eq!(who(Profile::Sysadmin, &facts, |_| ()), Ok(root));
     }
@@ -616,7 +665,7 @@ mod tests {
         assert!(who(Profile::General, &plain, ids(0, 0)).is_err());
         assert!(who(Profile::General, &plain, ids(1000, 0)).is_err());
         assert!(who(Profile::General, &plain, ids(1000, 2000)).is_ok());
-        assert!(who(Profile::General, &plain, ids(UNPRIVILEGED, UNPRIVILEGED)).is_ok());
+        assert!(who(Profile::General, &plain, ids(65533, 65533)).is_ok());
         assert!(who(Profile::Sysadmin, &plain, ids(0, 0)).is_ok());
         let allowed = who(Profile::General, &plain, |limits| {
             ids(0, 0)(limits);

@@ -33,8 +33,9 @@ pub enum RunAs {
     Target,
 }
 
-/// The user and group of nobody else in an image.
-pub(crate) const UNPRIVILEGED: u32 = 65533;
+/// Users and groups that images have no process and no file of, in the order in which they are taken: the first that
+/// the target does not have. 65532 is the user of many images, and 65534 of files that belong to no user.
+pub(crate) const UNPRIVILEGED: [u32; 4] = [65533, 65531, 65530, 65529];
 
 impl Profile {
     /// Who tools are where the caller does not say.
@@ -42,7 +43,7 @@ impl Profile {
     pub fn run_as(self) -> RunAs {
         match self {
             Self::Restricted | Self::General | Self::Netadmin => RunAs::Target,
-            Self::Baseline => RunAs::Ids { uid: UNPRIVILEGED, gid: UNPRIVILEGED },
+            Self::Baseline => RunAs::Ids { uid: UNPRIVILEGED[0], gid: UNPRIVILEGED[0] },
             Self::Sysadmin => RunAs::Ids { uid: 0, gid: 0 },
         }
     }

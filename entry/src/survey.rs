@@ -31,6 +31,8 @@ pub(crate) struct Survey {
     pub(crate) lookings: BTreeSet<Looking>,
     /// Of which container a process is that may trace; none where its control group does not tell.
     pub(crate) tracer: Option<String>,
+    /// The numbers of the users and groups of all processes around.
+    pub(crate) ids: BTreeSet<u32>,
 }
 
 /// What it takes to look into a process without `SYS_PTRACE`: to be its user, to be in its user namespace, and to
@@ -87,12 +89,13 @@ impl Survey {
         if has_ended(thread)? {
             return Ok(());
         }
+        let Some(status) = read_of(thread, "status")? else { return Ok(()) };
+        self.ids.extend(ids(&status));
         // Of another user namespace: what it holds there counts for nothing here.
         let theirs = fs::read_link(thread.join("ns/user"));
         let permitted = if theirs.is_ok_and(|theirs| theirs != users) {
             None
         } else {
-            let Some(status) = read_of(thread, "status")? else { return Ok(()) };
             // Asked last: who has left a session's control group, being about to end, is known by this.
             if has_ended(thread)? {
                 return Ok(());
@@ -155,6 +158,15 @@ fn container(membership: &str) -> Option<String> {
     let generated = group.split(|c: char| !c.is_ascii_alphanumeric()).find(is_id);
     let last = || group.rsplit('/').next().filter(|last| !last.is_empty());
     generated.or_else(last).map(str::to_owned)
+}
+
+/// The numbers of its users and groups, in this user namespace.
+fn ids(status: &str) -> impl Iterator<Item = u32> {
+    let kinds = ["Uid:", "Gid:", "Groups:"];
+    let lists = status
+        .lines()
+        .filter_map(move |line| kinds.iter().find_map(|kind| line.strip_prefix(kind)));
+    lists.flat_map(str::split_whitespace).filter_map(|id| id.parse().ok())
 }
 
 /// What a process may make effective; `None` of a status that does not say it.
@@ -256,6 +268,13 @@ mod tests {
         assert_eq!(container("0::/default/web").as_deref(), Some("web"));
         assert_eq!(container("0::/\n"), None);
         assert_eq!(container(""), None);
+    }
+
+    #[test]
+    fn users_and_groups_of_every_kind_are_told() {
+        let status =
+            "Name:\tUid: 7\nUid:\t1\t2\t3\t4\nGid:\t5\t5\t5\t6\nGroups:\t65533 8 \nNStgid:\t9\n";
+        assert_eq!(ids(status).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 5, 5, 6, 65533, 8]);
     }
 
     #[test]

@@ -314,6 +314,7 @@ impl From<StartError> for Refusal {
                     | StartError::Traceable { .. }
                     | StartError::HostTarget { .. }
                     | StartError::NodeNotAllowed
+                    | StartError::NotAlone
                     | StartError::NoCanary
                     | StartError::Exposed { .. }
                     | StartError::NotApart { .. }
@@ -323,6 +324,7 @@ impl From<StartError> for Refusal {
                     | StartError::Plan(
                         PlanError::HostTarget { .. }
                         | PlanError::NobodyOnNode
+                        | PlanError::NoFreeUser { .. }
                         | PlanError::NotTheTargets { .. },
                     ) => StatusReason::Forbidden,
                     StartError::Plan(_) | StartError::Policy(_) => StatusReason::BadRequest,

@@ -63,6 +63,10 @@ pub enum StartError {
     )]
     Traceable { container: Option<String> },
     #[error(
+        "a process in the target's pid namespace has the user or group that the tool would have, and the tool could read its files and memory: use another profile or another --run-as, or do without the target's processes (--namespaces net)"
+    )]
+    NotAlone,
+    #[error(
         "no capability is left that would keep the target's processes out of the tool: that makes it a host target, and host targets are not allowed here"
     )]
     NoCanary,
@@ -136,6 +140,7 @@ impl StartError {
             (Step::Traceable, _) => {
                 Self::Traceable { container: failure.path.as_deref().map(printable) }
             }
+            (Step::NotAlone, _) => Self::NotAlone,
             (Step::NoCanary, _) => Self::NoCanary,
             (Step::Exposed, _) => {
                 // Escaped where it was made.

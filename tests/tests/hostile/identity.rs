@@ -288,6 +288,38 @@ fn who_is_nobody_sees_no_token_of_the_pod() {
     assert!(account.join("token").is_file(), "and so does the node");
 }
 
+/// Who only looks has a user that no process around has: that one's files and memory would be its own.
+#[test]
+fn who_is_nobody_is_no_user_of_the_pod() {
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    let own = "65533:65533:65533";
+    let same = stage.containerd.run(&stage.spec("same").arguments(&["as", own, "serve"]));
+    let said = stage.session(&same, "baseline", &["cat", "/proc/self/status"]).expect_success();
+    assert_eq!(field(&said, "Uid"), ["65531"; 4].join(" "), "{said}");
+    assert_eq!(field(&said, "Gid"), ["65531"; 4].join(" "), "{said}");
+    let said = stage.session(&same, "baseline", &["sh", "-c", "cat /proc/1/environ && echo read"]);
+    assert!(!said.out().contains("read"), "{said}");
+    // A process that the target is not, but beside it.
+    let plain = plain(&stage);
+    let beside = ["/target-app", "as", own, "sleep", "600"];
+    let other_user = Running::start(&mut stage.inside(&plain, &beside));
+    let own_user = ["--profile", "general", "--run-as", "65533", "--", "true"];
+    for options in [&["--profile", "baseline", "--", "true"][..], &own_user] {
+        harness::until("it to be refused", Duration::from_secs(10), || {
+            let refused = run(&mut stage.exec(&plain, options));
+            refused.code() == 125 && refused.err().contains("has the user or group that the tool")
+        });
+    }
+    stage.session(&plain, "general", &["true"]).expect_success();
+    drop(other_user);
+    harness::until("it to be let in", Duration::from_secs(10), || {
+        stage.session(&plain, "baseline", &["true"]).code() == 0
+    });
+}
+
 #[test]
 fn a_target_with_a_writable_proc_or_sys_of_the_node_is_a_host_target() {
     if may_skip(Stage::requirement()) {
