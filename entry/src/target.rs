@@ -5,7 +5,6 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -100,8 +99,8 @@ impl Target {
         poll(&mut exit, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 
-    /// Checks that the process is in a control group of `container`, as runtimes name them: the ID
-    /// is part of the path, or the last part of the `cgroups_path` of its OCI specification.
+    /// Checks that the process is in a control group of `container`, as runtimes name them: a component of the path
+    /// is the ID, or what the `cgroups_path` of its OCI specification asks for.
     ///
     /// Where containerd's answer is out of date and the pid already another process's, this is what
     /// notices.
@@ -111,9 +110,8 @@ impl Target {
         cgroups_path: Option<&str>,
     ) -> Result<(), TargetError> {
         let cgroups = self.read("cgroup")?;
-        let is_known = cgroups.lines().filter_map(|line| line.splitn(3, ':').nth(2)).any(|path| {
-            path.contains(container) || cgroups_path.is_some_and(|wanted| names(path, wanted))
-        });
+        let mut paths = cgroups.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+        let is_known = paths.any(|path| is_of(path, container, cgroups_path));
         if is_known {
             return Ok(());
         }
@@ -243,18 +241,22 @@ fn groups(status: &str) -> Vec<u32> {
     listed.split_whitespace().filter_map(|number| number.parse().ok()).collect()
 }
 
-/// Whether `path` ends in what `cgroups_path` of an OCI specification asks for.
-///
-/// cgroupfs: a path. systemd: `SLICE:PREFIX:NAME`, which becomes `…/PREFIX-NAME.scope`.
-fn names(path: &str, cgroups_path: &str) -> bool {
-    let wanted = match cgroups_path.split(':').collect::<Vec<_>>()[..] {
-        [_slice, prefix, name] => format!("{prefix}-{name}.scope"),
-        _ => match Path::new(cgroups_path).file_name() {
-            Some(name) => name.to_string_lossy().into_owned(),
-            None => return false,
-        },
+/// Whether a process in the control group `path` is in one of `container`. Only whole components count: people
+/// choose IDs such as `web`, which may be a part of any name.
+fn is_of(path: &str, container: &str, cgroups_path: Option<&str>) -> bool {
+    let mut components = path.split('/');
+    let Some(wanted) = cgroups_path.and_then(|wanted| wanted.rsplit('/').next()) else {
+        // By systemd, under a prefix that is not known: PREFIX-ID.scope.
+        let scope = format!("-{container}.scope");
+        return components.any(|part| part == container || part.ends_with(&scope));
     };
-    path.rsplit('/').next().is_some_and(|last| last == wanted)
+    // cgroupfs makes a directory of what is meant for systemd, too.
+    let scope = match wanted.split(':').collect::<Vec<_>>()[..] {
+        [_slice, prefix, name] => format!("{prefix}-{name}.scope"),
+        _ => wanted.to_owned(),
+    };
+    let names = [container, wanted, &scope];
+    components.any(|part| !part.is_empty() && names.contains(&part))
 }
 
 #[cfg(test)]
@@ -264,10 +266,32 @@ mod tests {
 
     #[test]
     fn a_control_group_is_recognised_under_both_drivers() {
-        assert!(names("/kubepods/pod1/abc", "/kubepods/pod1/abc"));
-        assert!(names("/system.slice/cri-containerd-abc.scope", "system.slice:cri-containerd:abc"));
-        assert!(!names("/kubepods/pod1/abcd", "/kubepods/pod1/abc"));
-        assert!(!names("/", "/"));
+        let (cgroupfs, systemd) = ("/kubepods/pod1/abc", "system.slice:cri-containerd:abc");
+        for (path, cgroups_path) in [
+            ("/kubepods/pod1/abc", Some(cgroupfs)),
+            ("/../pod1/abc", Some(cgroupfs)),
+            ("/kubepods/pod1/abc", None),
+            ("/system.slice/cri-containerd-abc.scope", Some(systemd)),
+            ("/system.slice/cri-containerd-abc.scope", None),
+            ("/system.slice/cri-containerd-abc.scope/init.scope", Some(systemd)),
+            ("/a/system.slice:cri-containerd:abc", Some(systemd)),
+            ("/other/name", Some("/other/name")),
+        ] {
+            assert!(is_of(path, "abc", cgroups_path), "{path}: {cgroups_path:?}");
+        }
+    }
+
+    #[test]
+    fn a_control_group_with_a_longer_name_is_another_containers() {
+        for path in
+            ["/", "/kubepods/pod1/abcd", "/x-abc", "/web-abc/def", "/abc.scope", "/xabc.scope"]
+        {
+            for cgroups_path in [Some("/kubepods/pod1/abc"), Some("s:docker:abc"), Some("/"), None]
+            {
+                assert!(!is_of(path, "abc", cgroups_path), "{path}: {cgroups_path:?}");
+            }
+        }
+        assert!(!is_of("/s/docker-x-abc.scope", "abc", Some("s:docker:abc")));
     }
 
     #[test]
