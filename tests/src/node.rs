@@ -57,7 +57,7 @@ impl NodeSnapshot {
         &self.mounts
     }
 
-    /// What differs in `after`, a line each; what went away of its own accord does not count.
+    /// What differs in `after`, a line each; what went away by itself does not count.
     pub fn differences(&self, after: &Self) -> Vec<String> {
         let mut found = Vec::new();
         if self.init != after.init {

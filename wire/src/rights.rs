@@ -25,7 +25,7 @@ pub struct ReviewPolicy {
 
 /// What a session is to enter, as far as it is known.
 #[derive(Clone, Copy, Debug)]
-pub enum Entered<'a> {
+pub enum ReviewedTarget<'a> {
     Pod {
         namespace: &'a str,
         /// Without one, any pod of the namespace.
@@ -47,7 +47,7 @@ pub struct Right {
     pub name: Option<String>,
 }
 
-impl<'a> From<&'a ApiTarget> for Entered<'a> {
+impl<'a> From<&'a ApiTarget> for ReviewedTarget<'a> {
     fn from(target: &'a ApiTarget) -> Self {
         match target {
             ApiTarget::Pod { namespace, name } => {
@@ -58,7 +58,7 @@ impl<'a> From<&'a ApiTarget> for Entered<'a> {
     }
 }
 
-impl Entered<'_> {
+impl ReviewedTarget<'_> {
     /// What kube-apiserver asks by itself, before the gateway hears of the request.
     #[must_use]
     pub fn for_api_server(self) -> Right {
@@ -161,11 +161,11 @@ mod tests {
         ReviewPolicy { core_exec, netadmin_without_host_target: false, own_namespace }
     }
 
-    fn pod(namespace: &str) -> Entered<'_> {
-        Entered::Pod { namespace, name: Some("api") }
+    fn pod(namespace: &str) -> ReviewedTarget<'_> {
+        ReviewedTarget::Pod { namespace, name: Some("api") }
     }
 
-    fn said(entered: Entered<'_>, core_exec: bool) -> Vec<String> {
+    fn said(entered: ReviewedTarget<'_>, core_exec: bool) -> Vec<String> {
         let rights = entered.rights(Profile::General, &policy(core_exec));
         rights.iter().map(Right::to_string).collect()
     }
@@ -201,25 +201,25 @@ mod tests {
 
     #[test]
     fn what_is_worth_the_node_takes_the_right_to_it_but_the_node_itself() {
-        let said = |entered: Entered<'_>, why| {
+        let said = |entered: ReviewedTarget<'_>, why| {
             entered.host_target(Some("n1"), why).map(|right| right.to_string())
         };
         assert_eq!(said(pod("shop"), None), None);
-        assert_eq!(said(Entered::Node { name: "n1" }, Some(&Reason::Node)), None);
+        assert_eq!(said(ReviewedTarget::Node { name: "n1" }, Some(&Reason::Node)), None);
         let right = said(pod("shop"), Some(&Reason::Network)).expect("a right");
         assert!(right.starts_with("use resource \"hosttargets\" named \"n1\""), "{right}");
     }
 
     #[test]
     fn a_node_takes_its_own_right_and_the_profile_s() {
-        let rights = said(Entered::Node { name: "n1" }, true);
+        let rights = said(ReviewedTarget::Node { name: "n1" }, true);
         assert!(rights[0].starts_with("create resource \"nodes/exec\" named \"n1\""), "{rights:?}");
         assert_eq!(rights.len(), 2);
     }
 
     #[test]
     fn a_right_without_a_name_is_to_all_of_them() {
-        let any = Entered::Pod { namespace: "shop", name: None }.for_api_server();
+        let any = ReviewedTarget::Pod { namespace: "shop", name: None }.for_api_server();
         assert_eq!(
             any.to_string(),
             "get resource \"pods/exec\" in API group \"nsdebug.dev\" in the namespace \"shop\""

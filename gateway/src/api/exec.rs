@@ -18,7 +18,7 @@ use hyper::upgrade;
 use k8s_openapi::api::core::v1::Pod;
 use tracing::{Instrument, info, info_span, warn};
 use wire::chain;
-use wire::rights::{Entered, ReviewPolicy, Right};
+use wire::rights::{ReviewPolicy, ReviewedTarget, Right};
 use wire::{ApiTarget, AuditId};
 
 use super::asked::SessionRequest;
@@ -67,7 +67,7 @@ struct Opened {
 }
 
 /// Who asks, for what, what joins the records of that, and ours.
-type Read = (Caller, SessionRequest, AuditId, AuditRecord);
+type ReadRequest = (Caller, SessionRequest, AuditId, AuditRecord);
 
 /// A refusal with the record that it belongs in; of nobody there is none.
 struct NotRead {
@@ -130,7 +130,11 @@ impl Sessions {
     }
 
     /// Who asks for what.
-    fn read(&self, proxy: &Verified, request: &Request<Incoming>) -> Result<Read, Box<NotRead>> {
+    fn read(
+        &self,
+        proxy: &Verified,
+        request: &Request<Incoming>,
+    ) -> Result<ReadRequest, Box<NotRead>> {
         let headers = request.headers();
         let caller = Caller::read(proxy, headers).map_err(|error| {
             info!(error = chain(&error), "caller unknown");
@@ -176,7 +180,7 @@ impl Sessions {
     ) -> Result<(Vec<Right>, Target), Refusal> {
         let turn = self.turns.take(caller.name()).await?;
         let reviewer = Reviewer::new(self.kubernetes.clone());
-        let entered = Entered::from(&asked.target);
+        let entered = ReviewedTarget::from(&asked.target);
         let mut rights = entered.rights(asked.profile, &self.policy);
         let allowed = async { Ok::<_, Refusal>(reviewer.review(caller, &rights).await?) };
         let looked_up = async { Ok(self.target(asked).await) };

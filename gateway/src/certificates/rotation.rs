@@ -60,7 +60,7 @@ impl CertificateSettings {
     /// How old a certificate is; none where it is of no use now: unreadable, not for these names, not
     /// valid yet, or over.
     fn age(&self, pair: &Pair, now: OffsetDateTime) -> Option<Age> {
-        let Read { names, begins, ends } = read(&pair.chain)?;
+        let CertificateFacts { names, begins, ends } = read(&pair.chain)?;
         let for_all = self.names.iter().all(|name| names.contains(name));
         let made = begins + BACKDATED;
         let age = Age { since: now - made, life: ends - made };
@@ -168,13 +168,13 @@ impl Stored {
 }
 
 /// What is read of a certificate.
-struct Read {
+struct CertificateFacts {
     names: Vec<String>,
     begins: OffsetDateTime,
     ends: OffsetDateTime,
 }
 
-fn read(chain: &str) -> Option<Read> {
+fn read(chain: &str) -> Option<CertificateFacts> {
     let certificate = CertificateDer::from_pem_slice(chain.as_bytes()).ok()?;
     let (_, certificate) = X509Certificate::from_der(&certificate).ok()?;
     let names = certificate.subject_alternative_name().ok()??;
@@ -184,7 +184,7 @@ fn read(chain: &str) -> Option<Read> {
     });
     let validity = certificate.validity();
     let (begins, ends) = (validity.not_before.to_datetime(), validity.not_after.to_datetime());
-    Some(Read { names: names.collect(), begins, ends })
+    Some(CertificateFacts { names: names.collect(), begins, ends })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wire::rights::{Entered, ReviewPolicy, Right};
+use wire::rights::{ReviewPolicy, ReviewedTarget, Right};
 use wire::{Profile, host};
 
 use crate::apiserver::Reviews;
@@ -67,9 +67,12 @@ async fn what_is_reviewed_is_what_wire_says_a_session_takes() {
         netadmin_without_host_target: false,
         own_namespace: "nsdebug".to_owned(),
     };
-    let pod = |namespace| Entered::Pod { namespace, name: Some("api") };
-    let cases =
-        [(EXEC, pod("shop")), (SYSTEM, pod("kube-system")), (NODE, Entered::Node { name: "n1" })];
+    let pod = |namespace| ReviewedTarget::Pod { namespace, name: Some("api") };
+    let cases = [
+        (EXEC, pod("shop")),
+        (SYSTEM, pod("kube-system")),
+        (NODE, ReviewedTarget::Node { name: "n1" }),
+    ];
     for (path, entered) in cases {
         rig.api.world().asked.clear();
         rig.ask(&upgrade(path, "")).await;

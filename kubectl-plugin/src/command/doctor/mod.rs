@@ -29,7 +29,7 @@ struct Meant<'a> {
 }
 
 /// Which cluster is meant, and as whom.
-struct Way<'a> {
+struct ClusterWay<'a> {
     flags: &'a ClusterFlags,
     certificates: &'a CertificateFlags,
     namespace: Option<&'a Label>,
@@ -39,7 +39,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
     let (container, profile) = (arguments.container.clone(), arguments.choice.profile);
     let report = if names_nothing(&arguments) {
         let Arguments { cluster: flags, certificates, namespace, .. } = &arguments;
-        let way = Way { flags, certificates, namespace: namespace.as_ref() };
+        let way = ClusterWay { flags, certificates, namespace: namespace.as_ref() };
         runtime::run(of_cluster(way, None, profile))?
     } else {
         let Wanted { way, query, .. } = judged(arguments)?;
@@ -53,7 +53,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
             }
             run::Way::Cluster(wanted) => {
                 let InCluster { place, namespace, flags, certificates } = &*wanted;
-                let way = Way { flags, certificates, namespace: namespace.as_ref() };
+                let way = ClusterWay { flags, certificates, namespace: namespace.as_ref() };
                 let meant = Meant { place, container: container.as_ref(), query: &query };
                 runtime::run(of_cluster(way, Some(meant), profile))?
             }
@@ -72,11 +72,11 @@ fn names_nothing(arguments: &Arguments) -> bool {
 }
 
 async fn of_cluster(
-    way: Way<'_>,
+    way: ClusterWay<'_>,
     meant: Option<Meant<'_>>,
     profile: Option<Profile>,
 ) -> Result<Report, Failure> {
-    let Way { flags, certificates, namespace } = way;
+    let ClusterWay { flags, certificates, namespace } = way;
     let cluster = Cluster::open(flags, certificates).await?;
     let namespace = namespace.map_or(cluster.default_namespace(), Label::as_str);
     let mut look = Look { cluster: &cluster, report: Report::default(), namespace };

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use wire::Profile;
-use wire::rights::{Entered, ReviewPolicy, Right};
+use wire::rights::{ReviewPolicy, ReviewedTarget, Right};
 
 use super::report::Verdict;
 use super::{Found, Look};
@@ -11,7 +11,7 @@ use crate::kubernetes::error::ClusterError;
 const REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
 
 /// Which right `profile` takes besides, where it does, and why.
-fn beside(entered: Entered<'_>, node: Option<&str>, profile: Profile, home: &str) -> String {
+fn beside(entered: ReviewedTarget<'_>, node: Option<&str>, profile: Profile, home: &str) -> String {
     let policy = usual(home);
     let why = policy.worth_the_node(profile);
     let (Some(right), Some(why)) = (entered.host_target(node, why.as_ref()), why) else {
@@ -73,8 +73,8 @@ impl Look<'_> {
         home: &str,
     ) {
         let policy = usual(home);
-        let any = Entered::Pod { namespace: self.namespace, name: None };
-        let entered = found.map_or(any, |found| Entered::from(&found.target));
+        let any = ReviewedTarget::Pod { namespace: self.namespace, name: None };
+        let entered = found.map_or(any, |found| ReviewedTarget::from(&found.target));
         let node = found.and_then(|found| found.node.as_deref());
         self.need(&entered.for_api_server(), "").await;
         self.need(&entered.exec(), "").await;
@@ -95,7 +95,7 @@ impl Look<'_> {
     /// The one that is wanted, or any at all.
     async fn at_profiles(
         &mut self,
-        entered: Entered<'_>,
+        entered: ReviewedTarget<'_>,
         node: Option<&str>,
         wanted: Option<Profile>,
         home: &str,
@@ -123,7 +123,7 @@ impl Look<'_> {
     /// What one lacks for a session of `profile`, in words.
     async fn missing(
         &self,
-        entered: Entered<'_>,
+        entered: ReviewedTarget<'_>,
         node: Option<&str>,
         profile: Profile,
         home: &str,
@@ -166,12 +166,12 @@ mod tests {
 
     #[test]
     fn a_right_is_said_so_that_a_role_can_be_written_from_it() {
-        let right = |name| Entered::Pod { namespace: "shop", name }.exec();
+        let right = |name| ReviewedTarget::Pod { namespace: "shop", name }.exec();
         let exec = right(Some("api"));
         assert_eq!(said(&exec), "create pods.nsdebug.dev/exec \"api\" in the namespace \"shop\"");
         let core = Right { group: "", ..right(None) };
         assert_eq!(said(&core), "create pods/exec in the namespace \"shop\"");
-        let pod = Entered::Pod { namespace: "shop", name: Some("api") };
+        let pod = ReviewedTarget::Pod { namespace: "shop", name: Some("api") };
         let host = pod.host_target(Some("n1"), Some(&Reason::Network)).expect("a right");
         assert_eq!(said(&host), "use hosttargets.nsdebug.dev \"n1\"");
     }
