@@ -18,17 +18,19 @@ pub use error::BadConfig;
 pub use gateways::GatewayArgs;
 pub use tls::TlsConfig;
 use used::Used;
-use wire::Profile;
+use wire::{Profile, TimeSpan};
 
 use crate::limits::{LimitArgs, SessionLimits, TogetherArgs};
 use crate::listen::Gateways;
 use crate::profile::planned;
 use crate::session::{Lifetime, Policy};
-use crate::span::Span;
 use crate::tools::Tools;
 
 /// Where containerd listens everywhere.
 pub const CONTAINERD_SOCKET: &str = "/run/containerd/containerd.sock";
+
+/// No session may have less time.
+const SHORTEST: Duration = Duration::from_secs(1);
 
 /// Where an image of ours has its tools.
 pub const TOOLBOX: &str = "/toolbox";
@@ -99,8 +101,8 @@ pub struct ServeArgs {
     remount_cgroups: bool,
 
     /// Time that running sessions get after the first SIGTERM or SIGINT
-    #[arg(long, env = "NSDEBUG_GRACE", value_name = "SECONDS", default_value = "30")]
-    grace: u32,
+    #[arg(long, env = "NSDEBUG_GRACE", value_name = "DURATION", default_value = "30s")]
+    grace: TimeSpan,
 
     /// Concurrent sessions; the next one is refused
     #[arg(long, env = "NSDEBUG_MAX_SESSIONS", value_name = "COUNT", default_value = "64")]
@@ -134,25 +136,37 @@ pub struct CareArgs {
     )]
     max_sessions_per_caller: NonZeroU16,
 
-    /// Longest time of a session without a byte of input or output. Seconds, or a number with s, m
-    /// or h
-    #[arg(long, env = "NSDEBUG_IDLE_LIMIT", value_name = "TIME", default_value = "30m")]
-    idle_limit: Span,
+    /// Longest time of a session without a byte of input or output
+    #[arg(
+        long,
+        env = "NSDEBUG_IDLE_LIMIT",
+        value_name = "DURATION",
+        default_value = "30m",
+        value_parser = TimeSpan::at_least(SHORTEST)
+    )]
+    idle_limit: TimeSpan,
 
     /// Longest duration of a session. A tool that does not end on a signal, such as a stopped one, is killed
-    /// 4 s later. Seconds, or a number with s, m or h
-    #[arg(long, env = "NSDEBUG_SESSION_LIMIT", value_name = "TIME", default_value = "8h")]
-    session_limit: Span,
+    /// 4 s later
+    #[arg(
+        long,
+        env = "NSDEBUG_SESSION_LIMIT",
+        value_name = "DURATION",
+        default_value = "8h",
+        value_parser = TimeSpan::at_least(SHORTEST)
+    )]
+    session_limit: TimeSpan,
 
     /// Longest duration, if shorter, of a session that is worth as much as the node: with `sysadmin` or the
-    /// node's own tools, on the node itself, or in a host target. Seconds, or a number with s, m or h
+    /// node's own tools, on the node itself, or in a host target
     #[arg(
         long,
         env = "NSDEBUG_PRIVILEGED_SESSION_LIMIT",
-        value_name = "TIME",
-        default_value = "1h"
+        value_name = "DURATION",
+        default_value = "1h",
+        value_parser = TimeSpan::at_least(SHORTEST)
     )]
-    privileged_session_limit: Span,
+    privileged_session_limit: TimeSpan,
 
     /// The audit log: a line of JSON at the start and at the end of each session. A session that cannot be
     /// logged is refused [default: stderr, with the log]
@@ -286,7 +300,7 @@ impl TryFrom<ServeArgs> for Config {
             policy,
             containerd,
             remount_cgroups,
-            grace: Duration::from_secs(grace.into()),
+            grace: grace.duration(),
             max_sessions,
             limits,
             together,

@@ -18,5 +18,4 @@ pub mod runtime;
 pub mod server;
 pub mod session;
 pub mod slots;
-pub mod span;
 pub mod tools;

@@ -6,12 +6,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
+use wire::TimeSpan;
 use wire::rights::ReviewPolicy;
 
 use crate::certificates::{Files, Names};
 
 /// The least that a replacement takes to be known everywhere; only tests go below an hour.
-const SHORTEST_LIFETIME: u32 = 36;
+const SHORTEST_LIFETIME: Duration = Duration::from_secs(36);
+
+/// The least between two reviews, and that a session may have.
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Serve the API to kube-apiserver, and let agents connect
 #[derive(Clone, Debug, clap::Args)]
@@ -100,11 +104,11 @@ pub struct ServeArgs {
     #[arg(
         long,
         env = "NSDEBUG_CERTIFICATE_LIFETIME",
-        value_name = "SECONDS",
-        default_value = "7776000",
-        value_parser = clap::value_parser!(u32).range(i64::from(SHORTEST_LIFETIME)..)
+        value_name = "DURATION",
+        default_value = "90d",
+        value_parser = TimeSpan::at_least(SHORTEST_LIFETIME)
     )]
-    certificate_lifetime: u32,
+    certificate_lifetime: TimeSpan,
 
     /// Do not ask whether the user may also `create` `pods/exec` of Kubernetes itself
     #[arg(
@@ -141,17 +145,35 @@ pub struct ServeArgs {
     max_sessions_per_user: NonZeroU32,
 
     /// How often it is asked whether a session may still go on
-    #[arg(long, env = "NSDEBUG_REVIEW_EVERY", value_name = "SECONDS", default_value = "300")]
-    review_every: NonZeroU32,
+    #[arg(
+        long,
+        env = "NSDEBUG_REVIEW_EVERY",
+        value_name = "DURATION",
+        default_value = "5m",
+        value_parser = TimeSpan::at_least(SECOND)
+    )]
+    review_every: TimeSpan,
 
     /// How long a session may go on
-    #[arg(long, env = "NSDEBUG_MAX_SESSION", value_name = "SECONDS", default_value = "28800")]
-    max_session: NonZeroU32,
+    #[arg(
+        long,
+        env = "NSDEBUG_MAX_SESSION",
+        value_name = "DURATION",
+        default_value = "8h",
+        value_parser = TimeSpan::at_least(SECOND)
+    )]
+    max_session: TimeSpan,
 
     /// How long a session may go on that is worth as much as its node: with `sysadmin`, on a node, or in
     /// a host target
-    #[arg(long, env = "NSDEBUG_MAX_HOST_SESSION", value_name = "SECONDS", default_value = "3600")]
-    max_host_session: NonZeroU32,
+    #[arg(
+        long,
+        env = "NSDEBUG_MAX_HOST_SESSION",
+        value_name = "DURATION",
+        default_value = "1h",
+        value_parser = TimeSpan::at_least(SECOND)
+    )]
+    max_host_session: TimeSpan,
 
     /// Write the audit log to this file; a session that cannot be written down is then refused
     /// [default: stdout]
@@ -160,12 +182,12 @@ pub struct ServeArgs {
 
     /// How long to serve on after the first SIGTERM or SIGINT, while Kubernetes learns not to send
     /// anybody here
-    #[arg(long, env = "NSDEBUG_LEAVE", value_name = "SECONDS", default_value = "5")]
-    leave: u32,
+    #[arg(long, env = "NSDEBUG_LEAVE", value_name = "DURATION", default_value = "5s")]
+    leave: TimeSpan,
 
     /// How long running sessions may go on after that
-    #[arg(long, env = "NSDEBUG_GRACE", value_name = "SECONDS", default_value = "30")]
-    grace: u32,
+    #[arg(long, env = "NSDEBUG_GRACE", value_name = "DURATION", default_value = "30s")]
+    grace: TimeSpan,
 }
 
 /// What `serve` does.
@@ -196,11 +218,6 @@ pub(crate) struct Longest {
 }
 
 impl Longest {
-    fn of_seconds(usual: NonZeroU32, host: NonZeroU32) -> Self {
-        let [usual, host] = [usual, host].map(|seconds| Duration::from_secs(seconds.get().into()));
-        Self { usual, host }
-    }
-
     /// Of a session that is worth as much as its node or not; never more than the usual one.
     pub(crate) fn of(self, is_worth_the_node: bool) -> Duration {
         if is_worth_the_node { self.host.min(self.usual) } else { self.usual }
@@ -250,14 +267,13 @@ impl TryFrom<ServeArgs> for Config {
             leave,
             grace,
         } = args;
-        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
         let files = tls_cert.zip(tls_key).map(|(chain, key)| Files { chain, key });
         let certificates = match files {
             Some(files) => Certificates::Files(files),
             None => Certificates::Made {
                 dns_names: dns_names(&namespace, &service, dns_name)?,
                 names: Names::of(&namespace, certificate_secret, ca_config_map),
-                lifetime: seconds(certificate_lifetime),
+                lifetime: certificate_lifetime.duration(),
             },
         };
         let policy = ReviewPolicy {
@@ -276,11 +292,11 @@ impl TryFrom<ServeArgs> for Config {
             origins: allowed_origin,
             max_sessions,
             max_sessions_per_user,
-            review_every: seconds(review_every.get()),
-            longest: Longest::of_seconds(max_session, max_host_session),
+            review_every: review_every.duration(),
+            longest: Longest { usual: max_session.duration(), host: max_host_session.duration() },
             audit_log,
-            leave: seconds(leave),
-            grace: seconds(grace),
+            leave: leave.duration(),
+            grace: grace.duration(),
         })
     }
 }
@@ -297,4 +313,40 @@ fn dns_names(
     let names = services.iter().filter(|service| !service.is_empty()).flat_map(spelled);
     let names: Vec<_> = names.chain(more).collect();
     if names.is_empty() { Err(BadConfig::NoName) } else { Ok(names) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Args, FromArgMatches};
+
+    fn config(flags: &[&str]) -> Result<Config, String> {
+        let command = ServeArgs::augment_args(clap::Command::new("serve"));
+        let all = ["serve", "--dns-name=localhost"].iter().chain(flags);
+        let matches = command.try_get_matches_from(all).map_err(|error| error.to_string())?;
+        let args = ServeArgs::from_arg_matches(&matches).map_err(|error| error.to_string())?;
+        Config::try_from(args).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn times_are_durations_and_seconds_without_a_unit() {
+        let flags = ["--max-session=1h30m", "--max-host-session=60", "--grace=500ms", "--leave=0"];
+        let config = config(&flags).expect("a configuration");
+        let longest = [false, true].map(|host| config.longest.of(host));
+        assert_eq!(longest, [5400, 60].map(Duration::from_secs));
+        assert_eq!((config.grace, config.leave), (Duration::from_millis(500), Duration::ZERO));
+        assert_eq!(config.review_every, Duration::from_secs(300));
+    }
+
+    #[test]
+    fn a_time_that_is_too_short_is_refused() {
+        for (flag, least) in [
+            ("--certificate-lifetime=35s", "36s"),
+            ("--review-every=500ms", "1s"),
+            ("--max-session=0", "1s"),
+        ] {
+            let error = config(&[flag]).expect_err(flag);
+            assert!(error.contains(&format!("the duration must be at least {least}")), "{error}");
+        }
+    }
 }

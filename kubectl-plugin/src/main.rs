@@ -9,7 +9,6 @@ mod cli;
 mod command;
 mod connect;
 mod dry_run;
-mod duration;
 mod error;
 mod kubernetes;
 mod outcome;

@@ -11,9 +11,9 @@ use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
-use wire::Signal;
 use wire::frame::Protocol;
 use wire::limits::PEER_SILENCE;
+use wire::{Signal, TimeSpan};
 
 use crate::connect::Connection;
 use crate::outcome::{self, Incomplete, Outcome};
@@ -48,7 +48,7 @@ pub(crate) enum SessionError {
     Output(#[from] OutputError),
     #[error(transparent)]
     Incomplete(#[from] Incomplete),
-    #[error("the session was ended after {limit:?} (--timeout)")]
+    #[error("the session was ended after {} (--timeout)", TimeSpan::from(*limit))]
     TimedOut {
         limit: Duration,
         /// What the tool was told, and did not end of.

@@ -75,6 +75,10 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
     assert!(refused(&["agnet.maxSessions=1"]).contains("agnet"));
     assert!(refused(&["maxProfile=root"]).contains("maxProfile"));
     assert!(refused(&["gateway.replicas=0"]).contains("replicas"));
+    assert!(rendered(&["session.limit=1d12h"]).contains("--session-limit=1d12h"));
+    for limit in ["session.limit=0s", "session.idleLimit=1w", "session.privilegedLimit=1.5h"] {
+        assert!(refused(&[limit]).contains("imit"), "{limit}");
+    }
     let takes_all = refused(&["agent.maxSessionsPerUser=32"]);
     assert!(takes_all.contains("allSessions.pids must be at least 8704"), "{takes_all}");
     assert!(rendered(&["agent.maxSessionsPerUser=32", "allSessions.pids=8704"]).contains("8704"));

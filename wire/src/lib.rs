@@ -24,6 +24,7 @@ pub mod rights;
 mod session;
 mod shown;
 mod signal;
+mod span;
 mod status;
 
 pub use api::ApiTarget;
@@ -39,4 +40,5 @@ pub use request::{BadRequest, ExecRequest};
 pub use session::SessionInfo;
 pub use shown::shown;
 pub use signal::Signal;
+pub use span::{BadTimeSpan, TimeSpan};
 pub use status::{Cause, Details, Ending, Exit, Status, StatusKind, signal_name};

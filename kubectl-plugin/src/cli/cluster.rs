@@ -6,8 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::FalseyValueParser;
-
-use crate::duration::Limit;
+use wire::TimeSpan;
 
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Cluster")]
@@ -60,7 +59,7 @@ pub(crate) struct ClusterFlags {
 
     /// Longest wait for one answer of the API server, such as `10s`; 0 means the default of one minute
     #[arg(long, env = "NSDEBUG_REQUEST_TIMEOUT", value_name = "DURATION", global = true)]
-    pub(crate) request_timeout: Option<Limit>,
+    pub(crate) request_timeout: Option<TimeSpan>,
 }
 
 /// Whom to trust and what to show, of an API server or an agent.

@@ -14,10 +14,9 @@ mod usage;
 pub(crate) use cluster::{CertificateFlags, ClusterFlags};
 pub(crate) use usage::UsageError;
 
-use wire::Profile;
+use wire::{Profile, TimeSpan};
 
 use crate::connect::Address;
-use crate::duration::Limit;
 use crate::target::Target;
 
 const EXIT_CODES: &str = "\
@@ -98,9 +97,9 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) choice: Choice,
 
-    /// End the session after this time, such as `10s`, `5m` or `1h30m`; 0 means never. The tool is sent TERM and has 5 s to end
+    /// End the session after this time, such as `90s`, `1h30m` or `2d`; 0 means never. The tool is sent TERM and has 5 s to end
     #[arg(long, env = "NSDEBUG_TIMEOUT", value_name = "DURATION", global = true)]
-    pub(crate) timeout: Option<Limit>,
+    pub(crate) timeout: Option<TimeSpan>,
 
     /// Namespace of the target [default: the context's]
     #[arg(short, long, env = "NSDEBUG_NAMESPACE", value_name = "NAME", global = true)]

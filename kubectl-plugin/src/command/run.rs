@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use wire::{ApiTarget, BadRequest, ExecRequest, Label, SessionTarget};
+use wire::{ApiTarget, BadRequest, ExecRequest, Label, SessionTarget, TimeSpan};
 
 use crate::cli::{Arguments, CertificateFlags, Choice, ClusterFlags, UsageError};
 use crate::connect::{self, Address, ConnectError, Connection, Credentials};
@@ -205,7 +205,11 @@ fn decide(
         reason: reason.clone(),
         dry_run: purpose == Purpose::DryRun,
     };
-    let (query, limit, quiet) = (query(&request)?, timeout.and_then(|limit| limit.0), *quiet);
+    let (query, limit, quiet) = (
+        query(&request)?,
+        timeout.map(TimeSpan::duration).filter(|limit| !limit.is_zero()),
+        *quiet,
+    );
     let way = way(arguments)?;
     Ok((Wanted { way, query, wiring, limit, quiet }, warning))
 }

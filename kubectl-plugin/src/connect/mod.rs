@@ -22,6 +22,7 @@ use tracing::debug;
 pub(crate) use transport::Transport;
 pub(crate) use upgrade::Connection;
 use upgrade::UpgradeError;
+use wire::TimeSpan;
 
 /// A peer that does not even take the connection for this long is not there.
 const REACH: Duration = Duration::from_secs(30);
@@ -45,7 +46,7 @@ pub(crate) enum ConnectError {
     },
     #[error("no agent answered at {address} within {} s", limit.as_secs())]
     NoAnswer { address: Address, limit: Duration },
-    #[error("the session could not start at {address} within {limit:?} (--timeout)")]
+    #[error("the session could not start at {address} within {} (--timeout)", TimeSpan::from(*limit))]
     TimedOut { address: Address, limit: Duration },
     #[cfg(not(unix))]
     #[error("{address}: unix sockets are not supported on this system")]

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 use tower::BoxError;
-use wire::{Status, StatusKind};
+use wire::{Status, StatusKind, TimeSpan};
 
 use super::config::ConfigError;
 use crate::connect::tls;
@@ -47,7 +47,7 @@ pub(crate) enum ClusterError {
     Foreign { code: StatusCode, words: String },
     #[error("the API server's answer cannot be read")]
     Answer(#[source] BadAnswer),
-    #[error("the session could not start within {limit:?} (--timeout)")]
+    #[error("the session could not start within {} (--timeout)", TimeSpan::from(*limit))]
     TimedOut { limit: Duration },
     #[error("{0}")]
     Target(TargetError),

@@ -29,7 +29,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 use tracing::debug;
 use wire::api::{GROUP, SERVER, VERSION};
-use wire::{ApiTarget, ObjectName};
+use wire::{ApiTarget, ObjectName, TimeSpan};
 
 use crate::cli::{CertificateFlags, ClusterFlags};
 use crate::connect::{Connection, upgrade};
@@ -86,7 +86,11 @@ impl Cluster {
         let (server, namespace) = (verbose::host(&config.cluster_url), &config.default_namespace);
         debug!(%server, namespace, took = ?began.elapsed(), "configured");
         let client = client::of(&config).map_err(ClusterError::SetUp)?;
-        let limit = flags.request_timeout.and_then(|limit| limit.0).unwrap_or(ANSWER);
+        let limit = flags
+            .request_timeout
+            .map(TimeSpan::duration)
+            .filter(|limit| !limit.is_zero())
+            .unwrap_or(ANSWER);
         Ok(Self { client, config, limit })
     }
 

@@ -87,8 +87,8 @@ fn wrong_command_lines_exit_2_and_say_what_is_wrong() {
         (&["--agent", "unix:/a", "deploy/web", "--", "ps"], "`deploy`"),
         (&["--agent", "http://a:1", "web", "--", "ps"], "only reached with encryption"),
         (
-            &["--agent", "unix:/a", "--timeout", "10", "web", "--", "ps"],
-            "a whole number and a unit",
+            &["--agent", "unix:/a", "--timeout", "1.5h", "web", "--", "ps"],
+            "a duration is numbers with units",
         ),
         (
             &["--agent", "unix:/a", "--profile", "genral", "web", "--", "ps"],

@@ -3,15 +3,15 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::ArgGroup;
 use clap::builder::BoolishValueParser;
 use entry::{Kinds, RunAs};
-use wire::{BadName, ContainerPrefix, Label, ObjectName, Profile};
+use wire::{BadName, ContainerPrefix, Label, ObjectName, Profile, TimeSpan};
 
 use crate::config::{CONTAINERD_SOCKET, TOOLBOX};
 use crate::limits::LimitArgs;
-use crate::span::Span;
 use crate::tools::Tools;
 
 /// Run one tool in a container of this node, without a daemon.
@@ -91,10 +91,15 @@ pub struct ExecArgs {
     #[command(flatten)]
     pub limits: LimitArgs,
 
-    /// Longest duration of the session, in seconds, or a number with s, m or h. A tool that does not end on a
-    /// signal, such as a stopped one, is killed 4 s later [default: until the tool ends]
-    #[arg(long, env = "NSDEBUG_SESSION_LIMIT", value_name = "TIME")]
-    pub session_limit: Option<Span>,
+    /// Longest duration of the session, such as `90s` or `1h30m`. A tool that does not end on a signal, such as
+    /// a stopped one, is killed 4 s later [default: until the tool ends]
+    #[arg(
+        long,
+        env = "NSDEBUG_SESSION_LIMIT",
+        value_name = "DURATION",
+        value_parser = TimeSpan::at_least(Duration::from_secs(1))
+    )]
+    pub session_limit: Option<TimeSpan>,
 
     /// Pass stdin to the tool
     #[arg(short = 'i', long, env = "NSDEBUG_STDIN", value_parser = BoolishValueParser::new())]

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use daemon::shutdown::Shutdown;
 use tokio::time::sleep_until;
+use wire::TimeSpan;
 
 use super::limits::Limit;
 use super::why::Why;
 use crate::registry::Registered;
 use crate::session::advice::Advice;
 use crate::session::stream::traffic::Traffic;
-use crate::span::Span;
 
 /// One session's, from its start.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub struct EndConditions {
     pub registered: Arc<Registered>,
     pub shutdown: Shutdown,
     /// How long it may go on without a byte from the user or the tool.
-    pub idle: Span,
+    pub idle: TimeSpan,
     /// How long it may go on in all.
     pub limit: Limit,
     /// What may help where the tool fails.

@@ -3,17 +3,17 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::span::Span;
+use wire::TimeSpan;
 
 /// How long a session may go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetime {
     /// Without a byte from the user or the tool.
-    pub idle: Span,
+    pub idle: TimeSpan,
     /// In all.
-    pub total: Span,
+    pub total: TimeSpan,
     /// In all, where a session is worth the node: a right to it that is forgotten is worth most.
-    pub privileged: Span,
+    pub privileged: TimeSpan,
 }
 
 impl Lifetime {
@@ -32,7 +32,7 @@ impl Lifetime {
 /// How long one session may go on, and what says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
-    span: Span,
+    span: TimeSpan,
     flag: &'static str,
 }
 

@@ -1,9 +1,9 @@
 //! Why a session ended, in words.
 
 use entry::{Exhausted, OutOfProcesses};
+use wire::TimeSpan;
 
 use super::limits::Limit;
-use crate::span::Span;
 
 /// Why a session ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(crate) enum Why {
     /// A caller with the right to said so.
     EndedBy(String),
     /// Nothing was said for this long.
-    Idle(Span),
+    Idle(TimeSpan),
     /// It went on for this long.
     TooLong(Limit),
     /// It said that it had ended, and had not.

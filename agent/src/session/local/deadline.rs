@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use entry::{Event, Exit};
 use nix::sys::signal::Signal;
-
-use crate::span::Span;
+use wire::TimeSpan;
 
 /// What a tool may take to end once it was told to: as long as `docker stop` gives a container.
 pub(crate) const GRACE: Duration = Duration::from_secs(10);
@@ -30,7 +29,7 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 pub(crate) enum Cut {
     /// Its tool does not run yet.
     NotStarted,
-    TooLong(Span),
+    TooLong(TimeSpan),
     /// It was told to end, and did not.
     Deaf(Signal),
     TargetExit,
@@ -82,7 +81,7 @@ pub(crate) enum Due {
 /// What was asked of a session so far.
 #[derive(Debug)]
 pub(crate) struct Patience {
-    limit: Option<(Instant, Span)>,
+    limit: Option<(Instant, TimeSpan)>,
     /// When to kill, and what for. The first reason stays.
     deadline: Option<(Instant, Cut)>,
     interrupts: Vec<Instant>,
@@ -90,7 +89,7 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    pub(crate) fn new(total: Option<Span>, now: Instant) -> Self {
+    pub(crate) fn new(total: Option<TimeSpan>, now: Instant) -> Self {
         let limit = total.map(|span| (now + span.duration(), span));
         let deadline = Some((now + START, Cut::NotStarted));
         Self { limit, deadline, interrupts: Vec::new(), killed: false }
@@ -166,7 +165,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn started(total: Option<Span>, now: Instant) -> Patience {
+    fn started(total: Option<TimeSpan>, now: Instant) -> Patience {
         let mut patience = Patience::new(total, now);
         patience.started();
         patience

@@ -20,14 +20,13 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use wire::chain;
+use wire::{TimeSpan, chain};
 
 use self::deadline::{Cut, Due, Patience};
 use self::relay::Relay;
 use crate::session::StartError;
 use crate::session::policy::unseen;
 use crate::session::start::prepared::{Prepared, Rest};
-use crate::span::Span;
 
 /// What this process is told and passes on: the tool has a session and process group of its own.
 const PASSED_ON: [Signal; 6] = [
@@ -69,7 +68,7 @@ pub struct Manner {
     /// Whether the tool gets our stdin.
     pub stdin: bool,
     /// How long it may go on.
-    pub total: Option<Span>,
+    pub total: Option<TimeSpan>,
     /// Says what a person should know before the tool's output.
     pub note: fn(&str),
 }
