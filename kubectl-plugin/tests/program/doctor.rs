@@ -3,7 +3,7 @@
 use serde_json::json;
 use wire::Profile;
 use wire::host::Reason;
-use wire::rights::{Entered, ReviewPolicy, Right};
+use wire::rights::{ReviewPolicy, ReviewedTarget, Right};
 
 use crate::api::{Answer, ApiServer, refusal};
 
@@ -312,9 +312,9 @@ fn it_asks_for_the_rights_that_the_gateway_has_reviewed_and_no_others() {
         own_namespace: "debugging".to_owned(),
     };
     let cases = [
-        ("pod/api", "shop", Entered::Pod { namespace: "shop", name: Some("api") }),
-        ("pod/api", "debugging", Entered::Pod { namespace: "debugging", name: Some("api") }),
-        ("node/n1", "shop", Entered::Node { name: "n1" }),
+        ("pod/api", "shop", ReviewedTarget::Pod { namespace: "shop", name: Some("api") }),
+        ("pod/api", "debugging", ReviewedTarget::Pod { namespace: "debugging", name: Some("api") }),
+        ("node/n1", "shop", ReviewedTarget::Node { name: "n1" }),
     ];
     for (target, namespace, entered) in cases {
         let server = healthy();
