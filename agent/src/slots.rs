@@ -5,14 +5,15 @@ use std::fmt;
 use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use daemon::{Quota, QuotaFull, QuotaPlace};
+use tokio::sync::watch;
 
 use crate::listen::Caller;
 
 /// All slots of this agent; clones share them.
 #[derive(Clone, Debug)]
 pub struct Slots {
-    free: Arc<Semaphore>,
+    quota: Quota<Caller>,
     limit: NonZeroU16,
     taken: Arc<Mutex<Taken>>,
     per_caller: NonZeroU16,
@@ -22,12 +23,10 @@ pub struct Slots {
     closing: Arc<watch::Sender<bool>>,
 }
 
-/// Who has them.
+/// What sessions that are over have left.
 #[derive(Debug, Default)]
 struct Taken {
-    /// How many each caller has; nobody is in here with none.
-    callers: HashMap<Caller, u16>,
-    /// Of these, whose sessions are over though processes of them are not reaped, and in which containers.
+    /// Of those that have a slot, whose sessions are over though processes of them are not reaped, and in which containers.
     left: Vec<(Caller, String)>,
     /// How many processes of their sessions that are over each caller is forgiven; nobody is in here with none.
     forgiven: HashMap<Caller, u64>,
@@ -37,9 +36,8 @@ struct Taken {
 #[derive(Debug)]
 #[must_use = "the slot is free again when this is dropped"]
 pub struct Slot {
-    _permit: OwnedSemaphorePermit,
+    place: QuotaPlace<Caller>,
     taken: Arc<Mutex<Taken>>,
-    caller: Caller,
     left_in: OnceLock<String>,
     forgiven: u64,
     closing: watch::Receiver<bool>,
@@ -88,9 +86,9 @@ impl fmt::Display for Left {
 impl Slots {
     #[must_use]
     pub fn new(limit: NonZeroU16, per_caller: NonZeroU16) -> Self {
-        let free = Arc::new(Semaphore::new(usize::from(limit.get())));
+        let quota = Quota::new(limit.get().into(), per_caller.get().into());
         let closing = Arc::new(watch::Sender::new(false));
-        Self { free, limit, taken: Arc::default(), per_caller, forgiven: 0, closing }
+        Self { quota, limit, taken: Arc::default(), per_caller, forgiven: 0, closing }
     }
 
     /// Of each caller's sessions that are over, as many processes are forgiven: many containers reap nobody, and a tool
@@ -102,52 +100,39 @@ impl Slots {
 
     /// A slot, or at once the refusal: a queue would only hide that the node is busy.
     pub fn take(&self, caller: Caller) -> Result<Slot, Full> {
-        let mut taken = lock(&self.taken);
-        let permit = Arc::clone(&self.free).try_acquire_owned();
-        let permit = permit.map_err(|_| self.all_taken(&taken))?;
-        let has = self.room_of(&taken, &caller)?;
-        taken.callers.insert(caller.clone(), has + 1);
-        drop(taken);
+        let place = self.quota.take(caller.clone()).map_err(|full| self.refusal(full, caller))?;
         let (taken, closing) = (Arc::clone(&self.taken), self.closing.subscribe());
         let (left_in, forgiven) = (OnceLock::new(), self.forgiven);
-        Ok(Slot { _permit: permit, taken, caller, left_in, forgiven, closing })
+        Ok(Slot { place, taken, left_in, forgiven, closing })
     }
 
     /// Whether there is a slot, which is not taken.
     pub fn look(&self, caller: &Caller) -> Result<(), Full> {
+        self.quota.look(caller).map_err(|full| self.refusal(full, caller.clone()))
+    }
+
+    fn refusal(&self, full: QuotaFull, caller: Caller) -> Full {
         let taken = lock(&self.taken);
-        if self.free.available_permits() == 0 {
-            return Err(self.all_taken(&taken));
+        match full {
+            QuotaFull::All => Full::Node { limit: self.limit, left: taken.left(|_| true) },
+            QuotaFull::Caller => {
+                let left = taken.left(|one| *one == caller);
+                Full::Caller { caller, limit: self.per_caller, left }
+            }
         }
-        self.room_of(&taken, caller).map(drop)
-    }
-
-    fn all_taken(&self, taken: &Taken) -> Full {
-        Full::Node { limit: self.limit, left: taken.left(|_| true) }
-    }
-
-    /// How many `caller` has, where that is fewer than it may have.
-    fn room_of(&self, taken: &Taken, caller: &Caller) -> Result<u16, Full> {
-        let has = taken.callers.get(caller).copied().unwrap_or_default();
-        if has < self.per_caller.get() {
-            return Ok(has);
-        }
-        let left = taken.left(|one| one == caller);
-        Err(Full::Caller { caller: caller.clone(), limit: self.per_caller, left })
     }
 
     /// How many sessions run, and are over with processes that are not reaped.
     #[must_use]
     pub fn taken(&self) -> usize {
-        usize::from(self.limit.get()).saturating_sub(self.free.available_permits())
+        self.quota.taken()
     }
 
     /// Completes when no session runs. To be awaited once no new one is admitted: what only counts against new ones
     /// counts no more.
     pub async fn all_free(&self) {
         self.closing.send_replace(true);
-        // An error would say that the semaphore is closed, which nothing does.
-        let _ = self.free.acquire_many(u32::from(self.limit.get())).await;
+        self.quota.all_free().await;
     }
 }
 
@@ -156,7 +141,7 @@ impl Slot {
     pub fn is_left_in(&self, container: &str) -> bool {
         let is_new = self.left_in.set(container.to_owned()).is_ok();
         if is_new {
-            lock(&self.taken).left.push((self.caller.clone(), container.to_owned()));
+            lock(&self.taken).left.push((self.place.caller().clone(), container.to_owned()));
         }
         is_new
     }
@@ -164,12 +149,13 @@ impl Slot {
     /// Counts `processes` that are not reaped for the caller instead of this slot, if that is not too many.
     pub fn forgive(&self, processes: u64) -> Option<Forgiven> {
         let mut taken = lock(&self.taken);
-        let all = taken.forgiven.get(&self.caller).copied().unwrap_or_default() + processes;
+        let all = taken.forgiven.get(self.place.caller()).copied().unwrap_or_default() + processes;
         if all > self.forgiven {
             return None;
         }
-        taken.forgiven.insert(self.caller.clone(), all);
-        let (taken, caller) = (Arc::clone(&self.taken), self.caller.clone());
+        let caller = self.place.caller().clone();
+        taken.forgiven.insert(caller.clone(), all);
+        let taken = Arc::clone(&self.taken);
         Some(Forgiven { taken, caller, processes })
     }
 
@@ -206,14 +192,10 @@ fn lock(taken: &Mutex<Taken>) -> MutexGuard<'_, Taken> {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let mut taken = lock(&self.taken);
-        match taken.callers.get_mut(&self.caller) {
-            Some(has) if *has > 1 => *has -= 1,
-            _ => drop(taken.callers.remove(&self.caller)),
-        }
         let Some(container) = self.left_in.get() else { return };
-        let is_own =
-            |(caller, place): &(Caller, String)| *caller == self.caller && place == container;
+        let mut taken = lock(&self.taken);
+        let own = self.place.caller();
+        let is_own = |(caller, place): &(Caller, String)| caller == own && place == container;
         if let Some(own) = taken.left.iter().position(is_own) {
             taken.left.swap_remove(own);
         }
@@ -254,7 +236,7 @@ mod tests {
         assert_eq!(slots.taken(), 1, "a refusal holds no slot");
         let other = slots.take(Caller::user("b")).expect("another's slot");
         drop((slot, other));
-        assert!(slots.taken.lock().expect("a map").callers.is_empty());
+        assert_eq!(slots.taken(), 0);
     }
 
     #[test]

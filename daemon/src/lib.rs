@@ -10,9 +10,11 @@ pub mod audit;
 mod failure;
 pub mod logging;
 mod printable;
+mod quota;
 pub mod shutdown;
 mod signals;
 
 pub use failure::{OWN_FAILURE, USAGE, failed};
 pub use printable::printable_json;
+pub use quota::{Quota, QuotaFull, QuotaPlace};
 pub use signals::Signals;

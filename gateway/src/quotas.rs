@@ -1,33 +1,23 @@
 //! How many sessions run at once, in all and of one user: refused at once, never queued.
 
-use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::watch;
+use daemon::{Quota, QuotaFull, QuotaPlace};
 
 /// All places; clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Quotas {
     most: NonZeroU32,
     most_per_user: NonZeroU32,
-    taken: Arc<Taken>,
-}
-
-#[derive(Debug)]
-struct Taken {
-    all: watch::Sender<u32>,
-    /// Nobody is in here with none.
-    users: Mutex<HashMap<String, u32>>,
+    quota: Quota<String>,
 }
 
 /// The right to run one session.
 #[derive(Debug)]
 #[must_use = "the place is free again when this is dropped"]
-pub(crate) struct SessionPlace {
-    taken: Arc<Taken>,
-    user: String,
-}
+pub(crate) struct SessionPlace(
+    #[expect(dead_code, reason = "it counts while it lives")] QuotaPlace<String>,
+);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Full {
@@ -43,55 +33,34 @@ pub(crate) enum Full {
 
 impl Quotas {
     pub(crate) fn new(most: NonZeroU32, most_per_user: NonZeroU32) -> Self {
-        let taken = Taken { all: watch::Sender::new(0), users: Mutex::default() };
-        Self { most, most_per_user, taken: Arc::new(taken) }
+        let numbers =
+            [most, most_per_user].map(|most| usize::try_from(most.get()).unwrap_or(usize::MAX));
+        Self { most, most_per_user, quota: Quota::new(numbers[0], numbers[1]) }
     }
 
     pub(crate) fn take(&self, user: &str) -> Result<SessionPlace, Full> {
-        let mut users = self.taken.users.lock().unwrap_or_else(PoisonError::into_inner);
-        let has = self.room(&users, user)?;
-        users.insert(user.to_owned(), has + 1);
-        self.taken.all.send_modify(|all| *all += 1);
-        Ok(SessionPlace { taken: Arc::clone(&self.taken), user: user.to_owned() })
+        self.quota.take(user.to_owned()).map(SessionPlace).map_err(|full| self.refusal(full))
     }
 
     /// Whether there is a place, which is not taken.
     pub(crate) fn look(&self, user: &str) -> Result<(), Full> {
-        let users = self.taken.users.lock().unwrap_or_else(PoisonError::into_inner);
-        self.room(&users, user).map(drop)
+        self.quota.look(user).map_err(|full| self.refusal(full))
     }
 
-    /// How many `user` has, where there is room for one more.
-    fn room(&self, users: &HashMap<String, u32>, user: &str) -> Result<u32, Full> {
-        if *self.taken.all.borrow() >= self.most.get() {
-            return Err(Full::All { most: self.most });
+    fn refusal(&self, full: QuotaFull) -> Full {
+        match full {
+            QuotaFull::All => Full::All { most: self.most },
+            QuotaFull::Caller => Full::User { most: self.most_per_user },
         }
-        let has = users.get(user).copied().unwrap_or_default();
-        if has >= self.most_per_user.get() {
-            return Err(Full::User { most: self.most_per_user });
-        }
-        Ok(has)
     }
 
-    pub(crate) fn taken(&self) -> u32 {
-        *self.taken.all.borrow()
+    pub(crate) fn taken(&self) -> usize {
+        self.quota.taken()
     }
 
     /// Completes when no session runs. To be awaited once no new one is admitted.
     pub(crate) async fn all_free(&self) {
-        // The sender lives as long as this does.
-        let _ = self.taken.all.subscribe().wait_for(|all| *all == 0).await;
-    }
-}
-
-impl Drop for SessionPlace {
-    fn drop(&mut self) {
-        let mut users = self.taken.users.lock().unwrap_or_else(PoisonError::into_inner);
-        match users.get_mut(&self.user) {
-            Some(has) if *has > 1 => *has -= 1,
-            _ => drop(users.remove(&self.user)),
-        }
-        self.taken.all.send_modify(|all| *all -= 1);
+        self.quota.all_free().await;
     }
 }
 
