@@ -47,6 +47,12 @@ pub enum StartError {
     NoProcesses,
     #[error("cannot create the tool's standard streams")]
     Streams { source: io::Error },
+    #[error("cannot watch the session")]
+    Watch { source: io::Error },
+    #[error("cannot take over the signals that are passed on to the tool")]
+    Signals { source: io::Error },
+    #[error("cannot start the runtime that asks containerd")]
+    Runtime { source: io::Error },
     #[error("the target exited before it could be entered")]
     TargetExited,
     #[error("the session was killed before its tool ran")]

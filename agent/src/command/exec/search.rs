@@ -43,7 +43,7 @@ impl Search {
                         let containerd = Containerd::new(&socket);
                         runtime.block_on(asked(&containerd, &query, request, tools, meanwhile))
                     }
-                    Err(source) => (meanwhile(), Err(StartError::Streams { source })),
+                    Err(source) => (meanwhile(), Err(StartError::Runtime { source })),
                 }
             }
         }

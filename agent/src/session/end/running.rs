@@ -35,7 +35,7 @@ impl Running {
         stdio: RelayedStdio,
         held: &Held,
     ) -> Result<Self, StartError> {
-        let watch = |source| StartError::Streams { source };
+        let watch = |source| StartError::Watch { source };
         let pidfd = target.pidfd().try_clone_to_owned().map_err(watch)?;
         let (session, remains, over) = launcher.begin(target, plan, stdio, held).await?;
         let mut running = Self {

@@ -83,15 +83,15 @@ pub fn run(
     meanwhile: impl FnOnce(),
 ) -> Result<LocalOutcome, StartError> {
     let Manner { stdin, total, note } = manner;
-    let streams = |source| StartError::Streams { source };
-    let made = watch_signals()
-        .map_err(io::Error::from)
-        .and_then(|signals| Ok((signals, wire(plan, stdin)?)));
+    let made = watch_signals().and_then(|signals| {
+        let wired = wire(plan, stdin).map_err(|source| StartError::Streams { source })?;
+        Ok((signals, wired))
+    });
     let (signals, Wired { stdio, relay, terminals }) = match made {
         Ok(made) => made,
-        Err(source) => {
+        Err(error) => {
             ready.discard();
-            return Err(streams(source));
+            return Err(error);
         }
     };
     let Prepared { waiting, rest } = ready.0;
@@ -107,10 +107,11 @@ pub fn run(
     ended?.outcome(target, closed)
 }
 
-fn watch_signals() -> nix::Result<SignalFd> {
+fn watch_signals() -> Result<SignalFd, StartError> {
     let mask: SigSet = PASSED_ON.into_iter().chain([Signal::SIGWINCH]).collect();
-    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&mask), None)?;
-    SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&mask), None)
+        .and_then(|()| SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK))
+        .map_err(|errno| StartError::Signals { source: errno.into() })
 }
 
 /// The tool's streams, and what has to be relayed to ours.
@@ -224,7 +225,7 @@ impl Watch<'_> {
         });
         match poll(&mut fds, until.as_ref()) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(errno) => Err(StartError::Streams { source: errno.into() }),
+            Err(errno) => Err(StartError::Watch { source: errno.into() }),
         }
     }
 

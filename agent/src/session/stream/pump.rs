@@ -59,9 +59,9 @@ pub async fn pump(
     care: &EndConditions,
     open: OpenSession,
 ) -> Result<Finished, StartError> {
-    let streams = Streams::watch(ends).map_err(|source| StartError::Streams { source })?;
+    let streams = Streams::watch(ends).map_err(|source| StartError::Watch { source })?;
     let Streams { stdin, stdout, stderr } = streams;
-    let line = running.relay_line().map_err(|source| StartError::Streams { source })?;
+    let line = running.relay_line().map_err(|source| StartError::Watch { source })?;
     let splices = socket.splices();
     let (sink, source) = socket.split();
     let traffic = care.traffic();
