@@ -235,7 +235,7 @@ fn a_bad_query_is_refused_by_name() {
     with_agent(|agent, _| {
         let cases = [
             ("command=ps&colour=red", "unknown parameter `colour` in the query"),
-            ("command=ps&tty=maybe", "parameter `tty` is `maybe`, which is neither true nor false"),
+            ("command=ps&tty=maybe", "parameter `tty` is `maybe`: use true or false"),
             ("command=a&command=b%00c", "argument 1 of the command holds a NUL byte"),
             ("stdout=true", "no command is given"),
             ("command=", "no command is given"),

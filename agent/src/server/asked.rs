@@ -135,7 +135,7 @@ fn websocket(upgrade: Result<Proposal, tungstenite::Error>) -> Result<Upgrade, R
         upgrade.map_err(|rejection| bad(format!("a session is a websocket: {rejection}")))?;
     upgrade.agreed().ok_or_else(|| {
         let spoken = Protocol::ALL.map(Protocol::as_str).join(", ");
-        bad(format!("no subprotocol in common: this agent speaks {spoken}"))
+        bad(format!("no common subprotocol: this agent supports {spoken}"))
     })
 }
 

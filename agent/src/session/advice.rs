@@ -118,7 +118,7 @@ impl Advice {
         let is_nobody = self.profile == Profile::Baseline && self.run_as.is_none();
         let reads = self.runs(&READING) && self.words.iter().any(|word| is_of_target(word));
         (is_nobody && reads).then(|| {
-            "under the profile `baseline` a tool reads what every user may read: --run-as target reads what the target's user may"
+            "under the profile `baseline` a tool reads what every user may read: --profile restricted reads what the target's user may"
                 .to_owned()
         })
     }
@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn who_is_nobody_is_told_how_to_be_the_target() {
         let cat = ["cat", "/target/run/secret"];
-        assert_helps(Profile::Baseline, &cat, 1, "--run-as target");
+        assert_helps(Profile::Baseline, &cat, 1, "--profile restricted");
         let mut chosen = advice(Profile::Baseline, &cat);
         chosen.run_as = Some(RunAs::Target);
         assert_eq!(chosen.after(Exit::Code(1)), None);

@@ -15,7 +15,7 @@ pub(crate) struct Handshake {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadHandshake {
-    #[error("a session needs a websocket upgrade; the request has a wrong or missing `{field}`")]
+    #[error("a session needs a websocket upgrade; the request has an invalid or missing `{field}`")]
     Field { field: &'static str },
     #[error("no common subprotocol: this server supports {}", Protocol::ALL.map(Protocol::as_str).join(", "))]
     Protocol,

@@ -98,7 +98,7 @@ fn pods_and_their_containers_are_listed_where_the_name_is_wrong() {
         ],
     );
     let sandbox = format!("k8s.io/{} is the sandbox of pod shop/cart", pod.sandbox());
-    let choice = "name one of the pod's containers: log, web";
+    let choice = "name one of the pod's containers (log, web)";
     refused_in_a_line(asked(&["--container", &pod.sandbox()[..12]]), &[&sandbox, choice]);
     drop(other);
 }
