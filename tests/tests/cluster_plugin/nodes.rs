@@ -30,7 +30,7 @@ fn a_node_is_entered_where_role_and_value_both_allow_it() {
     assert_refused(&no_role, "User \"erin\" cannot get resource \"nodes/exec\"");
     cluster.apply(&binding("nsdebug-nodes"));
     let no_value = cluster.nsdebug_as(&erin, &SESSION);
-    assert_refused(&no_value, "host target, and those are not allowed here");
+    assert_refused(&no_value, "runs without --allow-host-targets (chart: hostTargets)");
     cluster.install(&["hostTargets=true"]);
     until("the agent to be back", LIMIT, || {
         cluster.nsdebug(&["-n", "shop", "api", "--", "true"]).status.success()

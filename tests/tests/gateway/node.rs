@@ -95,5 +95,5 @@ async fn an_agent_that_has_no_leave_for_host_targets_refuses_its_node_whatever_w
     let _agent = real_agent(&rig, &[]).await;
     let answer = rig.refused(&format!("{NODE}ps"), "").await;
     assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
-    assert!(answer.contains("host target, and those are not allowed here"), "{answer}");
+    assert!(answer.contains("sessions on the node itself are not allowed here"), "{answer}");
 }
