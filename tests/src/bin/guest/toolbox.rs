@@ -54,14 +54,14 @@ const MOUNTS: &str = "\
 /dev/pts devpts rw,nosuid,noexec
 /dev/shm tmpfs rw,nosuid,nodev,noexec
 /sys sysfs ro,nosuid,nodev,noexec
-/etc/resolv.conf tmpfs ro,nosuid,nodev,noexec
-/etc/hosts tmpfs ro,nosuid,nodev,noexec
-/etc/hostname tmpfs ro,nosuid,nodev,noexec
 /target rootfs ro,nosuid,nodev,noexec
 /target/proc proc ro,nosuid,nodev,noexec
 /target/proc/sys proc ro,nosuid,nodev,noexec
 /target/dev/null devtmpfs ro,nosuid,nodev,noexec
 /target/sys sysfs ro,nosuid,nodev,noexec
+/etc/resolv.conf tmpfs ro,nosuid,nodev,noexec
+/etc/hosts tmpfs ro,nosuid,nodev,noexec
+/etc/hostname tmpfs ro,nosuid,nodev,noexec
 /proc proc ro,nosuid,nodev,noexec
 /proc/acpi tmpfs ro,nosuid,nodev,noexec
 /proc/interrupts devtmpfs rw,nosuid,noexec
