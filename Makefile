@@ -77,12 +77,14 @@ one: ## run one test as `make test` does, and build what it takes: T=local::NAME
 quick: ## format, lints and unit tests of one crate, and nothing built for the others: C=entry
 	@[ -f '$(C)/Cargo.toml' ] || { echo "make quick: say which crate, as in C=entry" >&2; exit 1; }
 	$(CARGO) fmt --check --manifest-path $(C)/Cargo.toml
-	$(CARGO) clippy --locked --manifest-path $(C)/Cargo.toml --all-targets $(if $(filter tests,$(C)),$(E2E)) -- -D warnings
+	$(CARGO) clippy --locked --manifest-path $(C)/Cargo.toml --all-targets -- -D warnings
+	$(if $(filter tests,$(C)),$(CARGO) clippy --locked --manifest-path $(C)/Cargo.toml $(E2E) -- -D warnings)
 	$(SIGNALS) $(CARGO) test --locked --manifest-path $(C)/Cargo.toml $(if $(wildcard $(C)/src/lib.rs),--lib) --bins $(if $(filter tests,$(C)),--test tidy)
 
 check: ## format, lints, unit tests, links in comments; no root and nothing installed
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy $(ALL) --all-targets $(E2E) -- -D warnings
+	$(CARGO) clippy $(ALL) --all-targets -- -D warnings
+	$(CARGO) clippy $(ALL) $(E2E) -- -D warnings # `--all-targets` leaves them out, and they it
 	$(SIGNALS) $(CARGO) test $(ALL) --lib --bins --test tidy --test golden
 	RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' $(CARGO) doc $(ALL) --no-deps --document-private-items
 	charts/readme --check

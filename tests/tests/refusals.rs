@@ -63,7 +63,12 @@ fn a_pod_or_container_that_is_not_there_is_answered_with_those_that_are() {
         run(agent.plugin(Listener::Unix).args(empty)).expect_success();
         run(agent.plugin(Listener::Unix).args(["-c", "log"]).args(empty)).expect_success();
         let missing = ["-n", "shop", "api", "-c", "sidecar", "--", "true"];
-        expect(agent, &missing, 125, &["there is no container `sidecar` of pod shop/api", "log, web"]);
+        expect(
+            agent,
+            &missing,
+            125,
+            &["there is no container `sidecar` of pod shop/api", "log, web"],
+        );
         let wrong = ["-n", "shop", "pod/apu", "--", "true"];
         expect(agent, &wrong, 125, &["no pod shop/apu is on this node", "api"]);
         let sandbox = format!("container/{}", pod.sandbox());

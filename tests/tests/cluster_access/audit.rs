@@ -1,6 +1,6 @@
 //! One request, three records: what kube-apiserver, a gateway and an agent wrote down is joined by its Audit-ID.
 
-use harness::{Cluster, Person, Right, run, until, until_some};
+use harness::{Cluster, Person, Right, until, until_some};
 use serde_json::{Value, json};
 
 use crate::stage::{SOON, installed, rights};

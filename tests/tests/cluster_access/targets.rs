@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use harness::{Cluster, Daemon, Finished, run, until};
+use harness::{Cluster, Daemon, Finished, until};
 use serde_json::{Value, json};
 
 use crate::stage::{SOON, assert_refused, installed};

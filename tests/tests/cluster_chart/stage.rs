@@ -39,7 +39,7 @@ pub(crate) fn session_with(
         command: command.iter().map(|word| word.as_bytes().to_vec()).collect(),
         stdout: true,
         stderr: true,
-        profile: Some(profile.to_owned()),
+        profile: Some(profile.parse().expect("a profile")),
         ..ExecRequest::default()
     };
     let query = request.to_query().expect("a request that makes sense");

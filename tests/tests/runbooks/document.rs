@@ -40,7 +40,9 @@ pub(crate) fn steps(document: &str) -> Vec<Step> {
             "sh" => steps.push(Step { script: block.join("\n"), ..Step::default() }),
             "text" => {
                 let step = steps.last_mut().expect("an answer comes after its command");
-                block.into_iter().for_each(|line| step.take(line));
+                for line in block {
+                    step.take(line);
+                }
             }
             other => panic!("a block is `sh` or `text`, not `{other}`"),
         }
