@@ -3,10 +3,11 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::num::NonZeroU16;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use daemon::{Quota, QuotaFull, QuotaPlace};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::listen::Caller;
 
@@ -21,6 +22,8 @@ pub struct Slots {
     forgiven: u64,
     /// Whether nobody is let in any more.
     closing: Arc<watch::Sender<bool>>,
+    /// Told whenever something that was forgiven is gone.
+    settled: Arc<Notify>,
 }
 
 /// What sessions that are over have left.
@@ -41,6 +44,7 @@ pub struct Slot {
     left_in: OnceLock<String>,
     forgiven: u64,
     closing: watch::Receiver<bool>,
+    settled: Arc<Notify>,
 }
 
 /// Processes that are not reaped and are forgiven their caller. Counted until this is dropped.
@@ -49,6 +53,7 @@ pub struct Forgiven {
     taken: Arc<Mutex<Taken>>,
     caller: Caller,
     processes: u64,
+    settled: Arc<Notify>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -88,7 +93,8 @@ impl Slots {
     pub fn new(limit: NonZeroU16, per_caller: NonZeroU16) -> Self {
         let quota = Quota::new(limit.get().into(), per_caller.get().into());
         let closing = Arc::new(watch::Sender::new(false));
-        Self { quota, limit, taken: Arc::default(), per_caller, forgiven: 0, closing }
+        let (taken, settled) = (Arc::default(), Arc::default());
+        Self { quota, limit, taken, per_caller, forgiven: 0, closing, settled }
     }
 
     /// Of each caller's sessions that are over, as many processes are forgiven: many containers reap nobody, and a tool
@@ -102,8 +108,8 @@ impl Slots {
     pub fn take(&self, caller: Caller) -> Result<Slot, Full> {
         let place = self.quota.take(caller.clone()).map_err(|full| self.refusal(full, caller))?;
         let (taken, closing) = (Arc::clone(&self.taken), self.closing.subscribe());
-        let (left_in, forgiven) = (OnceLock::new(), self.forgiven);
-        Ok(Slot { place, taken, left_in, forgiven, closing })
+        let (left_in, settled) = (OnceLock::new(), Arc::clone(&self.settled));
+        Ok(Slot { place, taken, left_in, forgiven: self.forgiven, closing, settled })
     }
 
     /// Whether there is a slot, which is not taken.
@@ -128,11 +134,19 @@ impl Slots {
         self.quota.taken()
     }
 
-    /// Completes when no session runs. To be awaited once no new one is admitted: what only counts against new ones
-    /// counts no more.
+    /// Completes when no session runs and nothing is forgiven: what has been forgiven still has a control group. To be
+    /// awaited once no new one is admitted: what only counts against new ones counts no more.
     pub async fn all_free(&self) {
         self.closing.send_replace(true);
         self.quota.all_free().await;
+        loop {
+            let mut settled = pin!(self.settled.notified());
+            settled.as_mut().enable();
+            if lock(&self.taken).forgiven.is_empty() {
+                return;
+            }
+            settled.await;
+        }
     }
 }
 
@@ -155,8 +169,8 @@ impl Slot {
         }
         let caller = self.place.caller().clone();
         taken.forgiven.insert(caller.clone(), all);
-        let taken = Arc::clone(&self.taken);
-        Some(Forgiven { taken, caller, processes })
+        let (taken, settled) = (Arc::clone(&self.taken), Arc::clone(&self.settled));
+        Some(Forgiven { taken, caller, processes, settled })
     }
 
     /// Completes when nobody is let in any more, whether this is still taken or not.
@@ -176,6 +190,7 @@ impl Drop for Forgiven {
             Some(all) if *all > self.processes => *all -= self.processes,
             _ => drop(taken.forgiven.remove(&self.caller)),
         }
+        self.settled.notify_waiters();
     }
 }
 
@@ -208,6 +223,18 @@ mod tests {
     use futures_util::FutureExt;
 
     const TWO: NonZeroU16 = NonZeroU16::MIN.saturating_add(1);
+
+    #[test]
+    fn what_is_forgiven_has_not_ended_before_it_is_gone() {
+        let slots = Slots::new(TWO, TWO).forgiving(3);
+        let slot = slots.take(Caller::user("a")).expect("a slot");
+        let forgiven = slot.forgive(2).expect("few");
+        drop(slot);
+        let mut all = pin!(slots.all_free());
+        assert!(all.as_mut().now_or_never().is_none(), "its group is there");
+        drop(forgiven);
+        assert!(all.now_or_never().is_some());
+    }
 
     #[test]
     fn one_session_more_than_the_limit_is_refused_until_one_ends() {

@@ -49,7 +49,8 @@ fn every_kind_of_pod_can_be_debugged_and_stays_as_it_is() {
     assert!(crashing.out().contains("eth0"), "{crashing}");
     let waiting = "main waits: PodInitializing; running now: -c prepare";
     assert_stands_in(&cluster, "preparing", waiting);
-    assert_stands_in(&cluster, "imageless", "main waits: ImagePullBackOff");
+    until("its image to be asked for", SOON, || waits_for(&cluster, "imageless").contains("Pull"));
+    assert_stands_in_for_any(&cluster, "imageless", &["ImagePullBackOff", "ErrImagePull"]);
     let after = (cluster.objects(), specs(&cluster));
     assert_eq!(after, before);
 }
@@ -57,12 +58,28 @@ fn every_kind_of_pod_can_be_debugged_and_stays_as_it_is() {
 /// Fails unless a session in `pod` of the namespace `odd` is in its network, and says why it is nowhere else.
 #[track_caller]
 fn assert_stands_in(cluster: &Cluster, pod: &str, why: &str) {
+    let session = in_the_network_of(cluster, pod);
+    let note = note_of(pod, why);
+    assert!(session.err().contains(&note), "{note} in {session}");
+}
+
+/// The same, of a container that the kubelet says to wait for one or the other by turns.
+#[track_caller]
+fn assert_stands_in_for_any(cluster: &Cluster, pod: &str, reasons: &[&str]) {
+    let session = in_the_network_of(cluster, pod);
+    let has = |why: &&str| session.err().contains(&note_of(pod, &format!("main waits: {why}")));
+    assert!(reasons.iter().any(has), "{reasons:?} in {session}");
+}
+
+fn in_the_network_of(cluster: &Cluster, pod: &str) -> Finished {
     let words = [&format!("pod/{pod}"), "-c", "main", "--", "ip", "-br", "address"];
     let session = in_pod(cluster, "odd", &words).expect_success();
     assert!(session.out().contains("eth0"), "{session}");
-    let note =
-        format!("note: container main of pod odd/{pod} does not exist ({why}): in the network");
-    assert!(session.err().contains(&note), "{note} in {session}");
+    session
+}
+
+fn note_of(pod: &str, why: &str) -> String {
+    format!("note: container main of pod odd/{pod} does not exist ({why}): in the network")
 }
 
 /// As the kubelet reports it of the first container.
