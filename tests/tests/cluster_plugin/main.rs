@@ -52,12 +52,21 @@ fn every_kind_of_target_comes_to_a_pod_and_its_tool_s_exit_code() {
         let finished = cluster.nsdebug(&words);
         assert_eq!(finished.status.code(), Some(3), "{finished}");
         assert!(finished.out().starts_with("web-"), "{finished}");
-        assert_eq!(finished.err(), "Defaulted container \"web\" out of: web, sidecar\n");
+        assert_eq!(of_a_pod(&finished), "Defaulted container \"web\" out of: web, sidecar\n");
     }
     let sidecar = ["-n", "shop", "deploy/web", "-c", "sidecar", "--", "ps", "-ef"];
     let sidecar = cluster.nsdebug(&sidecar).expect_success();
     assert!(sidecar.out().contains("port=8081"), "{sidecar}");
-    assert_eq!(sidecar.err(), "");
+    assert_eq!(of_a_pod(&sidecar), "");
+}
+
+/// What is said besides the pod that was taken.
+#[track_caller]
+fn of_a_pod(finished: &Finished) -> String {
+    let said = finished.err();
+    let (pod, rest) = said.split_once('\n').expect("a line");
+    assert!(pod.starts_with("using pod/web-"), "{finished}");
+    rest.to_owned()
 }
 
 #[test]
