@@ -31,6 +31,7 @@ const PR_CAPBSET_DROP: usize = 24;
 const CAP_SYS_PTRACE: usize = 19;
 const SIGKILL: usize = 9;
 const STOP: usize = 19;
+const CONTINUE: usize = 18;
 const NONBLOCK: i32 = 0o4000;
 
 fn main() {
@@ -164,6 +165,9 @@ fn let_go(pid: usize) {
     let _ = call(kernel::PTRACE, &[PTRACE_INTERRUPT, pid, 0, 0]);
     let _ = call(kernel::WAIT4, &[pid, 0, ALL_KINDS, 0]);
     let _ = call(kernel::PTRACE, &[PTRACE_DETACH, pid, 0, 0]);
+    // What attaches sends a SIGSTOP, and an execve may stop the process before that signal does: then the signal is
+    // still to come, and would stop a process for ever that nothing traces any more.
+    signal(pid as u32, CONTINUE);
 }
 
 /// Of a process that is just ending these open, and there is nothing behind them.
