@@ -3,7 +3,7 @@
 //! It stays outside of the target's pid namespace, so that the supervisor is reaped at once whatever
 //! the agent is doing: an un-reaped process of ours would keep the container's init from exiting.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
@@ -28,7 +28,7 @@ use crate::order::{Order, read_order};
 use crate::plan::Plan;
 use crate::rehearsal;
 use crate::rings::{self, Broker, IdleBroker};
-use crate::root::{self, Assembled, Processes};
+use crate::root::{self, Assembled, Parts, Processes};
 use crate::seccomp;
 use crate::spawn::{CONTROL, SESSION_NAME};
 use crate::supervisor;
@@ -80,6 +80,7 @@ pub fn helper_main() -> ExitCode {
 struct Ahead {
     surroundings: Surroundings,
     rings: IdleBroker,
+    parts: Parts,
 }
 
 impl Ahead {
@@ -87,7 +88,9 @@ impl Ahead {
     fn of(alone: &Alone) -> Result<Self, Failure> {
         seccomp::prepare();
         let surroundings = Surroundings::now().during(Step::Apart)?;
-        Ok(Self { surroundings, rings: rings::open(alone)? })
+        let rings = rings::open(alone)?;
+        // After the broker is forked, which needs none of these.
+        Ok(Self { surroundings, rings, parts: Parts::new()? })
     }
 }
 
@@ -99,18 +102,21 @@ fn enter(agent: &Connection) -> Result<Option<Begun>, Failure> {
     // A session with the node's own files is kept apart from nothing.
     let confinement = order.plan.confinement.as_ref();
     let ahead = confinement.and_then(|_| ahead.or_else(|| Some(Ahead::of(&alone)))).transpose()?;
-    let (surroundings, opened) = ahead.map(|ahead| (ahead.surroundings, ahead.rings)).unzip();
-    let elsewhere = surroundings.map(|surroundings| surroundings.elsewhere(&order.plan));
+    let (opened, prepared) = ahead
+        .map(|Ahead { surroundings, rings, parts }| {
+            (rings, (surroundings.elsewhere(&order.plan), parts))
+        })
+        .unzip();
+    let (elsewhere, parts) = prepared.unzip();
     if is_rehearsal {
         drop(opened); // a broker that is told nothing ends
-        let root = join(&order, None, &alone)?.zip(elsewhere);
+        let root = join(&mut order, parts, &alone)?.zip(elsewhere);
         return rehearsal::run(&order.plan, root, agent, &alone).map(|()| None);
     }
     let appoint = |(limits, opened): (_, IdleBroker)| opened.appoint(limits, rings);
     let (desk, mut broker) = confinement.zip(opened).map(appoint).transpose()?.unzip();
     let desk = desk.flatten();
-    let terminals = order.terminals.take();
-    let mut root = join(&order, terminals, &alone)?.zip(elsewhere);
+    let mut root = join(&mut order, parts, &alone)?.zip(elsewhere);
     if !order.plan.needs_own_pids() {
         // From the fork on, others can see us.
         let confine =
@@ -171,17 +177,20 @@ fn wait(agent: &Connection, alone: &Alone) -> Result<Option<Ordered>, Failure> {
 /// session's root is mounted before.
 #[expect(clippy::disallowed_methods, reason = "the one join of what the plan says")]
 fn join(
-    order: &Order,
-    terminals: Option<OwnedFd>,
+    order: &mut Order,
+    parts: Option<Parts>,
     alone: &Alone,
 ) -> Result<Option<Assembled>, Failure> {
-    let Order { plan, target, .. } = order;
+    let Order { plan, target, terminals } = order;
     sys::unshare_mounts(alone).during(Step::UnshareMounts)?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).during(Step::MakePrivate)?;
     let confinement = plan.confinement.as_ref();
-    let root = confinement.map(|limits| root::assemble(limits, target.as_fd(), terminals));
-    let root = root.transpose()?;
+    let assemble = |limits| {
+        let parts = parts.map_or_else(Parts::new, Ok)?;
+        root::assemble(limits, target.as_fd(), parts, terminals.take())
+    };
+    let root = confinement.map(assemble).transpose()?;
     let flags = plan.joins().flags();
     if !flags.is_empty() {
         move_into_thread_name_spaces(target.as_fd(), flags).during(Step::Join)?;

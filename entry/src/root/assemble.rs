@@ -11,18 +11,14 @@ use rustix::mount::{MountAttrFlags, UnmountFlags, unmount};
 use rustix::process::{fchdir, pivot_root};
 
 use super::detached::{DATA, Detached, INERT, READ_ONLY};
-use super::target::Visit;
+use super::parts::Parts;
+use super::target::{self, Visit};
 use super::walk::Walk;
-use super::{device, target};
 use crate::message::{During, Failure, Step};
 use crate::plan::Confinement;
 use crate::privilege::{Identity, with_rights_of};
 use crate::procfs;
 use crate::sys::Depth;
-
-/// Writable places, with the bytes they may hold. All of it is memory of the session.
-const WRITABLE: [(&str, &str, &str); 3] =
-    [("tmp", "1777", "64m"), ("run", "755", "16m"), ("root", "700", "16m")];
 
 /// What the OCI runtimes hide of `/proc` and `/sys`: memory, keys and clocks of the node, and what tells of others' work by
 /// how often it is interrupted or how much power it takes.
@@ -69,6 +65,7 @@ pub(crate) struct Assembled {
 pub(crate) fn assemble(
     confinement: &Confinement,
     target: BorrowedFd<'_>,
+    parts: Parts,
     terminals: Option<OwnedFd>,
 ) -> Result<Assembled, Failure> {
     let Confinement { tree, who, write, watch, .. } = confinement;
@@ -83,18 +80,7 @@ pub(crate) fn assemble(
         .and_then(|root| root.attach(CWD, &tree))
         .during(Step::OpenToolbox)
         .map_err(|failure| failure.about(&*tree))?;
-    let (uid, gid) = (who.uid.to_string(), who.gid.to_string());
-    for (place, mode, size) in WRITABLE {
-        let options = [("mode", mode), ("size", size), ("uid", &uid), ("gid", &gid)];
-        let attributes = if place == "tmp" { INERT } else { DATA };
-        Detached::new("tmpfs", &options, attributes)
-            .and_then(|memory| memory.attach(root.as_fd(), place))
-            .during(Step::MountToolbox)
-            .map_err(|failure| failure.about(place))?;
-    }
-    device::mount(root.as_fd(), terminals.map(Detached::from))
-        .during(Step::MountToolbox)
-        .map_err(|failure| failure.about("dev"))?;
+    parts.attach(root.as_fd(), who, terminals.map(Detached::from))?;
     Ok(Assembled { root, visit: Some(visit), hidden, who: who.clone() })
 }
 

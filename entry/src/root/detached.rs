@@ -8,7 +8,7 @@ use rustix::mount::{
     fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
 
-use crate::sys::{Depth, restrict};
+use crate::sys::{Depth, restrict, restrict_apart};
 
 /// A mount without a place.
 #[derive(Debug)]
@@ -58,6 +58,12 @@ impl Detached {
     /// The same, with less that can be done through it.
     pub(crate) fn restricted(self, attributes: MountAttrFlags, depth: Depth) -> io::Result<Self> {
         restrict(self.0.as_fd(), attributes, depth)?;
+        Ok(self)
+    }
+
+    /// The same of a clone that is kept for later: what is mounted or unmounted meanwhile does not reach it.
+    pub(crate) fn restricted_apart(self, attributes: MountAttrFlags) -> io::Result<Self> {
+        restrict_apart(self.0.as_fd(), attributes)?;
         Ok(self)
     }
 

@@ -36,26 +36,53 @@ pub(crate) fn terminals(owner: Option<u32>) -> io::Result<Detached> {
     Detached::new("devpts", &options, plain)
 }
 
-/// Mounts it over `dev` of the root that `root` holds, with these `terminals` or new ones.
-pub(super) fn mount(root: BorrowedFd<'_>, terminals: Option<Detached>) -> io::Result<()> {
-    // Devices are bound from the node's, by whose mount they stay devices: this one has none.
-    let options = [("mode", "755"), ("size", "64k"), ("nr_inodes", "64")];
-    let dev = Detached::new("tmpfs", &options, DATA)?.attach(root, "dev")?;
-    for node in NODES {
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::WRONLY;
-        drop(openat(&dev, node, flags, Mode::from_raw_mode(0o666))?);
-        let device = Detached::clone_of(CWD, &format!("/dev/{node}"), Depth::One)?;
-        let plain = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-        device.restricted(plain, Depth::One)?.attach(dev.as_fd(), node)?;
+/// A `/dev` whose mounts have no place yet.
+#[derive(Debug)]
+pub(super) struct Device {
+    tree: Detached,
+    nodes: Vec<(&'static str, Detached)>,
+    terminals: Detached,
+    shared_memory: Detached,
+}
+
+impl Device {
+    pub(super) fn new() -> io::Result<Self> {
+        // Devices are bound from the node's, by whose mount they stay devices: this one has none.
+        let options = [("mode", "755"), ("size", "64k"), ("nr_inodes", "64")];
+        let tree = Detached::new("tmpfs", &options, DATA)?;
+        let nodes = NODES.map(|node| node_in(&tree, node).map(|mount| (node, mount)));
+        let nodes = nodes.into_iter().collect::<io::Result<_>>()?;
+        for (to, name) in LINKS {
+            symlinkat(to, &tree, name)?;
+        }
+        for directory in ["pts", "shm"] {
+            mkdirat(&tree, directory, Mode::from_raw_mode(0o755))?;
+        }
+        let options = [("mode", "1777"), ("size", SHARED_MEMORY)];
+        let shared_memory = Detached::new("tmpfs", &options, DATA)?;
+        Ok(Self { tree, nodes, terminals: terminals(None)?, shared_memory })
     }
-    for (to, name) in LINKS {
-        symlinkat(to, &dev, name)?;
+
+    /// Mounts it over `dev` of the root that `root` holds, with these `terminals` if there are any.
+    pub(super) fn attach(
+        self,
+        root: BorrowedFd<'_>,
+        terminals: Option<Detached>,
+    ) -> io::Result<()> {
+        let dev = self.tree.attach(root, "dev")?;
+        for (node, mount) in self.nodes {
+            mount.attach(dev.as_fd(), node)?;
+        }
+        terminals.unwrap_or(self.terminals).attach(dev.as_fd(), "pts")?;
+        self.shared_memory.attach(dev.as_fd(), "shm")?;
+        restrict(dev.as_fd(), READ_ONLY, Depth::One)
     }
-    for directory in ["pts", "shm"] {
-        mkdirat(&dev, directory, Mode::from_raw_mode(0o755))?;
-    }
-    terminals.map_or_else(|| self::terminals(None), Ok)?.attach(dev.as_fd(), "pts")?;
-    let options = [("mode", "1777"), ("size", SHARED_MEMORY)];
-    Detached::new("tmpfs", &options, DATA)?.attach(dev.as_fd(), "shm")?;
-    restrict(dev.as_fd(), READ_ONLY, Depth::One)
+}
+
+/// The device of the node, and a file in `tree` to mount it over.
+fn node_in(tree: &Detached, node: &str) -> io::Result<Detached> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::WRONLY;
+    drop(openat(tree, node, flags, Mode::from_raw_mode(0o666))?);
+    let device = Detached::clone_of(CWD, &format!("/dev/{node}"), Depth::One)?;
+    device.restricted_apart(MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC)
 }

@@ -7,12 +7,14 @@
 mod assemble;
 mod detached;
 mod device;
+mod parts;
 mod target;
 mod walk;
 
 pub(crate) use assemble::{Assembled, Processes, assemble, enter};
 pub(crate) use detached::{Detached, READ_ONLY};
 pub(crate) use device::terminals;
+pub(crate) use parts::Parts;
 
 /// What a tree must have to be mounted over: directories, and three files.
 pub(crate) const MOUNTED_OVER: [&str; 10] = [

@@ -13,7 +13,7 @@ mod process;
 
 pub(crate) use descriptors::{close_from, close_none, inherited, keep_only};
 pub(crate) use device_filter::{Instruction, attach_device_filter, load_device_filter};
-pub(crate) use mount::{Depth, restrict};
+pub(crate) use mount::{Depth, restrict, restrict_apart};
 pub(crate) use notify::{
     PendingCall, answer, filter_with_listener, receive, set_packet_option, still_waits,
 };

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::libc;
-use rustix::mount::MountAttrFlags;
+use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
 /// How far a change of mount attributes reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,10 +21,24 @@ pub(crate) fn restrict(
     attributes: MountAttrFlags,
     depth: Depth,
 ) -> io::Result<()> {
+    set(tree, attributes, None, depth)
+}
+
+/// The same of one mount, which from then on takes part in no other's mounts and unmounts.
+pub(crate) fn restrict_apart(tree: BorrowedFd<'_>, attributes: MountAttrFlags) -> io::Result<()> {
+    set(tree, attributes, Some(MountPropagationFlags::PRIVATE), Depth::One)
+}
+
+fn set(
+    tree: BorrowedFd<'_>,
+    attributes: MountAttrFlags,
+    propagation: Option<MountPropagationFlags>,
+    depth: Depth,
+) -> io::Result<()> {
     let attributes = libc::mount_attr {
         attr_set: attributes.bits().into(),
         attr_clr: 0,
-        propagation: 0,
+        propagation: propagation.map_or(0, |propagation| propagation.bits().into()),
         userns_fd: 0,
     };
     let flags = match depth {

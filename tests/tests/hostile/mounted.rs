@@ -279,3 +279,24 @@ fn a_mount_of_the_node_with_a_name_that_is_no_text_uncovers_no_secret() {
     assert!(covered.err().contains("No such file"), "{covered}");
     assert_eq!(covered.out(), "", "{covered}");
 }
+
+/// On a node where every mount is shared, as systemd makes them: what is mounted there later would come along.
+#[test]
+fn no_mount_of_a_session_but_the_targets_is_a_peer_of_one_of_the_node() {
+    if may_skip(Stage::requirement()) {
+        return;
+    }
+    let stage = Stage::set();
+    let site = stage.containerd.run(&stage.spec("peers"));
+    let mounts = ["--profile", "general", "--", "cat", "/proc/self/mountinfo"];
+    let session = stage.exec(&site, &mounts);
+    let mut among_shared = Command::new("unshare");
+    among_shared.args(["--mount", "--propagation", "shared"]);
+    among_shared.arg(session.get_program()).args(session.get_args());
+    let mounts = run(&mut among_shared).expect_success().out();
+    let of_session: Vec<_> = mounts.lines().filter(|line| !line.contains(" /target")).collect();
+    assert!(of_session.iter().any(|line| line.contains(" /dev/null ")), "{mounts}");
+    for line in of_session {
+        assert!(!line.contains(" shared:") && !line.contains(" master:"), "{line}");
+    }
+}
