@@ -2,9 +2,7 @@
 //!
 //! Who, what, where and how much; never bytes of a session, tokens or environments.
 
-use std::time::Instant;
-
-use daemon::audit::{AuditError, AuditLog, Event};
+use daemon::audit::{AuditError, AuditLog, AuditPhases, AuditSubject, Event};
 use serde::{Serialize, Serializer};
 use wire::{AuditId, ExecRequest};
 
@@ -73,10 +71,10 @@ struct Refused<'a> {
 }
 
 #[derive(Serialize)]
-struct End<'a> {
+struct End {
     outcome: String,
     /// Why, where the outcome does not say it.
-    cause: Option<&'a str>,
+    cause: Option<String>,
     /// As a shell shows it; none where the session was cut.
     exit: Option<u8>,
     seconds: f64,
@@ -85,26 +83,45 @@ struct End<'a> {
     stderr_bytes: u64,
 }
 
+impl End {
+    fn of(finished: &Finished, seconds: f64) -> Self {
+        let Finished { outcome, exit, stdin_bytes, stdout_bytes, stderr_bytes, reason } = finished;
+        Self {
+            outcome: format!("{outcome:?}"),
+            cause: reason.clone(),
+            exit: exit.map(wire::Exit::code),
+            seconds,
+            stdin_bytes: *stdin_bytes,
+            stdout_bytes: *stdout_bytes,
+            stderr_bytes: *stderr_bytes,
+        }
+    }
+}
+
 fn id<S: Serializer>(id: &SessionId, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(id.as_str())
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Asked,
-    Started,
-    Closed,
+impl AuditSubject for Subject {
+    fn dropped_request(&self) -> impl Serialize {
+        // What nginx logs of such a request: no answer was sent.
+        let message = "the client went away before the session began";
+        Refused { code: 499, refusal: "ClientClosed", message }
+    }
+
+    fn dropped_session(&self, seconds: f64) -> impl Serialize {
+        End::of(&failed("the session was given up".to_owned()), seconds)
+    }
+
+    fn not_written(&self, last: Event, error: &AuditError) {
+        tracing::error!(line = %last, error = wire::chain(error), "audit line not written");
+    }
 }
 
 /// The lines of one session. However this is dropped, both have been written.
 #[derive(Debug)]
 #[must_use = "the session counts as over when this is dropped"]
-pub struct AuditRecord {
-    log: AuditLog,
-    subject: Subject,
-    phase: Phase,
-    since: Instant,
-}
+pub struct AuditRecord(AuditPhases<Subject>);
 
 impl AuditRecord {
     /// Of a session that `peer` asks for.
@@ -136,17 +153,17 @@ impl AuditRecord {
             note: None,
             dry_run: false,
         };
-        Self { log: log.clone(), subject, phase: Phase::Asked, since: Instant::now() }
+        Self(AuditPhases::open(log, subject))
     }
 
     pub fn joined_by(&mut self, id: AuditId) {
-        self.subject.claimed_audit_id = Some(id);
+        self.0.subject.claimed_audit_id = Some(id);
     }
 
     /// What is asked for.
     pub fn asked(&mut self, request: &ExecRequest) {
         let argv = request.command.iter();
-        let subject = &mut self.subject;
+        let subject = &mut self.0.subject;
         subject.argv = argv.map(|word| String::from_utf8_lossy(word).into_owned()).collect();
         subject.asked_profile = request.profile.map(|profile| profile.to_string());
         subject.run_as.clone_from(&request.run_as);
@@ -159,7 +176,7 @@ impl AuditRecord {
 
     /// Where it is asked for.
     pub fn aimed(&mut self, aim: &Aim) {
-        let subject = &mut self.subject;
+        let subject = &mut self.0.subject;
         match aim {
             Aim::Node => subject.target = Some("node"),
             Aim::Runtime(Query::Container { prefix, .. }) => {
@@ -179,7 +196,7 @@ impl AuditRecord {
 
     /// Where it will be, and what its caller was told of that.
     pub fn located(&mut self, place: &FoundTarget, note: Option<String>) {
-        let subject = &mut self.subject;
+        let subject = &mut self.0.subject;
         subject.pid = Some(place.pid());
         subject.note = note;
         let FoundTarget::Container(located) = place else { return };
@@ -195,88 +212,47 @@ impl AuditRecord {
 
     /// The profile that it gets, asked for or not.
     pub fn given(&mut self, profile: Option<entry::Profile>) {
-        self.subject.profile = profile.map(|profile| profile.to_string());
+        self.0.subject.profile = profile.map(|profile| profile.to_string());
     }
 
     /// What makes its target worth as much as the node, where something does.
     pub fn observed(&mut self, host_target: Option<String>) {
-        self.subject.host_target = host_target;
+        self.0.subject.host_target = host_target;
     }
 
-    /// The tool runs.
+    /// The tool runs. If this fails the session is to be refused.
     pub fn started(&mut self) -> Result<(), AuditError> {
-        self.log.write(Event::Start, &self.subject, &())?;
-        self.phase = Phase::Started;
-        Ok(())
+        self.0.start()
     }
 
-    /// A dry run has found that the tool could run.
-    pub fn fit(mut self) -> Result<(), AuditError> {
-        self.phase = Phase::Closed;
-        self.log.write(Event::Fit, &self.subject, &())
+    /// A dry run has found that the tool could run. If this fails it is to be refused.
+    pub fn fit(&mut self) -> Result<(), AuditError> {
+        self.0.fit()
     }
 
-    pub fn refused(mut self, code: u16, refusal: &str, message: &str) {
-        self.refuse(code, refusal, message);
+    pub fn refused(self, code: u16, refusal: &str, message: &str) {
+        self.0.refused(&Refused { code, refusal, message });
     }
 
-    pub fn ended(mut self, finished: &Finished) {
-        self.end(finished);
+    pub fn ended(self, finished: &Finished) {
+        let end = End::of(finished, self.0.seconds());
+        self.0.ended(&end);
     }
 
     /// The session is over for a reason of ours.
-    pub fn failed(mut self, why: String) {
-        self.give_up(why);
-    }
-
-    fn give_up(&mut self, why: String) {
-        self.end(&Finished {
-            outcome: SessionOutcome::Failed,
-            exit: None,
-            stdin_bytes: 0,
-            stdout_bytes: 0,
-            stderr_bytes: 0,
-            reason: Some(why),
-        });
-    }
-
-    fn refuse(&mut self, code: u16, refusal: &str, message: &str) {
-        self.phase = Phase::Closed;
-        self.last(Event::Refused, &Refused { code, refusal, message });
-    }
-
-    fn end(&mut self, finished: &Finished) {
-        self.phase = Phase::Closed;
-        let Finished { outcome, exit, stdin_bytes, stdout_bytes, stderr_bytes, reason } = finished;
-        let end = End {
-            outcome: format!("{outcome:?}"),
-            cause: reason.as_deref(),
-            exit: exit.map(wire::Exit::code),
-            seconds: self.since.elapsed().as_secs_f64(),
-            stdin_bytes: *stdin_bytes,
-            stdout_bytes: *stdout_bytes,
-            stderr_bytes: *stderr_bytes,
-        };
-        self.last(Event::End, &end);
-    }
-
-    /// A line after which no session is left to refuse.
-    fn last(&self, event: Event, more: &impl Serialize) {
-        if let Err(error) = self.log.write(event, &self.subject, more) {
-            tracing::error!(error = wire::chain(&error), "audit failed");
-        }
+    pub fn failed(self, why: String) {
+        self.ended(&failed(why));
     }
 }
 
-impl Drop for AuditRecord {
-    fn drop(&mut self) {
-        let gone = "the client went away before the session began";
-        match self.phase {
-            Phase::Closed => {}
-            // What nginx logs of such a request; nobody was answered.
-            Phase::Asked => self.refuse(499, "ClientClosed", gone),
-            Phase::Started => self.give_up("the session was given up".to_owned()),
-        }
+fn failed(why: String) -> Finished {
+    Finished {
+        outcome: SessionOutcome::Failed,
+        exit: None,
+        stdin_bytes: 0,
+        stdout_bytes: 0,
+        stderr_bytes: 0,
+        reason: Some(why),
     }
 }
 

@@ -2,8 +2,11 @@
 //!
 //! A line is written at once and whole, so that several writers and a rotated file do not mix. Where
 //! there was no room for all of a line, the next one starts on a line of its own.
-//! What is in a line, and when there has to be one, is the program's that writes it.
+//! When there has to be a line is in [`AuditPhases`]; what is in one is the program's that writes it.
 
+mod phases;
+
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -15,6 +18,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::printable_json;
+
+pub use phases::{AuditPhases, AuditSubject};
 
 /// Where lines go; clones share it.
 #[derive(Clone, Debug)]
@@ -56,6 +61,17 @@ pub enum Event {
     Fit,
 }
 
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Start => "start",
+            Self::Refused => "refused",
+            Self::End => "end",
+            Self::Fit => "fit",
+        })
+    }
+}
+
 /// What tells a line from one of the log, where both go to one stream or file: its field `log`.
 const KIND: &str = "audit";
 
@@ -95,7 +111,7 @@ impl AuditLog {
 
     /// One line: the fields of `subject`, which are those of each line of a session, and `more`,
     /// which are this event's own; `()` has none.
-    pub fn write(
+    pub(crate) fn write(
         &self,
         event: Event,
         subject: &impl Serialize,

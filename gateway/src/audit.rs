@@ -4,11 +4,10 @@
 //! the agent's lines, which `session_id` joins with these; nobody but the gateway chooses it.
 //! `claimed_audit_id` joins them with kube-apiserver's, and is whatever the client said.
 
-use std::time::Instant;
-
-use daemon::audit::{AuditError, AuditLog, Event};
+use daemon::audit::{AuditError, AuditLog, AuditPhases, AuditSubject, Event};
 use serde::Serialize;
-use wire::{ApiTarget, AuditId, ExecRequest, Profile};
+use tracing::error;
+use wire::{ApiTarget, AuditId, ExecRequest, Profile, chain};
 
 use crate::identity::Caller;
 use crate::metrics::SessionOutcome;
@@ -70,22 +69,32 @@ struct End {
     to_client_bytes: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Asked,
-    Started,
-    Closed,
+impl End {
+    fn of(outcome: SessionOutcome, seconds: f64, moved: Moved) -> Self {
+        let Moved { from_client, to_client } = moved;
+        Self { outcome, seconds, from_client_bytes: from_client, to_client_bytes: to_client }
+    }
+}
+
+impl AuditSubject for Subject {
+    fn dropped_request(&self) -> impl Serialize {
+        Refused { code: 499, message: "the client gave up" }
+    }
+
+    fn dropped_session(&self, seconds: f64) -> impl Serialize {
+        // Its task was ended with the runtime, and what it has moved with it.
+        End::of(SessionOutcome::Failed, seconds, Moved::default())
+    }
+
+    fn not_written(&self, last: Event, error: &AuditError) {
+        error!(line = %last, error = chain(error), "audit line not written");
+    }
 }
 
 /// The lines of one session. However this is dropped, both have been written.
 #[derive(Debug)]
 #[must_use = "the session counts as over when this is dropped"]
-pub(crate) struct AuditRecord {
-    log: AuditLog,
-    subject: Subject,
-    phase: Phase,
-    since: Instant,
-}
+pub(crate) struct AuditRecord(AuditPhases<Subject>);
 
 impl AuditRecord {
     /// Of a session that `caller` asks for.
@@ -103,20 +112,20 @@ impl AuditRecord {
             client,
             ..Subject::default()
         };
-        Self { log: log.clone(), subject, phase: Phase::Asked, since: Instant::now() }
+        Self(AuditPhases::open(log, subject))
     }
 
     /// What the client, or kube-apiserver for it, calls its request.
     pub(crate) fn named_by_client(&mut self, audit_id: AuditId) {
-        self.subject.claimed_audit_id = Some(audit_id);
+        self.0.subject.claimed_audit_id = Some(audit_id);
     }
 
     pub(crate) fn session_id(&self) -> &str {
-        &self.subject.session_id
+        &self.0.subject.session_id
     }
 
     pub(crate) fn asked(&mut self, target: &ApiTarget, request: &ExecRequest, profile: Profile) {
-        let subject = &mut self.subject;
+        let subject = &mut self.0.subject;
         match target {
             ApiTarget::Pod { namespace, name } => {
                 let (namespace, name) = (namespace.to_string(), name.to_string());
@@ -139,7 +148,7 @@ impl AuditRecord {
 
     pub(crate) fn found(&mut self, target: &Target) {
         let Target { node, pod_uid, container, container_id, host, .. } = target;
-        let subject = &mut self.subject;
+        let subject = &mut self.0.subject;
         subject.host_target = host.as_ref().map(ToString::to_string);
         subject.node = Some(node.clone());
         if let Some(pod) = &mut subject.pod {
@@ -151,55 +160,22 @@ impl AuditRecord {
         });
     }
 
-    pub(crate) fn start(&mut self) -> Result<(), AuditError> {
-        self.phase = Phase::Started;
-        self.since = Instant::now();
-        let written = self.log.write(Event::Start, &self.subject, &());
-        if written.is_err() {
-            self.phase = Phase::Closed; // it never was a session
-        }
-        written
+    /// The agent has begun it. If this fails the session is to be refused.
+    pub(crate) fn started(&mut self) -> Result<(), AuditError> {
+        self.0.start()
     }
 
-    /// A dry run has found that there could be a session.
-    pub(crate) fn fit(mut self) -> Result<(), AuditError> {
-        self.phase = Phase::Closed;
-        self.log.write(Event::Fit, &self.subject, &())
+    /// A dry run has found that there could be a session. If this fails it is to be refused.
+    pub(crate) fn fit(&mut self) -> Result<(), AuditError> {
+        self.0.fit()
     }
 
-    pub(crate) fn refused(mut self, code: u16, message: &str) -> Result<(), AuditError> {
-        self.phase = Phase::Closed;
-        self.log.write(Event::Refused, &self.subject, &Refused { code, message })
+    pub(crate) fn refused(self, code: u16, message: &str) {
+        self.0.refused(&Refused { code, message });
     }
 
-    pub(crate) fn end(mut self, outcome: SessionOutcome, moved: Moved) -> Result<(), AuditError> {
-        self.phase = Phase::Closed;
-        self.ended(outcome, moved)
-    }
-
-    fn ended(&self, outcome: SessionOutcome, moved: Moved) -> Result<(), AuditError> {
-        let Moved { from_client, to_client } = moved;
-        let end = End {
-            outcome,
-            seconds: self.since.elapsed().as_secs_f64(),
-            from_client_bytes: from_client,
-            to_client_bytes: to_client,
-        };
-        self.log.write(Event::End, &self.subject, &end)
-    }
-}
-
-impl Drop for AuditRecord {
-    fn drop(&mut self) {
-        // A request that its client gave up, or a task that was ended with the runtime. There is
-        // nobody left to tell that a line could not be written.
-        let _ = match self.phase {
-            Phase::Closed => Ok(()),
-            Phase::Started => self.ended(SessionOutcome::Failed, Moved::default()),
-            Phase::Asked => {
-                let gave_up = Refused { code: 499, message: "the client gave up" };
-                self.log.write(Event::Refused, &self.subject, &gave_up)
-            }
-        };
+    pub(crate) fn ended(self, outcome: SessionOutcome, moved: Moved) {
+        let end = End::of(outcome, self.0.seconds(), moved);
+        self.0.ended(&end);
     }
 }

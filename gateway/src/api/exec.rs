@@ -16,7 +16,7 @@ use futures_util::future::try_join;
 use hyper::body::Incoming;
 use hyper::upgrade;
 use k8s_openapi::api::core::v1::Pod;
-use tracing::{Instrument, info, info_span, warn};
+use tracing::{Instrument, info, info_span};
 use wire::chain;
 use wire::rights::{ReviewPolicy, ReviewedTarget, Right};
 use wire::{ApiTarget, AuditId};
@@ -88,10 +88,10 @@ impl Sessions {
             return self.rehearse(proxy, &request).await;
         }
         match self.opened(proxy, &request).await {
-            Ok((session, response)) => match session.begin(client, self.terms()) {
-                Ok(()) => response,
-                Err(refusal) => self.refuse(refusal),
-            },
+            Ok((session, response)) => {
+                session.begin(client, self.terms());
+                response
+            }
             Err(refusal) => {
                 leaving::part(client);
                 refusal
@@ -117,6 +117,10 @@ impl Sessions {
         let opened = self.open(&caller, &asked, &audit_id, &mut record);
         match opened.instrument(span.clone()).await {
             Ok(opened) if opened.answer.is_a_session() => {
+                // Without the line no session: the agent's end is dropped, and its tool with it.
+                if let Err(error) = record.started() {
+                    return Err(self.refuse_on_record(Some(record), error.into()));
+                }
                 let Opened { place, rights, answer: agent, farewell, defaulted } = opened;
                 let mut response = agent.response();
                 let told = defaulted.map(|told| (DEFAULTED, told));
@@ -225,7 +229,7 @@ impl Sessions {
 
     fn refuse_on_record(&self, record: Option<AuditRecord>, refusal: Refusal) -> Response<Body> {
         if let Some(record) = record {
-            write_down(record, refusal.reason().code(), refusal.message());
+            record.refused(refusal.reason().code(), refusal.message());
         }
         self.refuse(refusal)
     }
@@ -234,17 +238,11 @@ impl Sessions {
     async fn pass_on(&self, record: AuditRecord, answer: Answer) -> Response<Body> {
         match answer.refusal().await {
             Ok((response, message)) => {
-                write_down(record, response.status().as_u16(), &message);
+                record.refused(response.status().as_u16(), &message);
                 self.metrics.refused(StatusReason::of_code(response.status().as_u16()));
                 response
             }
             Err(error) => self.refuse_on_record(Some(record), error.into()),
         }
-    }
-}
-
-fn write_down(record: AuditRecord, code: u16, message: &str) {
-    if let Err(error) = record.refused(code, message) {
-        warn!(error = chain(&error), "refusal not written down");
     }
 }

@@ -9,12 +9,11 @@ use futures_util::future::try_join;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
-use tracing::{Instrument, Span, info, warn};
+use tracing::{Instrument, Span, info};
 use wire::chain;
 use wire::rights::Right;
 use wire::{Forwarded, Withdrawal};
 
-use super::error::Refusal;
 use super::forward;
 use crate::access::{AccessError, Reviewer};
 use crate::agents::{Agents, Answer};
@@ -62,11 +61,9 @@ pub(super) struct Farewell {
 }
 
 impl Session {
-    /// Writes its start down and lets it go on by itself.
-    pub(super) fn begin(self, client: OnUpgrade, terms: SessionSettings) -> Result<(), Refusal> {
-        let Self { agent, farewell, caller, rights, mut record, place, span } = self;
-        // Without the line no session: the agent's end is dropped, and its tool with it.
-        record.start()?;
+    /// Lets a session go on by itself whose start is written down.
+    pub(super) fn begin(self, client: OnUpgrade, terms: SessionSettings) {
+        let Self { agent, farewell, caller, rights, record, place, span } = self;
         let open = terms.metrics.open_session();
         let session = async move {
             info!("opened");
@@ -85,13 +82,10 @@ impl Session {
             let Moved { from_client, to_client } = moved;
             info!(outcome = outcome.as_str(), from_client, to_client, "closed");
             open.close(outcome, moved);
-            if let Err(error) = record.end(outcome, moved) {
-                warn!(error = chain(&error), "end not written down");
-            }
+            record.ended(outcome, moved);
             drop(place);
         };
         tokio::spawn(session.instrument(span));
-        Ok(())
     }
 }
 

@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::Response;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::rig::{EXEC, LIMIT, POD, Rig, dial, pod};
+use crate::rig::{EXEC, LIMIT, POD, Rig, dial, dry_run, pod, upgrade};
 
 /// One open session, and what the gateway said of the choice of its container.
 pub(crate) struct Session(WebSocketStream<TlsStream<TcpStream>>, Option<String>);
@@ -97,6 +97,23 @@ async fn the_agent_is_told_what_was_found_out_and_both_ends_are_written_down() {
         assert_eq!((&line["profile"], &line["reason"]), (&json!("general"), &json!("INC-1")));
     }
     assert!(lines[1]["to_client_bytes"].as_u64().is_some_and(|bytes| bytes > 5));
+    rig.until("the place is free", async || rig.metric("sessions_active").await == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_cannot_be_written_down_is_refused() {
+    let mut rig = Rig::start().await;
+    rig.gateway.stop(std::future::pending()).await;
+    let config = crate::rig::config(&["--audit-log=/dev/full"]);
+    rig.gateway = Gateway::start_with(config, rig.api.client()).await.expect("a gateway");
+    rig.addresses = rig.gateway.addresses();
+    let _agent = rig.agent().await;
+    for answer in [rig.ask(&upgrade(EXEC, "")).await, rig.ask(&dry_run(EXEC, "")).await] {
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        let why = "cannot write to the audit log /dev/full; sessions are refused until it is";
+        assert!(answer.contains(why), "{answer}");
+    }
+    assert_eq!(rig.metric("sessions_opened_total").await, 0);
     rig.until("the place is free", async || rig.metric("sessions_active").await == 0).await;
 }
 

@@ -29,19 +29,14 @@ impl<R: ContainerRuntime> Sessions<R> {
         id: &SessionId,
         mut record: AuditRecord,
     ) -> Response {
-        let answer = match self.rehearsed(arrival, route, id, &mut record).await {
-            Ok(dry_run) => match record.fit() {
-                Ok(()) => Ok(dry_run),
-                Err(error) => Err(error.into()),
-            },
-            Err(refusal) => Err(refused(record, refusal)),
-        };
+        let judged = self.rehearsed(arrival, route, id, &mut record).await;
+        let answer = judged.and_then(|dry_run| Ok((dry_run, record.fit()?)));
         let mut response = match answer {
-            Ok(dry_run) => {
+            Ok((dry_run, ())) => {
                 let json = HeaderValue::from_static("application/json");
                 ([(header::CONTENT_TYPE, json)], dry_run.to_json()).into_response()
             }
-            Err(refusal) => refusal.into_response(),
+            Err(refusal) => refused(record, refusal).into_response(),
         };
         response.extensions_mut().remove::<StatusReason>();
         response.headers_mut().insert(DRY_RUN, HeaderValue::from_static(ALL));

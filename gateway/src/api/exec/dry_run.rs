@@ -12,7 +12,7 @@ use wire::{AuditId, DryRun, Status};
 
 use super::super::error::Refusal;
 use super::super::forward;
-use super::{Sessions, write_down};
+use super::Sessions;
 use crate::agents::AgentError;
 use crate::api::asked::SessionRequest;
 use crate::audit::AuditRecord;
@@ -54,10 +54,10 @@ impl Sessions {
         match self.rehearsed(caller, asked, audit_id, &mut record).await {
             Ok(Judged::Fit(dry_run)) => match record.fit() {
                 Ok(()) => json(StatusCode::OK, dry_run.to_json()),
-                Err(error) => Refusal::from(error).into_response(),
+                Err(error) => refused(Some(record), error.into()),
             },
             Ok(Judged::Refused(code, status)) => {
-                write_down(record, code.as_u16(), &status.message);
+                record.refused(code.as_u16(), &status.message);
                 json(code, status.to_json())
             }
             Err(refusal) => refused(Some(record), refusal),
@@ -93,7 +93,7 @@ impl Sessions {
 
 fn refused(record: Option<AuditRecord>, refusal: Refusal) -> Response<Body> {
     if let Some(record) = record {
-        write_down(record, refusal.reason().code(), refusal.message());
+        record.refused(refusal.reason().code(), refusal.message());
     }
     refusal.into_response()
 }
