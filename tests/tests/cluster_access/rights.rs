@@ -1,7 +1,7 @@
 //! Every right that a session takes is asked for: one that is missing is refused by name, whatever else there is.
 
 use harness::{Cluster, Person, Right, assert_doctor, until};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::stage::{SOON, assert_refused, installed, rights};
 
@@ -62,34 +62,42 @@ fn a_pod_of_the_system_takes_one_more() {
     each_is_needed(&cluster, "system", &words, &rights);
 }
 
-/// A pod that is worth as much as its node, in a namespace of its own.
-fn host_pod(cluster: &Cluster) -> [&'static str; 5] {
-    let hosted = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "hosted"}});
-    cluster.apply(&hosted);
-    let account = ["get", "serviceaccount", "-n", "hosted", "default"];
+/// The namespace of pods that are worth as much as their node.
+const HOSTED: &str = "hosted";
+
+/// A pod of this `spec` in a namespace of its own, once it is ready.
+fn host_pod(cluster: &Cluster, name: &str, spec: &Value) {
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": HOSTED}});
+    cluster.apply(&namespace);
+    let account = ["get", "serviceaccount", "-n", HOSTED, "default"];
     until("the account of its pods", SOON, || cluster.kubectl(&account).status.success());
-    cluster.apply(&json!({"apiVersion": "v1", "kind": "List", "items": [
-        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "all", "namespace": "hosted"},
-         "spec": {"hostNetwork": true, "hostPID": true, "terminationGracePeriodSeconds": 0,
-                  "containers": [{"name": "main", "image": "localhost/nsdebug/target-app:1",
-                                  "imagePullPolicy": "Never", "command": ["/target-app"],
-                                  "args": ["serve", "port=18081"]}]}},
-    ]}));
-    let ready = ["wait", "-n", "hosted", "--for=condition=Ready", "pod/all", "--timeout=60s"];
+    cluster.apply(&json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "namespace": HOSTED}, "spec": spec}));
+    let pod = format!("pod/{name}");
+    let ready = ["wait", "-n", HOSTED, "--for=condition=Ready", &pod, "--timeout=60s"];
     cluster.kubectl(&ready).expect_success();
-    ["-n", "hosted", "pod/all", "--", "true"]
+}
+
+fn container(name: &str, arguments: &[&str]) -> Value {
+    json!({"name": name, "image": "localhost/nsdebug/target-app:1", "imagePullPolicy": "Never",
+           "command": ["/target-app"], "args": arguments})
+}
+
+fn use_of(resource: &str, name: &str) -> (Right, String) {
+    let right = Right::new(None, "nsdebug.dev", resource, "use").named(name);
+    of_cluster(right, &format!("use resource \"{resource}\" named \"{name}\""))
 }
 
 #[test]
 fn what_is_worth_a_node_takes_a_right_of_its_own_and_the_chart_s_leave() {
     let Some(cluster) = installed(&["hostTargets=true"]) else { return };
-    let pod = host_pod(&cluster);
+    let app = container("main", &["serve", "port=18081"]);
+    let shares = json!({"hostNetwork": true, "hostPID": true, "terminationGracePeriodSeconds": 0,
+        "containers": [app]});
+    host_pod(&cluster, "all", &shares);
+    let pod = ["-n", HOSTED, "pod/all", "--", "true"];
     let node = ["node/n1", "--", "true"];
-    let use_of = |resource, name: &str| {
-        let right = Right::new(None, "nsdebug.dev", resource, "use").named(name);
-        of_cluster(right, &format!("use resource \"{resource}\" named \"{name}\""))
-    };
-    let mut rights = of_pod("hosted", "all");
+    let mut rights = of_pod(HOSTED, "all");
     rights.push(use_of("hosttargets", "n1"));
     each_is_needed(&cluster, "host", &pod, &rights);
     let exec = |verb| Right::new(None, "nsdebug.dev", "nodes/exec", verb);
@@ -106,7 +114,46 @@ fn what_is_worth_a_node_takes_a_right_of_its_own_and_the_chart_s_leave() {
         until("the agent's own answer", SOON, || admin(words).err().contains("hostTargets"));
         assert_refused(&admin(words), "runs without --allow-host-targets (chart: hostTargets)");
     }
-    cluster.kubectl(&["delete", "namespace", "hosted", "--timeout=60s"]).expect_success();
+    cluster.kubectl(&["delete", "namespace", HOSTED, "--timeout=60s"]).expect_success();
+}
+
+/// A pod of a container that holds what is usual, and of another and a sidecar that hold `SYS_ADMIN`.
+fn mixed() -> Value {
+    let idle = |name| container(name, &["sleep", "1000000"]);
+    let [mut admin, mut sidecar] = ["admin", "sidecar"].map(idle);
+    for powerful in [&mut admin, &mut sidecar] {
+        powerful["securityContext"] = json!({"capabilities": {"add": ["SYS_ADMIN"]}});
+    }
+    sidecar["restartPolicy"] = json!("Always");
+    json!({"terminationGracePeriodSeconds": 0, "containers": [idle("app"), admin],
+           "initContainers": [sidecar]})
+}
+
+#[test]
+fn a_container_with_sys_admin_takes_the_right_to_its_node_and_the_one_beside_it_does_not() {
+    let Some(cluster) = installed(&["hostTargets=true"]) else { return };
+    host_pod(&cluster, "mixed", &mixed());
+    let words = |container| ["-n", HOSTED, "pod/mixed", "-c", container, "--", "true"];
+    let (without, with) = (Person::new(&cluster, "without"), Person::new(&cluster, "with"));
+    without.grant("pod", &rights(HOSTED));
+    with.grant("pod", &rights(HOSTED));
+    let (right, said) = use_of("hosttargets", "n1");
+    with.grant("node", [&right]);
+    until("the others' rights", SOON, || without.nsdebug(&words("app")).status.success());
+    for powerful in ["admin", "sidecar"] {
+        until("the right", SOON, || with.nsdebug(&words(powerful)).status.success());
+        let said = format!("User \"{}\" cannot {said}", without.name());
+        assert_refused(&without.nsdebug(&words(powerful)), &said);
+    }
+    // Without the chart's leave the agent finds the same of a user who has every right.
+    cluster.install(&[]);
+    for powerful in ["admin", "sidecar"] {
+        let session = || with.nsdebug(&words(powerful));
+        until("the agent's own answer", SOON, || session().err().contains("CAP_SYS_ADMIN"));
+        assert_refused(&session(), "chart: hostTargets");
+    }
+    without.nsdebug(&words("app")).expect_success();
+    cluster.kubectl(&["delete", "namespace", HOSTED, "--timeout=60s"]).expect_success();
 }
 
 #[test]
