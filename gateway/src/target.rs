@@ -5,12 +5,9 @@
 
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use wire::host::{self, Reason};
-use wire::{BadName, ContainerPrefix, Label, ObjectName};
+use wire::{BadName, ContainerPrefix, DefaultContainer, Label, ObjectName};
 
 use crate::waiting;
-
-/// kubectl's own annotation.
-const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
 /// The kubelet's, on what it shows of a pod that it runs from a file: who the pod is on its node.
 const MIRRORED: &str = "kubernetes.io/config.mirror";
@@ -72,12 +69,12 @@ impl Target {
             return Err(TargetError::Over { phase });
         }
         let listed = listed(spec);
-        let container = match wanted {
-            Some(wanted) => wanted.clone(),
-            None => default(pod, spec)
-                .ok_or(TargetError::Incomplete)?
-                .parse()
-                .map_err(TargetError::Name)?,
+        let default = default(pod, spec).filter(|_| wanted.is_none());
+        let container = if let Some(wanted) = wanted {
+            wanted.clone()
+        } else {
+            let name = default.ok_or(TargetError::Incomplete)?.name;
+            name.parse().map_err(TargetError::Name)?
         };
         if !listed.contains(&container.as_str()) {
             let there = listed.into_iter().map(str::to_owned).collect();
@@ -87,7 +84,7 @@ impl Target {
         let is_missing = container_id.is_none();
         let waiting = is_missing.then(|| waiting::why(pod, container.as_str())).flatten();
         let host = host::reason(spec, container.as_str());
-        let defaulted = defaulted(pod, spec).filter(|_| wanted.is_none());
+        let defaulted = default.and_then(|default| defaulted(default, spec));
         let (pod_uid, container) = (Some(pod_uid), Some(container));
         Ok(Self { node, pod_uid, container, container_id, waiting, host, defaulted })
     }
@@ -107,22 +104,13 @@ fn uid_on_node(pod: &Pod) -> Option<String> {
     mirrored.or(pod.metadata.uid.as_ref()).cloned()
 }
 
-/// The annotated one if the pod has it, else the first.
-fn default<'a>(pod: &'a Pod, spec: &'a PodSpec) -> Option<&'a str> {
-    annotated(pod, spec).or(spec.containers.first().map(|container| container.name.as_str()))
-}
-
-fn annotated<'a>(pod: &'a Pod, spec: &PodSpec) -> Option<&'a str> {
-    let annotated = pod.metadata.annotations.as_ref()?.get(DEFAULT_CONTAINER)?;
-    let is_there = spec.containers.iter().any(|container| container.name == *annotated);
-    is_there.then_some(annotated)
+fn default<'p>(pod: &Pod, spec: &'p PodSpec) -> Option<DefaultContainer<'p>> {
+    let names = spec.containers.iter().map(|container| container.name.as_str());
+    DefaultContainer::of(pod.metadata.annotations.as_ref(), names)
 }
 
 /// What kubectl says where it takes the first of several, in the form of the header.
-fn defaulted(pod: &Pod, spec: &PodSpec) -> Option<String> {
-    if annotated(pod, spec).is_some() {
-        return None;
-    }
+fn defaulted(default: DefaultContainer<'_>, spec: &PodSpec) -> Option<String> {
     let plain = spec.containers.iter().map(|container| container.name.clone());
     let ephemeral = spec.ephemeral_containers.iter().flatten();
     let init = spec.init_containers.iter().flatten();
@@ -130,8 +118,8 @@ fn defaulted(pod: &Pod, spec: &PodSpec) -> Option<String> {
         .chain(ephemeral.map(|container| format!("{} (ephem)", container.name)))
         .chain(init.map(|container| format!("{} (init)", container.name)))
         .collect();
-    let first = spec.containers.first().filter(|_| all.len() > 1)?;
-    Some(format!("{}; {}", first.name, all.join(", ")))
+    let is_told = !default.is_annotated && all.len() > 1;
+    is_told.then(|| format!("{}; {}", default.name, all.join(", ")))
 }
 
 /// The ID of the container of this name, if it runs.
@@ -148,6 +136,7 @@ fn running(pod: &Pod, name: &str) -> Option<Result<ContainerPrefix, TargetError>
 mod tests {
     use super::*;
     use serde_json::{Value, json};
+    use wire::DEFAULT_CONTAINER;
 
     fn pod(change: impl FnOnce(&mut Value)) -> Pod {
         let mut pod = json!({

@@ -9,6 +9,7 @@
 pub mod api;
 mod audit_id;
 mod chain;
+mod container;
 pub mod dry_run;
 pub mod forward;
 pub mod frame;
@@ -30,6 +31,7 @@ mod status;
 pub use api::ApiTarget;
 pub use audit_id::{AuditId, BadAuditId};
 pub use chain::chain;
+pub use container::{DEFAULT_CONTAINER, DefaultContainer};
 pub use dry_run::DryRun;
 pub use forward::{Forwarded, Withdrawal};
 pub use name::{BadName, ContainerPrefix, Label, ObjectName};

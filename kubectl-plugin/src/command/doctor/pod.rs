@@ -2,7 +2,7 @@
 
 use k8s_openapi::List;
 use k8s_openapi::api::core::v1::Pod;
-use wire::{ApiTarget, Label, host};
+use wire::{ApiTarget, DefaultContainer, Label, host};
 
 use super::report::Verdict;
 use super::{Found, Look, is_hidden};
@@ -94,14 +94,11 @@ fn state(pod: &Pod, node: Option<&str>) -> (Verdict, String) {
 
 /// The container that a session would enter: the named one, else what the gateway would take.
 fn meant<'a>(pod: &'a Pod, wanted: Option<&'a Label>) -> Option<&'a str> {
-    const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
     if let Some(wanted) = wanted {
         return Some(wanted.as_str());
     }
-    let containers = &pod.spec.as_ref()?.containers;
-    let annotated = pod.metadata.annotations.as_ref().and_then(|all| all.get(DEFAULT_CONTAINER));
-    let annotated = annotated.and_then(|name| containers.iter().find(|one| one.name == *name));
-    annotated.or(containers.first()).map(|container| container.name.as_str())
+    let names = pod.spec.as_ref()?.containers.iter().map(|container| container.name.as_str());
+    Some(DefaultContainer::of(pod.metadata.annotations.as_ref(), names)?.name)
 }
 
 /// Why it is worth as much as its node, which takes a right more.
@@ -112,6 +109,7 @@ fn host(pod: &Pod, wanted: Option<&Label>) -> Option<host::Reason> {
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
+    use wire::DEFAULT_CONTAINER;
 
     use super::*;
 
@@ -154,9 +152,9 @@ mod tests {
         let named = |name: &str| host(&pod(json!({})), Some(&name.parse().expect("a label")));
         assert_eq!((named("app"), host(&pod(json!({})), None)), (None, None));
         assert_eq!(named("proxy"), Some(host::Reason::Capability("SYS_ADMIN")));
-        let annotated = pod(json!({"kubectl.kubernetes.io/default-container": "proxy"}));
+        let annotated = pod(json!({DEFAULT_CONTAINER: "proxy"}));
         assert!(host(&annotated, None).is_some());
-        let astray = pod(json!({"kubectl.kubernetes.io/default-container": "gone"}));
+        let astray = pod(json!({DEFAULT_CONTAINER: "gone"}));
         assert_eq!(host(&astray, None), None);
     }
 }
