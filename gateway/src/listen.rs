@@ -30,8 +30,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, info};
-use wire::chain;
-use wire::limits;
+use wire::{chain, limits};
 
 use crate::agents::Reception;
 use crate::ahead::Ahead;

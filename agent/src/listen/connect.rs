@@ -24,13 +24,12 @@ use tokio::task::{AbortHandle, JoinSet};
 use tower::ServiceExt;
 use tracing::{debug, info, warn};
 use wire::forward::END_PATH;
-use wire::{Forwarded, SessionTarget, dry_run};
+use wire::{Forwarded, SessionTarget, StatusReason, dry_run};
 
 use super::dial::{DialError, Dialler};
 use super::{BUFFER, HEAD, Serving};
 use crate::peer::Peer;
 use crate::server::Refusal;
-use wire::StatusReason;
 
 /// How soon a new gateway is found: it is one more way in, and the old ones still work.
 const RESOLVE_EVERY: Duration = Duration::from_secs(5);

@@ -11,7 +11,7 @@ use axum::http::request::Parts;
 use entry::{Kinds, Request, Tool};
 use tokio_tungstenite::tungstenite;
 use wire::frame::Protocol;
-use wire::{AuditId, ExecRequest};
+use wire::{AuditId, ExecRequest, StatusReason};
 
 use super::Refusal;
 use super::upgrade::{Proposal, Upgrade};
@@ -20,7 +20,6 @@ use crate::peer::Peer;
 use crate::profile::planned;
 use crate::session::place::Aim;
 use crate::session::{Choice, Policy, StartError, Wanted};
-use wire::StatusReason;
 
 /// The terminal that clients have who do not say which.
 const TERM: &str = "xterm";

@@ -2,9 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use wire::StatusReason;
-use wire::chain;
-use wire::{BadRequest, Status};
+use wire::{BadRequest, Status, StatusReason, chain};
 
 use crate::runtime::{LocateError, Unreachable};
 use crate::slots::Full;

@@ -12,9 +12,7 @@ use axum::routing::get;
 use daemon::audit::{AuditError, AuditLog};
 use entry::{Plan, PlanError, Profile, Request, Target, TargetError};
 use tracing::{Instrument, info};
-use wire::StatusReason;
-use wire::chain;
-use wire::{ExecRequest, SessionTarget};
+use wire::{ExecRequest, SessionTarget, StatusReason, chain};
 
 use super::asked::{Arrival, SessionRequest, parsed};
 use super::upgrade::Upgrade;

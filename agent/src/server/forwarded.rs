@@ -1,13 +1,12 @@
 //! What a gateway found out, held against what this agent finds and gives: it can only take away.
 
-use wire::Forwarded;
+use wire::{Forwarded, StatusReason};
 
 use super::Refusal;
 use crate::peer::Peer;
 use crate::profile::planned;
 use crate::session::Policy;
 use crate::session::place::FoundTarget;
-use wire::StatusReason;
 
 /// The policy for `peer`: what a gateway reviewed is a second maximum.
 pub(super) fn bounded(policy: &Policy, peer: &Peer) -> Result<Policy, Refusal> {

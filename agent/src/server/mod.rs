@@ -18,8 +18,7 @@ use axum::http::{Method, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
-use wire::StatusReason;
-use wire::shown;
+use wire::{StatusReason, shown};
 
 pub use error::Refusal;
 pub use state::Agent;

@@ -7,12 +7,11 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use wire::forward::{END_PATH, WHY};
-use wire::{SessionInfo, Withdrawal};
+use wire::{SessionInfo, StatusReason, Withdrawal};
 
 use super::Refusal;
 use crate::peer::Peer;
 use crate::registry::{NoSuchSession, Registry};
-use wire::StatusReason;
 
 /// What a session takes to end when all goes well, and its client a moment to say goodbye.
 const GONE: Duration = Duration::from_secs(15);

@@ -9,15 +9,14 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::upgrade::{self, OnUpgrade};
 use tracing::{debug, info};
-use wire::chain;
 use wire::forward::{CONNECT_PATH, CONNECT_PROTOCOL, KNOWS, KNOWS_DRY_RUNS, NODE};
+use wire::{StatusReason, chain};
 
 use super::registry::{Agents, Crowded};
 use super::token::{Agent, TokenError, Tokens};
 use crate::ahead::Known;
 use crate::api::{Refusal, asks_to_upgrade, only};
 use crate::metrics::{AgentCall, Metrics};
-use wire::StatusReason;
 
 /// Where agents are received.
 #[derive(Clone, Debug)]

@@ -2,8 +2,7 @@
 
 use axum::http::header::UPGRADE;
 use axum::http::{HeaderMap, Method, Request, Version};
-use wire::chain;
-use wire::{ApiTarget, ExecRequest, Profile, StatusReason, dry_run, shown};
+use wire::{ApiTarget, ExecRequest, Profile, StatusReason, chain, dry_run, shown};
 
 use super::error::Refusal;
 use super::websocket::{Handshake, asks_to_upgrade, check_origin};

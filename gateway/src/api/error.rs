@@ -3,9 +3,7 @@
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use daemon::audit::AuditError;
-use wire::Status;
-use wire::StatusReason;
-use wire::chain;
+use wire::{Status, StatusReason, chain};
 
 use crate::access::AccessError;
 use crate::agents::AgentError;

@@ -17,9 +17,8 @@ use hyper::body::Incoming;
 use hyper::upgrade;
 use k8s_openapi::api::core::v1::Pod;
 use tracing::{Instrument, info, info_span};
-use wire::chain;
 use wire::rights::{ReviewPolicy, ReviewedTarget, Right};
-use wire::{ApiTarget, AuditId};
+use wire::{ApiTarget, AuditId, StatusReason, chain};
 
 use super::asked::SessionRequest;
 use super::error::Refusal;
@@ -36,7 +35,6 @@ use crate::metrics::Metrics;
 use crate::quotas::{Quotas, SessionPlace};
 use crate::target::Target;
 use crate::turns::Turns;
-use wire::StatusReason;
 
 const DEFAULTED: HeaderName = HeaderName::from_static(wire::header::DEFAULTED_CONTAINER);
 

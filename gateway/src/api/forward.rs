@@ -3,15 +3,13 @@
 use std::net::IpAddr;
 
 use axum::http::{HeaderMap, Request, request};
-use wire::chain;
 use wire::forward::{END_PATH, SESSION_DIGITS, WHY};
-use wire::{ApiTarget, AuditId, Forwarded, SessionTarget, Withdrawal, header};
+use wire::{ApiTarget, AuditId, Forwarded, SessionTarget, StatusReason, Withdrawal, chain, header};
 
 use super::asked::SessionRequest;
 use super::error::Refusal;
 use crate::identity::Caller;
 use crate::target::Target;
-use wire::StatusReason;
 
 /// What the agent has to know of a request.
 pub(super) fn forwarded(

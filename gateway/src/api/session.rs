@@ -10,9 +10,8 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 use tracing::{Instrument, Span, info};
-use wire::chain;
 use wire::rights::Right;
-use wire::{Forwarded, Withdrawal};
+use wire::{Forwarded, Withdrawal, chain};
 
 use super::forward;
 use crate::access::{AccessError, Reviewer};

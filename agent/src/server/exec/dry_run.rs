@@ -7,9 +7,8 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use entry::{Capabilities, Kinds, Outline, Profile};
 use tracing::Instrument;
-use wire::StatusReason;
 use wire::dry_run::{ALL, DRY_RUN, Entered, Namespaces, User};
-use wire::{DryRun, ExecRequest};
+use wire::{DryRun, ExecRequest, StatusReason};
 
 use super::super::Refusal;
 use super::super::asked::{Arrival, SessionRequest};

@@ -15,9 +15,8 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use wire::Ending;
 use wire::frame::{BadFrame, Channel, FromClient, Protocol};
-use wire::limits;
+use wire::{Ending, limits};
 
 use super::output::Output;
 use super::socket::{Outgoing, Socket};
