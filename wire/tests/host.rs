@@ -56,7 +56,7 @@ fn a_debugger_counts_for_the_container_whose_processes_it_shares_and_the_other_w
     let admin = Some(Reason::Capability("SYS_ADMIN"));
     for (kind, _, target) in &KINDS[..3] {
         let debugging = |spec: &mut Value| {
-            spec["ephemeralContainers"][0]["targetContainerName"] = json!(target)
+            spec["ephemeralContainers"][0]["targetContainerName"] = json!(target);
         };
         for powerful in ["debugger", *target] {
             let spec = pod(powerful, debugging);

@@ -38,14 +38,14 @@ pub(crate) fn terminals(owner: Option<u32>) -> io::Result<Detached> {
 
 /// A `/dev` whose mounts have no place yet.
 #[derive(Debug)]
-pub(super) struct Device {
+pub(super) struct DeviceTree {
     tree: Detached,
     nodes: Vec<(&'static str, Detached)>,
     terminals: Detached,
     shared_memory: Detached,
 }
 
-impl Device {
+impl DeviceTree {
     pub(super) fn new() -> io::Result<Self> {
         // Devices are bound from the node's, by whose mount they stay devices: this one has none.
         let options = [("mode", "755"), ("size", "64k"), ("nr_inodes", "64")];

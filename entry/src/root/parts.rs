@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use super::detached::{DATA, Detached, INERT};
-use super::device::Device;
+use super::device::DeviceTree;
 use crate::message::{During, Failure, Step};
 use crate::privilege::Identity;
 
@@ -22,13 +22,13 @@ type Writable = Vec<(&'static str, Detached)>;
 pub(crate) struct Parts {
     /// Those of uid 0 and gid 0. A file system's owner is chosen when it is made.
     writable: Writable,
-    device: Device,
+    device: DeviceTree,
 }
 
 impl Parts {
     pub(crate) fn new() -> Result<Self, Failure> {
         let writable = writable(0, 0)?;
-        let device = Device::new().during(Step::MountToolbox);
+        let device = DeviceTree::new().during(Step::MountToolbox);
         Ok(Self { writable, device: device.map_err(|failure| failure.about("dev"))? })
     }
 
