@@ -86,11 +86,11 @@ mod tests {
         assert_eq!(missing("cpuset cpu io memory pids\n devices"), [""; 0]);
         assert_eq!(missing("cpuset memory"), ["pids", "cpu", "devices"]);
         let found = judge("v2", &["pids"], true);
-        assert_eq!(found.verdict, Severity::Warn);
+        assert_eq!(found.severity, Severity::Warn);
         assert!(found.text.contains("without pids: a toolbox needs --no-"), "{found}");
         assert!(judge("v2", &["cpu"], true).text.contains("together are limited by it"));
-        assert_eq!(judge("v1", &[], true).verdict, Severity::Ok);
-        assert_eq!(judge("v1", &[], false).verdict, Severity::Warn);
+        assert_eq!(judge("v1", &[], true).severity, Severity::Ok);
+        assert_eq!(judge("v1", &[], false).severity, Severity::Warn);
     }
 
     #[test]

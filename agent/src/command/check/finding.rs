@@ -13,7 +13,7 @@ pub(super) enum Severity {
 /// One line of the answer.
 #[derive(Debug)]
 pub(super) struct Finding {
-    pub(super) verdict: Severity,
+    pub(super) severity: Severity,
     pub(super) what: String,
     /// What was found, and what that means for a session.
     pub(super) text: String,
@@ -21,15 +21,15 @@ pub(super) struct Finding {
 
 impl Finding {
     pub(super) fn ok(what: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { verdict: Severity::Ok, what: what.into(), text: text.into() }
+        Self { severity: Severity::Ok, what: what.into(), text: text.into() }
     }
 
     pub(super) fn warn(what: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { verdict: Severity::Warn, ..Self::ok(what, text) }
+        Self { severity: Severity::Warn, ..Self::ok(what, text) }
     }
 
     pub(super) fn missing(what: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { verdict: Severity::Missing, ..Self::ok(what, text) }
+        Self { severity: Severity::Missing, ..Self::ok(what, text) }
     }
 
     /// What no session can do without.
@@ -43,12 +43,12 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = match self.verdict {
+        let severity = match self.severity {
             Severity::Ok => "ok",
             Severity::Warn => "warn",
             Severity::Missing => "MISSING",
         };
         let Self { what, text, .. } = self;
-        f.write_str(format!("{verdict:<8} {what:<22} {text}").trim_end())
+        f.write_str(format!("{severity:<8} {what:<22} {text}").trim_end())
     }
 }

@@ -50,7 +50,7 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     let lines: Vec<_> = findings.iter().map(|finding| finding.to_string() + "\n").collect();
     // Nothing to do where stdout is closed: the exit code says it too.
     let _ = io::stdout().write_all(lines.concat().as_bytes());
-    ExitCode::from(u8::from(findings.iter().any(|found| found.verdict == Severity::Missing)))
+    ExitCode::from(u8::from(findings.iter().any(|found| found.severity == Severity::Missing)))
 }
 
 fn kernel() -> Vec<Finding> {
@@ -210,9 +210,9 @@ mod tests {
     #[test]
     fn a_profile_that_cannot_be_given_whole_is_a_warning() {
         let nothing = of_profile(Profile::General, Capabilities::NONE);
-        assert_eq!(nothing.verdict, Severity::Warn);
+        assert_eq!(nothing.severity, Severity::Warn);
         assert!(nothing.text.contains("NET_RAW"), "{nothing}");
-        assert_eq!(of_profile(Profile::General, Capabilities::ALL).verdict, Severity::Ok);
+        assert_eq!(of_profile(Profile::General, Capabilities::ALL).severity, Severity::Ok);
     }
 
     #[test]
@@ -221,7 +221,7 @@ mod tests {
         assert!(toolbox(tree.path()).to_string().contains("no tree of tools"));
         std::fs::create_dir_all(tree.path().join("usr/bin")).expect("directories");
         let found = toolbox(tree.path());
-        assert_eq!(found.verdict, Severity::Missing);
+        assert_eq!(found.severity, Severity::Missing);
         assert!(found.text.contains("lacks proc, sys"), "{found}");
     }
 }

@@ -92,8 +92,8 @@ mod tests {
 
     fn worst(modules: &Modules) -> (Severity, String) {
         let found = judge(modules);
-        let worst = found.iter().find(|finding| finding.verdict != Severity::Ok);
-        worst.map_or((Severity::Ok, String::new()), |found| (found.verdict, found.text.clone()))
+        let worst = found.iter().find(|finding| finding.severity != Severity::Ok);
+        worst.map_or((Severity::Ok, String::new()), |found| (found.severity, found.text.clone()))
     }
 
     #[test]
@@ -102,8 +102,8 @@ mod tests {
         assert_eq!(worst(&Modules::default()).0, Severity::Ok);
         let confined =
             Modules { label: of("cri-containerd.apparmor.d (enforce)"), ..Modules::default() };
-        let (verdict, text) = worst(&confined);
-        assert!(verdict == Severity::Warn && text.contains("run the agent unconfined"), "{text}");
+        let (severity, text) = worst(&confined);
+        assert!(severity == Severity::Warn && text.contains("run the agent unconfined"), "{text}");
         let free = Modules { label: of("unconfined"), yama: of("1"), ..Modules::default() };
         assert_eq!(worst(&free).0, Severity::Ok);
         let untraceable = Modules { yama: of("3"), ..Modules::default() };
