@@ -52,6 +52,19 @@ impl Failure {
         }
     }
 
+    /// The exit code that an agent names for a tool that did not start.
+    pub(crate) fn tool_s_exit_code(&self) -> Option<u8> {
+        match self {
+            Self::Cluster(error) => error.exit_code(),
+            _ => None,
+        }
+    }
+
+    /// Refused because its caller has too many sessions, some of which may be of the same command.
+    pub(crate) fn is_for_too_many(&self) -> bool {
+        matches!(self, Self::Cluster(error) if error.is_for_too_many())
+    }
+
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Usage(error) => error.hint().map(str::to_owned),

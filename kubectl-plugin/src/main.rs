@@ -11,6 +11,7 @@ mod connect;
 mod dry_run;
 mod error;
 mod kubernetes;
+mod many;
 mod outcome;
 mod output;
 mod pump;

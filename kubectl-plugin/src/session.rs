@@ -1,12 +1,14 @@
 //! One session from its first byte to its last: terminal, signals and time limit round the pump.
 //!
-//! Whatever ends it first decides; the terminal is itself again before this returns.
+//! Whatever ends it first decides; the terminal is itself again before this returns. A session has this process' own
+//! streams and signals, or pipes: of many at once, none is the terminal's.
 
 use std::io;
 use std::time::Duration;
 
 use futures_util::{Sink, SinkExt, StreamExt};
 use tokio::select;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -19,8 +21,8 @@ use crate::connect::Connection;
 use crate::outcome::{self, Incomplete, Outcome};
 use crate::pump::{self, End, Input, Received};
 use crate::signals::Signals;
-use crate::stdio::{self, Finished, OutputError};
-use crate::stop::{Cause, Stop, Watch};
+use crate::stdio::{self, Finished, Output, OutputError, Piece};
+use crate::stop::{Cause, Heard, Stop, Watch};
 use crate::terminal::{RawTerminal, Resizes, TerminalError};
 
 /// SIGPIPE: the exit code that a shell shows of `yes | head -1`.
@@ -110,23 +112,73 @@ impl Cut {
     }
 }
 
-/// Streams `connection` until one side ends it. `deadline` is when, and after how long, that is us.
+/// Streams `connection` through this process' own streams until one side ends it. `deadline` is when, and after
+/// how long, that is us.
 pub(crate) async fn run(
     connection: Connection,
     wiring: Wiring,
     deadline: Option<(Instant, Duration)>,
 ) -> Result<Outcome, SessionError> {
-    let Connection { socket, protocol, note: _, defaulted: _ } = connection;
-    let passes_on = protocol == Protocol::Signals;
+    let passes_on = connection.protocol == Protocol::Signals;
     let signals = Signals::listen(passes_on).map_err(SessionError::Signals)?;
-    let mut watch = Watch::new(signals, deadline);
-    let (output, mut finished) = stdio::write_output()?;
+    let watch = Watch::new(Heard::Process(signals), deadline);
+    let (output, finished) = stdio::write_output()?;
     let (_raw, resizes) = if wiring.tty {
         (Some(RawTerminal::enter()?), Some(Resizes::watch().map_err(SessionError::Signals)?))
     } else {
         (None, None)
     };
     let stdin = wiring.stdin.then(stdio::read_input).transpose().map_err(SessionError::Stdin)?;
+    let ends = OwnEnds { output, finished, stdin, resizes };
+    converse(connection, ends, watch).await
+}
+
+/// What a session is connected to that has nothing of this process' own.
+#[derive(Debug)]
+pub(crate) struct Pipes {
+    /// The tool's output. While it takes no more, nothing is read of the agent.
+    pub(crate) output: mpsc::Sender<Piece>,
+    /// For the tool; its end is the tool's end of input.
+    pub(crate) stdin: Option<mpsc::Receiver<io::Result<Vec<u8>>>>,
+    /// For the tool, as if this process had got them: the first that ends a session has it end at its agent, a second
+    /// one ends it here.
+    pub(crate) signals: mpsc::Receiver<Signal>,
+}
+
+/// Streams `connection` through `pipes`. `output` is closed when all of the tool's output has been given to it, which
+/// is compared with what the agent counted. To drop this cuts the connection, and so ends the tool.
+pub(crate) async fn piped(
+    connection: Connection,
+    pipes: Pipes,
+    deadline: Option<(Instant, Duration)>,
+) -> Result<Outcome, SessionError> {
+    let Pipes { output, stdin, signals } = pipes;
+    let watch = Watch::new(Heard::Queue(signals), deadline);
+    let ends = OwnEnds {
+        output: Output::queued(output),
+        finished: Finished::is_elsewhere(),
+        stdin,
+        resizes: None,
+    };
+    converse(connection, ends, watch).await
+}
+
+/// This side's ends of a session's streams.
+struct OwnEnds {
+    output: Output,
+    finished: Finished,
+    stdin: Option<mpsc::Receiver<io::Result<Vec<u8>>>>,
+    resizes: Option<Resizes>,
+}
+
+async fn converse(
+    connection: Connection,
+    ends: OwnEnds,
+    mut watch: Watch,
+) -> Result<Outcome, SessionError> {
+    let Connection { socket, protocol, note: _, defaulted: _ } = connection;
+    let OwnEnds { output, mut finished, stdin, resizes } = ends;
+    let passes_on = protocol == Protocol::Signals;
     let (mut server, words) = socket.split();
     let input = Input { stdin, resizes, signals: passes_on.then(|| watch.pass_on()) };
     let ended = select! {

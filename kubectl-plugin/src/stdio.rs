@@ -67,12 +67,20 @@ impl OutputError {
 
 /// The end of all output: everything is written, or why not.
 #[derive(Debug)]
-pub(crate) struct Finished(oneshot::Receiver<Result<(), OutputError>>);
+pub(crate) struct Finished(Option<oneshot::Receiver<Result<(), OutputError>>>);
 
 impl Finished {
+    /// The reader of the queue sees the end by itself.
+    pub(crate) fn is_elsewhere() -> Self {
+        Self(None)
+    }
+
     /// Safe to be dropped and called again, until it has returned.
     pub(crate) async fn wait(&mut self) -> Result<(), OutputError> {
-        (&mut self.0).await.unwrap_or(Err(OutputError::Gone))
+        match &mut self.0 {
+            Some(finished) => finished.await.unwrap_or(Err(OutputError::Gone)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -89,7 +97,6 @@ pub(crate) struct Output {
 
 impl Output {
     /// Everything goes through `queue`.
-    #[cfg(test)]
     pub(crate) fn queued(queue: mpsc::Sender<Piece>) -> Self {
         Self { queue, behind: Arc::default(), direct: None }
     }
@@ -128,7 +135,7 @@ pub(crate) fn write_output() -> Result<(Output, Finished), OutputError> {
         .name("output".to_owned())
         .spawn(write)
         .map_err(OutputError::Thread)?;
-    Ok((Output { queue, behind, direct }, Finished(finished)))
+    Ok((Output { queue, behind, direct }, Finished(Some(finished))))
 }
 
 fn write_all(

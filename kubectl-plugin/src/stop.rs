@@ -49,9 +49,29 @@ pub(crate) struct Stop {
     pub(crate) unheard: Option<Signal>,
 }
 
+/// Where signals come from.
+pub(crate) enum Heard {
+    /// To this process.
+    Process(Signals),
+    /// From the part of this program that has many sessions.
+    Queue(mpsc::Receiver<Signal>),
+}
+
+impl Heard {
+    async fn next(&mut self) -> Signal {
+        match self {
+            Self::Process(signals) => signals.next().await,
+            Self::Queue(signals) => match signals.recv().await {
+                Some(signal) => signal,
+                None => std::future::pending().await,
+            },
+        }
+    }
+}
+
 /// Waits for a reason to stop, and tells the tool.
 pub(crate) struct Watch {
-    signals: Signals,
+    signals: Heard,
     deadline: Option<(Instant, Duration)>,
     /// `None` where no tool can be told.
     tool: Option<mpsc::Sender<Signal>>,
@@ -59,7 +79,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn new(signals: Signals, deadline: Option<(Instant, Duration)>) -> Self {
+    pub(crate) fn new(signals: Heard, deadline: Option<(Instant, Duration)>) -> Self {
         Self { signals, deadline, tool: None, told: None }
     }
 

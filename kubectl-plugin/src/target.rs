@@ -26,8 +26,30 @@ pub(crate) enum Workload {
     Service,
 }
 
+/// Words that are commands, or will be: none of them is a pod, so that no later version takes a pod's name away.
+const RESERVED: [&str; 14] = [
+    "capture",
+    "cp",
+    "doctor",
+    "kill",
+    "play",
+    "profile",
+    "record",
+    "recordings",
+    "report",
+    "sessions",
+    "stacks",
+    "top",
+    "version",
+    "watch",
+];
+
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BadTarget {
+    #[error(
+        "`{word}` is a reserved word: a command comes first, and a pod of this name is written `pod/{word}`"
+    )]
+    Reserved { word: &'static str },
     #[error(transparent)]
     Name(#[from] BadName),
     #[error(
@@ -92,7 +114,12 @@ impl FromStr for Target {
     type Err = BadTarget;
 
     fn from_str(text: &str) -> Result<Self, BadTarget> {
-        let Some((kind, name)) = text.split_once('/') else { return Ok(Self::Pod(text.parse()?)) };
+        let Some((kind, name)) = text.split_once('/') else {
+            return match RESERVED.into_iter().find(|word| *word == text) {
+                Some(word) => Err(BadTarget::Reserved { word }),
+                None => Ok(Self::Pod(text.parse()?)),
+            };
+        };
         match kind {
             "pod" | "pods" | "po" => Ok(Self::Pod(name.parse()?)),
             "node" | "nodes" | "no" => Ok(Self::Node(name.parse()?)),
@@ -166,6 +193,15 @@ mod tests {
         for kind in ["secret", "svc.apps", "deploy.batch"] {
             let error = format!("{kind}/web").parse::<Target>().expect_err(kind);
             assert!(error.to_string().contains(&format!("`{kind}`")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_reserved_word_is_no_pod_and_says_how_to_name_one() {
+        for word in RESERVED {
+            let error = word.parse::<Target>().expect_err(word).to_string();
+            assert!(error.contains(&format!("`pod/{word}`")), "{error}");
+            assert_eq!(shown(&format!("pod/{word}")), format!("pod/{word}"));
         }
     }
 

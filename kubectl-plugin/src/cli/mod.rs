@@ -9,9 +9,13 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser};
 
 mod cluster;
+mod many;
+mod selection;
 mod usage;
 
 pub(crate) use cluster::{CertificateFlags, ClusterFlags};
+pub(crate) use many::{ManyFlags, When};
+pub(crate) use selection::SelectionFlags;
 pub(crate) use usage::UsageError;
 
 use wire::{Profile, TimeSpan};
@@ -25,7 +29,8 @@ Exit codes:
   128+n   the tool was killed by signal n; or nsdebug was (130 is Ctrl-C, 141 a closed pipe)
   127     the tool was not found
   126     the tool cannot be executed
-  125     nsdebug itself failed, or the output did not arrive completely
+  125     nsdebug itself failed, or the output did not arrive completely; of many pods: of at least one
+  123     the tools of many pods had different exit codes
   2       wrong usage
   1       of `doctor`: a session would not work";
 
@@ -33,7 +38,8 @@ Exit codes:
 ///
 /// TARGET is POD, pod/NAME, deploy/NAME, sts/NAME, ds/NAME, rs/NAME, job/NAME, svc/NAME or node/NAME;
 /// with --agent it is POD, pod/NAME or container/ID, where ID is a unique beginning of at least 4 characters.
-/// Without COMMAND it starts a shell on the terminal.
+/// Without COMMAND it starts a shell on the terminal. COMMAND can run in many pods at once: of several TARGETs, of a
+/// selector, or of a workload with --all-pods.
 #[derive(Debug, Parser)]
 #[command(
     name = "kubectl-nsdebug",
@@ -43,7 +49,8 @@ Exit codes:
     disable_help_subcommand = true,
     subcommand_negates_reqs = true,
     override_usage = "kubectl nsdebug TARGET [-c NAME] [-i] [-t] [OPTIONS] [-- COMMAND [ARG]...]
-       kubectl nsdebug -l SELECTOR [OPTIONS] [-- COMMAND [ARG]...]
+       kubectl nsdebug TARGET... [--all-pods] [OPTIONS] -- COMMAND [ARG]...
+       kubectl nsdebug -l SELECTOR [-A] [OPTIONS] -- COMMAND [ARG]...
        kubectl nsdebug doctor [TARGET] [OPTIONS] [-- COMMAND [ARG]...]
        kubectl nsdebug version [OPTIONS]"
 )]
@@ -52,17 +59,17 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) subcommand: Option<Subcommand>,
 
-    /// The target to enter
-    #[arg(required_unless_present = "selector", conflicts_with = "selector")]
-    pub(crate) target: Option<Target>,
+    /// The targets to enter
+    #[arg(
+        value_name = "TARGET",
+        required_unless_present_any = ["selector", "field_selector"],
+        conflicts_with_all = ["selector", "field_selector"],
+    )]
+    pub(crate) targets: Vec<Target>,
 
     /// The tool to run and its arguments
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
-
-    /// Enter one of the pods with these labels, such as `app=web,tier!=cache`
-    #[arg(short = 'l', long, env = "NSDEBUG_SELECTOR", value_name = "SELECTOR", global = true)]
-    pub(crate) selector: Option<String>,
 
     /// Container of the pod, also an init or ephemeral one [default: the one that kubectl would take]
     #[arg(short, long, env = "NSDEBUG_CONTAINER", value_name = "NAME", global = true)]
@@ -106,6 +113,12 @@ pub(crate) struct Arguments {
     pub(crate) namespace: Option<wire::Label>,
 
     #[command(flatten)]
+    pub(crate) selection: SelectionFlags,
+
+    #[command(flatten)]
+    pub(crate) many: ManyFlags,
+
+    #[command(flatten)]
     pub(crate) cluster: ClusterFlags,
 
     #[command(flatten)]
@@ -121,7 +134,7 @@ pub(crate) enum Subcommand {
     /// Check whether the session of the same words would work, and why not
     Doctor {
         /// The target of the session that is checked
-        #[arg(conflicts_with = "selector")]
+        #[arg(conflicts_with_all = ["selector", "field_selector"])]
         target: Option<Target>,
 
         /// The tool of the session that is meant; without it, a shell

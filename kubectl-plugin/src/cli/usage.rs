@@ -1,13 +1,33 @@
 //! What is wrong with a command line that clap takes.
 
+use std::num::NonZeroU16;
+
 use wire::BadRequest;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UsageError {
     #[error("no TARGET is given")]
     NoTarget,
-    #[error("`doctor` and `version` come first; a pod of such a name is written `pod/NAME`")]
-    WordAfterTarget,
+    #[error(
+        "{found} pods are meant, and at most {most} are entered with one command: nothing was done"
+    )]
+    TooMany { found: usize, most: NonZeroU16 },
+    #[error("{flag} has no effect with `{command}`, which is about one session")]
+    OneSession { flag: &'static str, command: &'static str },
+    #[error("--stdin is for one pod: {found} are meant")]
+    ManyReaders { found: usize },
+    #[error("with --agent one target is entered, and several are given")]
+    ManyOfAgent,
+    #[error("--all-namespaces needs --selector or --field-selector")]
+    EveryPod,
+    #[error("--all-namespaces and --namespace cannot be given together")]
+    TwoNamespaces,
+    #[error("--all-pods has no effect without a workload, such as deploy/NAME")]
+    NoWorkload,
+    #[error("no COMMAND is given, and a shell is for one pod: {found} are meant")]
+    ManyShells { found: usize },
+    #[error("--tty is for one pod: {found} are meant")]
+    ManyTerminals { found: usize },
     #[error(
         "no COMMAND is given, and the default shell needs a terminal on stdin, stdout and stderr"
     )]
@@ -37,6 +57,7 @@ impl UsageError {
             Self::NoTerminalForShell => {
                 Some("give a command after `--`, or -i to feed a shell from stdin")
             }
+            Self::TooMany { .. } => Some("--max-pods COUNT allows more"),
             _ => None,
         }
     }

@@ -116,6 +116,7 @@ fn kinds() -> impl Iterator<Item = String> {
 fn understand(before: &[String], word: &str) -> (CompletedWord, Vec<String>) {
     let command = Arguments::command();
     let mut target: Option<Target> = None;
+    let mut takes_one = false;
     let mut value_of: Option<&Arg> = None;
     for word in before {
         if value_of.take().is_some() {
@@ -123,7 +124,7 @@ fn understand(before: &[String], word: &str) -> (CompletedWord, Vec<String>) {
         }
         match word.as_str() {
             "--" => return (CompletedWord::Other, Vec::new()),
-            "doctor" if target.is_none() => {} // its target is one like any other
+            "doctor" if target.is_none() => takes_one = true,
             "version" if target.is_none() => return (CompletedWord::Subcommand, Vec::new()),
             word if word.starts_with('-') => value_of = with_value(&command, word),
             word => target = word.parse().ok().or(target),
@@ -139,8 +140,8 @@ fn understand(before: &[String], word: &str) -> (CompletedWord, Vec<String>) {
         Some("user") => CompletedWord::Configured("users"),
         Some(_) => CompletedWord::Other,
         None if word.starts_with('-') => CompletedWord::Flag,
-        None if target.is_none() => CompletedWord::Target,
-        None => CompletedWord::Subcommand,
+        None if takes_one && target.is_some() => CompletedWord::Other,
+        None => CompletedWord::Target,
     };
     (asked, words.to_vec())
 }
@@ -284,7 +285,8 @@ mod tests {
             ("--context ", CompletedWord::Configured("contexts")),
             ("web -c ", CompletedWord::Container(pod("web"))),
             ("deploy/web -itc ", CompletedWord::Container(pod("deploy/web"))),
-            ("web ", CompletedWord::Subcommand),
+            ("web ", CompletedWord::Target),
+            ("doctor web ", CompletedWord::Other),
             ("--kubeconfig ", CompletedWord::Other),
             ("web -- p", CompletedWord::Other),
         ] {

@@ -2,10 +2,11 @@
 
 pub(crate) mod complete;
 mod doctor;
+mod many;
 mod run;
 mod version;
 
-use crate::cli::{Arguments, Subcommand, UsageError};
+use crate::cli::{Arguments, Subcommand};
 use crate::error::Failure;
 use crate::outcome::Outcome;
 use crate::verbose;
@@ -15,10 +16,12 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<Outcome, Failure> {
         verbose::start();
     }
     match arguments.subcommand.take() {
+        None if many::is_meant(&arguments) => many::run(&arguments),
         None => run::run(arguments),
-        Some(_) if arguments.target.is_some() => Err(UsageError::WordAfterTarget.into()),
         Some(Subcommand::Doctor { target, command }) => {
-            doctor::run(Arguments { target, command, ..arguments })
+            many::is_not_meant(&arguments, "doctor")?;
+            let targets = target.into_iter().collect();
+            doctor::run(Arguments { targets, command, ..arguments })
         }
         Some(Subcommand::Version { client }) => version::run(&arguments, client),
     }

@@ -6,14 +6,15 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use tokio::time::Instant;
 use wire::{ApiTarget, BadRequest, ExecRequest, Label, SessionTarget, TimeSpan};
 
-use crate::cli::{Arguments, CertificateFlags, Choice, ClusterFlags, UsageError};
+use crate::cli::{Arguments, CertificateFlags, Choice, ClusterFlags, SelectionFlags, UsageError};
 use crate::connect::{self, Address, ConnectError, Connection, Credentials};
 use crate::error::Failure;
 use crate::kubernetes::error::ClusterError;
-use crate::kubernetes::{Cluster, ClusterTarget};
+use crate::kubernetes::{Cluster, ClusterTarget, PodQuery};
+use crate::many;
+use crate::many::session::Deadline;
 use crate::outcome::Outcome;
 use crate::output;
 use crate::runtime;
@@ -31,14 +32,14 @@ const LONGEST_TERM: usize = 76;
 
 /// Which of our standard streams are terminals.
 #[derive(Clone, Copy, Debug)]
-struct Terminals {
-    stdin: bool,
-    stdout: bool,
-    stderr: bool,
+pub(super) struct Terminals {
+    pub(super) stdin: bool,
+    pub(super) stdout: bool,
+    pub(super) stderr: bool,
 }
 
 impl Terminals {
-    fn look() -> Self {
+    pub(super) fn look() -> Self {
         Self {
             stdin: io::stdin().is_terminal(),
             stdout: io::stdout().is_terminal(),
@@ -49,7 +50,7 @@ impl Terminals {
 
 /// What a session is decided for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purpose {
+pub(super) enum Purpose {
     Session,
     DryRun,
 }
@@ -58,10 +59,16 @@ enum Purpose {
 #[derive(Debug)]
 pub(super) struct Wanted {
     pub(super) way: Way,
+    pub(super) words: Words,
+}
+
+/// What a session is, wherever it is.
+#[derive(Debug)]
+pub(super) struct Words {
     pub(super) query: String,
-    wiring: Wiring,
-    limit: Option<Duration>,
-    quiet: bool,
+    pub(super) wiring: Wiring,
+    pub(super) limit: Option<Duration>,
+    pub(super) quiet: bool,
 }
 
 /// How the session is reached; from there on they are all alike.
@@ -82,10 +89,38 @@ pub(super) struct InCluster {
 pub(crate) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
     let term = std::env::var("TERM").ok();
     let (wanted, warning) = decide(arguments, Terminals::look(), term, Purpose::Session)?;
-    if let Some(warning) = warning.filter(|_| !wanted.quiet) {
+    warn(warning, &wanted.words);
+    runtime::run(stream(wanted))
+}
+
+/// The session of `arguments` in a pod that was found already.
+pub(super) async fn in_pod(
+    cluster: &Cluster,
+    target: &ApiTarget,
+    arguments: &Arguments,
+) -> Result<Outcome, Failure> {
+    let term = std::env::var("TERM").ok();
+    let (words, warning) = words(arguments, Terminals::look(), term, Purpose::Session)?;
+    warn(warning, &words);
+    let deadline = many::session::deadline(words.limit);
+    using(target, words.quiet);
+    let connection = many::session::open(cluster, target, &words.query, deadline).await?;
+    begin(connection, &words, deadline).await
+}
+
+fn warn(warning: Option<&str>, words: &Words) {
+    if let Some(warning) = warning.filter(|_| !words.quiet) {
         output::warning(warning);
     }
-    runtime::run(stream(wanted))
+}
+
+/// Says which of many pods was taken, before anything can be refused: it may be about this pod only.
+fn using(target: &ApiTarget, quiet: bool) {
+    if let ApiTarget::Pod { name, .. } = target
+        && !quiet
+    {
+        output::plain(&format!("using pod/{name}"));
+    }
 }
 
 /// The same session, to be judged and not begun. Which terminals there are now says nothing of it.
@@ -95,21 +130,28 @@ pub(super) fn judged(arguments: Arguments) -> Result<Wanted, UsageError> {
 }
 
 async fn stream(wanted: Wanted) -> Result<Outcome, Failure> {
-    let Wanted { way, query, wiring, limit, quiet } = wanted;
-    // A limit past the end of the clock is no limit.
-    let deadline = limit.and_then(|limit| Some((Instant::now().checked_add(limit)?, limit)));
-    let connection = connect(way, &query, quiet, deadline).await?;
-    if !quiet {
+    let Wanted { way, words } = wanted;
+    let deadline = many::session::deadline(words.limit);
+    let connection = connect(way, &words.query, words.quiet, deadline).await?;
+    begin(connection, &words, deadline).await
+}
+
+async fn begin(
+    connection: Connection,
+    words: &Words,
+    deadline: Deadline,
+) -> Result<Outcome, Failure> {
+    if !words.quiet {
         tell(&connection);
     }
-    Ok(session::run(connection, wiring, deadline).await?)
+    Ok(session::run(connection, words.wiring, deadline).await?)
 }
 
 async fn connect(
     way: Way,
     query: &str,
     quiet: bool,
-    deadline: Option<(Instant, Duration)>,
+    deadline: Deadline,
 ) -> Result<Connection, Failure> {
     match way {
         Way::Agent { address, credentials, target } => {
@@ -127,7 +169,7 @@ async fn connect(
 
 /// `connecting`, or `late` when the time of the whole session is over before it began.
 async fn before<E: Into<Failure>>(
-    deadline: Option<(Instant, Duration)>,
+    deadline: Deadline,
     connecting: impl Future<Output = Result<Connection, E>>,
     late: impl Fn(Duration) -> Failure,
 ) -> Result<Connection, Failure> {
@@ -145,12 +187,8 @@ impl InCluster {
         let cluster = Cluster::open(&self.flags, &self.certificates).await?;
         let namespace = self.namespace.as_ref().map_or(cluster.default_namespace(), Label::as_str);
         let target = cluster.resolve(&self.place, namespace).await?;
-        // Said before anything can be refused: it may be about this pod only.
-        if let ApiTarget::Pod { name, .. } = &target
-            && self.place.has_pods()
-            && !quiet
-        {
-            output::plain(&format!("using pod/{name}"));
+        if self.place.has_pods() {
+            using(&target, quiet);
         }
         cluster.session(&target, query).await
     }
@@ -182,7 +220,18 @@ fn decide(
     term: Option<String>,
     purpose: Purpose,
 ) -> Result<(Wanted, Option<&'static str>), UsageError> {
-    let Arguments { choice, timeout, quiet, namespaces, container, .. } = &arguments;
+    let (words, warning) = words(&arguments, terminals, term, purpose)?;
+    Ok((Wanted { way: way(arguments)?, words }, warning))
+}
+
+/// What the session of `arguments` is, and what the person should know about it.
+pub(super) fn words(
+    arguments: &Arguments,
+    terminals: Terminals,
+    term: Option<String>,
+    purpose: Purpose,
+) -> Result<(Words, Option<&'static str>), UsageError> {
+    let Arguments { choice, timeout, quiet, namespaces, container, .. } = arguments;
     let asked = Wiring { stdin: arguments.stdin, tty: arguments.tty };
     let (wiring, warning) = wire_up(asked, arguments.command.is_empty(), terminals)?;
     let Choice { profile, run_as, write, reason } = choice;
@@ -210,15 +259,14 @@ fn decide(
         timeout.map(TimeSpan::duration).filter(|limit| !limit.is_zero()),
         *quiet,
     );
-    let way = way(arguments)?;
-    Ok((Wanted { way, query, wiring, limit, quiet }, warning))
+    Ok((Words { query, wiring, limit, quiet }, warning))
 }
 
 /// Where `arguments` lead: to one agent if one is named, else into a cluster.
 fn way(arguments: Arguments) -> Result<Way, UsageError> {
     let Arguments {
-        target,
-        selector,
+        targets,
+        selection,
         container,
         namespace,
         cluster: flags,
@@ -230,16 +278,20 @@ fn way(arguments: Arguments) -> Result<Way, UsageError> {
         if direct.containerd_namespace.is_some() {
             return Err(UsageError::ContainerdNamespace);
         }
-        let place = place(target, selector)?;
+        let place = place(targets.into_iter().next(), selection)?;
         if container.is_some() && matches!(place, ClusterTarget::Node(_)) {
             return Err(UsageError::ContainerOfNoPod);
         }
         return Ok(Way::Cluster(Box::new(InCluster { place, namespace, flags, certificates })));
     };
-    if let Some(flag) = flags.given().or(selector.is_some().then_some("--selector")) {
+    if let Some(flag) = flags.given().or(selection.given()) {
         return Err(UsageError::TwoWays { flag });
     }
-    let target = target.ok_or(UsageError::NoTarget)?;
+    let mut targets = targets.into_iter();
+    let target = targets.next().ok_or(UsageError::NoTarget)?;
+    if targets.next().is_some() {
+        return Err(UsageError::ManyOfAgent);
+    }
     if container.is_some() && matches!(target, Target::Container(_)) {
         return Err(UsageError::ContainerOfNoPod);
     }
@@ -256,14 +308,18 @@ fn way(arguments: Arguments) -> Result<Way, UsageError> {
 }
 
 /// Where in a cluster a session is to be.
-fn place(target: Option<Target>, selector: Option<String>) -> Result<ClusterTarget, UsageError> {
-    match (target, selector) {
-        (_, Some(selector)) => Ok(ClusterTarget::Labelled(selector)),
-        (None, None) => Err(UsageError::NoTarget),
-        (Some(Target::Pod(name)), _) => Ok(ClusterTarget::Pod(name)),
-        (Some(Target::Node(name)), _) => Ok(ClusterTarget::Node(name)),
-        (Some(Target::Workload { kind, name }), _) => Ok(ClusterTarget::Workload { kind, name }),
-        (Some(target @ Target::Container(_)), _) => {
+fn place(target: Option<Target>, selection: SelectionFlags) -> Result<ClusterTarget, UsageError> {
+    let selects = selection.selects();
+    match target {
+        _ if selects => {
+            let (labels, fields) = (selection.selector, selection.field_selector);
+            Ok(ClusterTarget::Selected(PodQuery { labels, fields }))
+        }
+        None => Err(UsageError::NoTarget),
+        Some(Target::Pod(name)) => Ok(ClusterTarget::Pod(name)),
+        Some(Target::Node(name)) => Ok(ClusterTarget::Node(name)),
+        Some(Target::Workload { kind, name }) => Ok(ClusterTarget::Workload { kind, name }),
+        Some(target @ Target::Container(_)) => {
             Err(UsageError::NotOfCluster { target: target.to_string() })
         }
     }
@@ -351,7 +407,7 @@ mod tests {
     #[test]
     fn a_shell_takes_the_terminal_that_is_there() {
         let wanted = decided(&["web"], ALL).expect("a session");
-        assert_eq!(wanted.query, "command=sh&stdin=true&stdout=true&tty=true&term=xterm");
+        assert_eq!(wanted.words.query, "command=sh&stdin=true&stdout=true&tty=true&term=xterm");
         let Way::Agent { target, .. } = wanted.way else { panic!("{:?}", wanted.way) };
         assert_eq!(target.path(), "/v1/namespaces/default/pods/web/exec");
     }
@@ -368,8 +424,8 @@ mod tests {
     #[test]
     fn a_command_gets_only_the_streams_that_are_asked_for() {
         let wanted = decided(&["web", "--", "ps", "-ef"], ALL).expect("a session");
-        assert_eq!(wanted.wiring, Wiring { stdin: false, tty: false });
-        assert!(wanted.query.ends_with("command=ps&command=-ef&stdout=true&stderr=true"));
+        assert_eq!(wanted.words.wiring, Wiring { stdin: false, tty: false });
+        assert!(wanted.words.query.ends_with("command=ps&command=-ef&stdout=true&stderr=true"));
     }
 
     #[test]

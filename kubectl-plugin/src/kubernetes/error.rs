@@ -70,6 +70,8 @@ pub(crate) enum BadAnswer {
 pub(crate) enum TargetError {
     #[error("no pod belongs to {what} in the namespace \"{namespace}\"")]
     NoPods { what: String, namespace: String },
+    #[error("no pod of any namespace belongs to {what}")]
+    NoPodsAtAll { what: String },
     #[error("invalid service '{name}': Service is defined without a selector")]
     ServiceWithoutSelector { name: String },
     #[error("{what} selects no pods")]
@@ -120,6 +122,10 @@ impl ClusterError {
             Self::Status(status) => status.code == StatusCode::NOT_FOUND.as_u16(),
             _ => false,
         }
+    }
+
+    pub(crate) fn is_for_too_many(&self) -> bool {
+        matches!(self, Self::Status(status) if status.code == StatusCode::TOO_MANY_REQUESTS.as_u16())
     }
 
     /// Of a request for the API itself, or for what registers it.

@@ -11,6 +11,7 @@ pub(crate) mod error;
 mod events;
 mod expiry;
 mod kubeconfig;
+mod listing;
 mod pods;
 mod proxy;
 
@@ -23,7 +24,6 @@ use k8s_openapi::List;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::Config;
 use kube::client::{Body, Client};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::timeout;
@@ -36,6 +36,8 @@ use crate::connect::{Connection, upgrade};
 use crate::target::Workload;
 use crate::verbose;
 use error::{BadAnswer, ClusterError, TargetError};
+pub(crate) use listing::{ListedPod, PodQuery};
+use listing::{PAGE, Page};
 
 /// What one answer may take; a gateway waits for an agent, and that for its container runtime.
 const ANSWER: Duration = Duration::from_mins(1);
@@ -55,14 +57,14 @@ pub(crate) enum ClusterTarget {
         kind: Workload,
         name: ObjectName,
     },
-    /// One of the pods with these labels.
-    Labelled(String),
+    /// One of these pods.
+    Selected(PodQuery),
 }
 
 impl ClusterTarget {
     /// Whether it has many pods, of which one is taken.
     pub(crate) fn has_pods(&self) -> bool {
-        matches!(self, Self::Workload { .. } | Self::Labelled(_))
+        matches!(self, Self::Workload { .. } | Self::Selected(_))
     }
 }
 
@@ -141,35 +143,60 @@ impl Cluster {
             ClusterTarget::Pod(name) => pod(name.clone()),
             ClusterTarget::Node(name) => Ok(ApiTarget::Node { name: name.clone() }),
             ClusterTarget::Workload { kind, name } => {
+                let query = self.pods_of(*kind, name, namespace).await?;
                 let what = format!("{}/{name}", kind.names()[0]);
-                let path = format!("{}/{name}", kind.path(namespace));
-                let object: Value = self.get(&path).await?;
-                let selector = pods::selector_of(*kind, &object, &what);
-                let selector = selector.map_err(ClusterError::Target)?;
-                pod(self.pod_of(&selector, &what, namespace).await?)
+                pod(self.pod_of(&query, &what, namespace).await?)
             }
-            ClusterTarget::Labelled(selector) => {
-                let what = format!("the labels `{selector}`");
-                pod(self.pod_of(selector, &what, namespace).await?)
+            ClusterTarget::Selected(query) => {
+                pod(self.pod_of(query, &query.to_string(), namespace).await?)
             }
         }
     }
 
+    /// What the pods of a workload are asked for by.
+    pub(crate) async fn pods_of(
+        &self,
+        kind: Workload,
+        name: &ObjectName,
+        namespace: &str,
+    ) -> Result<PodQuery, ClusterError> {
+        let path = format!("{}/{name}", kind.path(namespace));
+        let object: Value = self.get(&path).await?;
+        let what = format!("{}/{name}", kind.names()[0]);
+        let labels = pods::selector_of(kind, &object, &what).map_err(ClusterError::Target)?;
+        Ok(PodQuery { labels: Some(labels), fields: None })
+    }
+
     async fn pod_of(
         &self,
-        selector: &str,
+        query: &PodQuery,
         what: &str,
         namespace: &str,
     ) -> Result<ObjectName, ClusterError> {
-        let selector = utf8_percent_encode(selector, NON_ALPHANUMERIC);
-        let path = format!("/api/v1/namespaces/{namespace}/pods?labelSelector={selector}");
-        let pods: List<Pod> = self.get(&path).await?;
+        let pods: List<Pod> = self.get(&query.path(Some(namespace))).await?;
         let none = || {
             let (what, namespace) = (what.to_owned(), namespace.to_owned());
             ClusterError::Target(TargetError::NoPods { what, namespace })
         };
         let name = pods::best(pods.items).ok_or_else(none)?.metadata.name.unwrap_or_default();
         name.parse().map_err(|_| ClusterError::Target(TargetError::Name))
+    }
+
+    /// Gives every pod of `query`, of one namespace or of all, to `take`.
+    pub(crate) async fn list(
+        &self,
+        namespace: Option<&str>,
+        query: &PodQuery,
+        mut take: impl FnMut(ListedPod),
+    ) -> Result<(), ClusterError> {
+        let path = format!("{}&limit={PAGE}", query.path(namespace));
+        let mut next = Some(path.clone());
+        while let Some(here) = next {
+            let page: Page = self.get(&here).await?;
+            next = page.next(&path);
+            page.items.into_iter().for_each(&mut take);
+        }
+        Ok(())
     }
 
     /// What a refused session means, asking once more where the answer alone does not say it.

@@ -35,6 +35,14 @@ pub(crate) enum Answer {
     Gateway(&'static str),
     /// A session whose tool says its own arguments' query, and ends with this code.
     Session(u8),
+    /// A session whose tool says this, and ends with this code.
+    Says(&'static [u8], u8),
+    /// A session whose tool says `begun`, and goes on until the client ends it.
+    GoesOn,
+    /// The first so many requests are refused, as by an agent that has no room; the next has a session.
+    NoRoom(usize),
+    /// Each page once, in this order.
+    Pages(Vec<Value>),
     /// What a gateway answers to a dry run, of this code.
     DryRun(u16, Value),
 }
@@ -53,8 +61,18 @@ struct World {
     /// The attributes of every right that was asked for.
     reviewed: Vec<Value>,
     connections: usize,
+    /// Sessions that are open now, and the most that were at once.
+    open: usize,
+    most_open: usize,
     /// Rights that are denied, as `VERB RESOURCE NAME`.
     denied: Vec<String>,
+}
+
+impl World {
+    fn opened(&mut self) {
+        self.open += 1;
+        self.most_open = self.most_open.max(self.open);
+    }
 }
 
 /// A running one, and a kubeconfig for it.
@@ -121,6 +139,11 @@ impl ApiServer {
         self.world.lock().expect("no panic").connections
     }
 
+    /// The most sessions that were open at once.
+    pub(crate) fn most_open(&self) -> usize {
+        self.world.lock().expect("no panic").most_open
+    }
+
     /// The program with this server's kubeconfig.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = program();
@@ -163,7 +186,7 @@ async fn speak<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
 ) {
     let service = service_fn(move |request| {
         let world = Arc::clone(&world);
-        async move { Ok::<_, Infallible>(respond(request, &world).await) }
+        async move { Ok::<_, Infallible>(respond(request, world).await) }
     });
     let connection =
         hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
@@ -171,7 +194,10 @@ async fn speak<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
     let _ = connection.with_upgrades().await;
 }
 
-async fn respond(mut request: Request<Incoming>, world: &Mutex<World>) -> Response<Full<Bytes>> {
+async fn respond(
+    mut request: Request<Incoming>,
+    world: Arc<Mutex<World>>,
+) -> Response<Full<Bytes>> {
     let line = format!("{} {}", request.method(), request.uri());
     let path = request.uri().path().to_owned();
     let headers: HashMap<String, String> = request
@@ -185,14 +211,11 @@ async fn respond(mut request: Request<Incoming>, world: &Mutex<World>) -> Respon
     let body = String::from_utf8(body.to_vec()).expect("text");
     let key = headers.get("sec-websocket-key").cloned();
     let query = line.split_once('?').map(|(_, query)| query.to_owned()).unwrap_or_default();
-    let answer = {
-        let mut world = world.lock().expect("no panic");
-        world.asked.push(Asked { line, headers });
-        match world.answers.get(&path).cloned() {
-            None if method == Method::POST => review(&body, &mut world),
-            None => Answer::Text(404, "404 page not found\n"),
-            Some(answer) => answer,
-        }
+    let answer = choose(&path, &method, &body, Asked { line, headers }, &world);
+    let (says, code) = match &answer {
+        Answer::Session(code) => (query.clone().into_bytes(), Some(*code)),
+        Answer::Says(says, code) => (says.to_vec(), Some(*code)),
+        _ => (b"begun\n".to_vec(), None),
     };
     match answer {
         Answer::Json(code, body) => plain(code, "application/json", body.to_string()),
@@ -209,23 +232,53 @@ async fn respond(mut request: Request<Incoming>, world: &Mutex<World>) -> Respon
             response.headers_mut().insert(wire::dry_run::DRY_RUN, all);
             response
         }
-        Answer::Session(code) => {
-            let accept = derive_accept_key(key.expect("a key").as_bytes());
+        Answer::NoRoom(_) | Answer::Pages(_) => unreachable!("it is answered as something else"),
+        Answer::Session(_) | Answer::Says(..) | Answer::GoesOn => {
+            let key = key.expect("a key");
             tokio::spawn(async move {
                 let upgraded = TokioIo::new(upgrade.await.expect("an upgrade"));
                 let socket = WebSocketStream::from_raw_socket(upgraded, Role::Server, None).await;
-                session(socket, &query, code).await;
+                world.lock().expect("no panic").opened();
+                session(socket, &says, code, &world).await;
             });
-            Response::builder()
-                .status(101)
-                .header("connection", "Upgrade")
-                .header("upgrade", "websocket")
-                .header("sec-websocket-accept", accept)
-                .header("sec-websocket-protocol", "v5.channel.k8s.io")
-                .header(wire::header::DEFAULTED_CONTAINER, "app; app, migrate (init)")
-                .body(Full::default())
-                .expect("an answer")
+            switched(&key)
         }
+    }
+}
+
+fn switched(key: &str) -> Response<Full<Bytes>> {
+    Response::builder()
+        .status(101)
+        .header("connection", "Upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-accept", derive_accept_key(key.as_bytes()))
+        .header("sec-websocket-protocol", "v5.channel.k8s.io")
+        .header(wire::header::DEFAULTED_CONTAINER, "app; app, migrate (init)")
+        .body(Full::default())
+        .expect("an answer")
+}
+
+/// The answer to what is asked, which is written down.
+fn choose(path: &str, method: &Method, body: &str, asked: Asked, world: &Mutex<World>) -> Answer {
+    let mut world = world.lock().expect("no panic");
+    world.asked.push(asked);
+    let next = match world.answers.get(path).cloned() {
+        None if method == Method::POST => return review(body, &mut world),
+        None => return Answer::Text(404, "404 page not found\n"),
+        Some(Answer::NoRoom(0)) => return Answer::Says(b"after all\n", 0),
+        Some(answer) => answer,
+    };
+    match next {
+        Answer::Pages(mut pages) => {
+            let page = pages.remove(0);
+            world.answers.insert(path.to_owned(), Answer::Pages(pages));
+            Answer::Json(200, page)
+        }
+        Answer::NoRoom(left) => {
+            world.answers.insert(path.to_owned(), Answer::NoRoom(left - 1));
+            refusal(429, "TooManyRequests", "alice has 1 sessions here already")
+        }
+        answer => answer,
     }
 }
 
@@ -253,15 +306,23 @@ fn review(body: &str, world: &mut World) -> Answer {
 
 async fn session<S: AsyncRead + AsyncWrite + Unpin>(
     mut socket: WebSocketStream<S>,
-    query: &str,
-    code: u8,
+    says: &[u8],
+    code: Option<u8>,
+    world: &Mutex<World>,
 ) {
     use futures_util::{SinkExt, StreamExt};
-    let output = Message::Binary(frame::encode(Channel::Stdout, query.as_bytes()).into());
+    let output = Message::Binary(frame::encode(Channel::Stdout, says).into());
     socket.send(output).await.expect("output");
+    // A client that hears of the end may have asked for the next before this is counted otherwise.
+    let close = || world.lock().expect("no panic").open -= 1;
+    let Some(code) = code else {
+        while let Some(Ok(_)) = socket.next().await {}
+        return close();
+    };
+    close();
     let ending = Ending {
         exit: Exit::Code(code),
-        stdout_bytes: query.len() as u64,
+        stdout_bytes: says.len() as u64,
         stderr_bytes: 0,
         reason: None,
     };

@@ -86,12 +86,6 @@ fn what_has_pods_is_looked_up_over_the_same_connection() {
     assert_eq!(asked.len(), 3, "{asked:?}");
     assert_eq!(asked[1], "GET /api/v1/namespaces/shop/pods?labelSelector=app%3Dweb");
     assert_eq!(server.connections(), 1);
-    let left = server.run(&["-l", "app in (web)", "--", "ps"]);
-    assert!(left.code == 7 && left.stderr.starts_with("using pod/api\n"), "{}", left.stderr);
-    assert_eq!(
-        lines(&server)[3],
-        "GET /api/v1/namespaces/shop/pods?labelSelector=app%20in%20%28web%29"
-    );
     assert_eq!(server.run(&["-q", "deploy/web", "--", "ps"]).stderr, "");
     // Which pod it is counts most where it refuses.
     server.answer(API, refusal(409, "Conflict", "another session is there"));

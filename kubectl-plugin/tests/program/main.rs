@@ -6,6 +6,7 @@ mod api;
 mod cluster;
 mod doctor;
 mod krew;
+mod many;
 mod outcome;
 mod refusal;
 mod scripted;

@@ -12,7 +12,7 @@ mod session;
 
 use wire::{ApiTarget, Label, Profile};
 
-use super::run::{self, InCluster, Wanted, judged};
+use super::run::{self, InCluster, Wanted, Words, judged};
 use crate::cli::{Arguments, CertificateFlags, ClusterFlags};
 use crate::error::Failure;
 use crate::kubernetes::error::ClusterError;
@@ -42,7 +42,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
         let way = ClusterWay { flags, certificates, namespace: namespace.as_ref() };
         runtime::run(of_cluster(way, None, profile))?
     } else {
-        let Wanted { way, query, .. } = judged(arguments)?;
+        let Wanted { way, words: Words { query, .. } } = judged(arguments)?;
         match way {
             run::Way::Agent { address, credentials, target } => {
                 let path = format!("{}?{query}", target.path());
@@ -67,8 +67,8 @@ pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
 
 /// Whether no session is meant: then it is looked at what all of them need in a cluster.
 fn names_nothing(arguments: &Arguments) -> bool {
-    let Arguments { target, selector, direct, .. } = arguments;
-    target.is_none() && selector.is_none() && direct.agent.is_none()
+    let Arguments { targets, selection, direct, .. } = arguments;
+    targets.is_empty() && !selection.selects() && direct.agent.is_none()
 }
 
 async fn of_cluster(

@@ -1,0 +1,16 @@
+//! One command in many pods: which they are, a session for each, and what all of them say.
+//!
+//! Each session is what it would be alone: one request, with its own rights, audit and quota. Nothing here knows the
+//! command line; `command::many` does.
+
+mod lines;
+pub(crate) mod member;
+pub(crate) mod naming;
+pub(crate) mod one;
+mod printer;
+mod queue;
+pub(crate) mod run;
+pub(crate) mod select;
+pub(crate) mod session;
+pub(crate) mod speaker;
+mod verdict;
