@@ -1,5 +1,6 @@
 //! `kubectl nsdebug` under the real kubectl, in a cluster with the chart installed: what a person types and gets.
 
+mod many;
 mod nodes;
 mod streams;
 
