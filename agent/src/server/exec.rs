@@ -21,7 +21,7 @@ use crate::audit::AuditRecord;
 use crate::peer::Peer;
 use crate::registry::{About, Registry, SessionId};
 use crate::runtime::{ContainerRuntime, Query};
-use crate::session::place::{Aim, FoundTarget};
+use crate::session::place::{Aim, FoundTarget, NotEntered};
 use crate::session::{
     self, Advice, EndConditions, Ends, Held, Launcher, Lifetime, Limit, Policy, PolicyError,
     Running, StartError, Wanted,
@@ -265,7 +265,9 @@ impl<R: ContainerRuntime> Sessions<R> {
 
     /// The same `error`, in words of what people know.
     async fn about(&self, place: &FoundTarget, error: StartError) -> StartError {
-        let error = place.as_host_target(error, self.terms.policy.enters_host_targets());
+        let enters = self.terms.policy.enters_host_targets();
+        let because = if enters { NotEntered::ByGateway } else { NotEntered::ByAgent };
+        let error = place.as_host_target(error, because);
         place.named_in(error, &*self.agent.runtime).await
     }
 

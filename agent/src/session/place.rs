@@ -23,6 +23,29 @@ pub enum FoundTarget {
     Node,
 }
 
+/// Why a host target is not entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotEntered {
+    /// The agent enters none.
+    ByAgent,
+    /// The agent enters those that its gateway allows.
+    ByGateway,
+    /// The command of a user on the node was not told to.
+    ByCommand,
+}
+
+impl NotEntered {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::ByAgent => "the agent runs without --allow-host-targets (chart: hostTargets)",
+            Self::ByGateway => {
+                "the gateway, which goes by what the pod declares, has asked for no right to host targets"
+            }
+            Self::ByCommand => "--allow-host-targets enters it",
+        }
+    }
+}
+
 /// What stands for a container's ID where there is no container.
 const NODE: &str = "node";
 
@@ -48,20 +71,13 @@ impl FoundTarget {
         error: StartError,
         runtime: &R,
     ) -> StartError {
-        let StartError::Traceable { container: Some(id) } = error else { return error };
-        let namespace = self.located().map(|located| located.namespace.clone());
-        let pod = match id.parse() {
-            Ok(prefix) => runtime.locate(&Query::Container { prefix, namespace }).await.ok(),
-            Err(_) => None,
-        };
-        let named = pod.and_then(|located| located.pod).map(|pod| pod.with_container());
-        StartError::Traceable { container: Some(named.unwrap_or(id)) }
+        named(error, self.located().map(|located| located.namespace.clone()), runtime).await
     }
 
-    /// The same `error`, where it is that this is a host target: what people know it by, and what would have to
-    /// change. `agent_enters` says whether this agent enters such targets at all.
+    /// The same `error`, where it is that this is a host target: what people know it by, and `because` of what it
+    /// is not entered.
     #[must_use]
-    pub fn as_host_target(&self, error: StartError, agent_enters: bool) -> StartError {
+    pub fn as_host_target(&self, error: StartError, because: NotEntered) -> StartError {
         match (self, error) {
             (Self::Node, StartError::Plan(PlanError::HostTarget { .. })) => {
                 StartError::NodeNotAllowed
@@ -71,12 +87,7 @@ impl FoundTarget {
                     Some(pod) => format!("container {}", pod.with_container()),
                     None => format!("container {}", located.id),
                 };
-                let because = if agent_enters {
-                    "the gateway, which goes by what the pod declares, has asked for no right to host targets"
-                } else {
-                    "the agent runs without --allow-host-targets (chart: hostTargets)"
-                };
-                StartError::HostTarget { target, why, because }
+                StartError::HostTarget { target, why, because: because.as_str() }
             }
             (_, error) => error,
         }
@@ -180,6 +191,22 @@ impl FoundTarget {
     }
 }
 
+/// The same `error`, where it is about another container of this `namespace` of containerd, or of any, with the
+/// name that people know that by.
+pub async fn named<R: ContainerRuntime>(
+    error: StartError,
+    namespace: Option<String>,
+    runtime: &R,
+) -> StartError {
+    let StartError::Traceable { container: Some(id) } = error else { return error };
+    let pod = match id.parse() {
+        Ok(prefix) => runtime.locate(&Query::Container { prefix, namespace }).await.ok(),
+        Err(_) => None,
+    };
+    let named = pod.and_then(|located| located.pod).map(|pod| pod.with_container());
+    StartError::Traceable { container: Some(named.unwrap_or(id)) }
+}
+
 fn words(tool: &Tool) -> Vec<String> {
     tool.argv.iter().map(|text| text.to_string_lossy().into_owned()).collect()
 }
@@ -237,15 +264,18 @@ mod tests {
             StartError::Plan(PlanError::HostTarget { pid, name, why })
         };
         let place = FoundTarget::Container(Box::new(located("0123", Some(("api-0", "app")))));
-        let refused = place.as_host_target(error(), false).to_string();
+        let said = |because| place.as_host_target(error(), because).to_string();
+        let refused = said(NotEntered::ByAgent);
         assert!(
             refused.starts_with("container app of pod shop/api-0 is a host target"),
             "{refused}"
         );
         assert!(refused.ends_with("(chart: hostTargets)"), "{refused}");
-        let unasked = place.as_host_target(error(), true).to_string();
+        let unasked = said(NotEntered::ByGateway);
         assert!(unasked.contains("no right to host targets"), "{unasked}");
-        let node = FoundTarget::Node.as_host_target(error(), false).to_string();
+        let untold = said(NotEntered::ByCommand);
+        assert!(untold.ends_with("; --allow-host-targets enters it"), "{untold}");
+        let node = FoundTarget::Node.as_host_target(error(), NotEntered::ByAgent).to_string();
         assert!(node.starts_with("sessions on the node itself are not allowed"), "{node}");
     }
 

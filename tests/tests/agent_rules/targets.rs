@@ -165,6 +165,39 @@ fn a_container_beside_that_may_trace_is_named_until_it_has_ended() {
 }
 
 #[test]
+fn exec_names_a_container_as_its_labels_do_and_else_by_its_id() {
+    on_containerd(|containerd| {
+        let sleeper = |id| RunSpec::new(id).arguments(&["sleep", "86400"]);
+        // As the kubelet's containers are labelled.
+        let labelled = |id: &'static str, container: &str| {
+            let pod = sleeper(id).label("io.cri-containerd.kind", "container");
+            let pod = pod.label("io.kubernetes.pod.name", "api-0");
+            let pod = pod.label("io.kubernetes.pod.namespace", "shop");
+            let pod = pod.label("io.kubernetes.pod.uid", "u1");
+            pod.label("io.kubernetes.container.name", container)
+        };
+        let web = containerd.run(&labelled("webcontainer", "web"));
+        let pids = format!("pid:/proc/{}/ns/pid", web.pid());
+        let tracing = ["--with-ns", &pids, "--cap-add", "CAP_SYS_PTRACE"];
+        let session = |target: &[&str]| exec(containerd, target, &["true"]).expect_code(125).err();
+        let of_web = ["--container", "webcontainer"];
+        let debugger = containerd.run(&labelled("debugger", "dbg").option(&tracing));
+        let said = session(&of_web);
+        assert!(said.contains("container dbg of pod shop/api-0 in the target's pid"), "{said}");
+        // By its process nothing is asked of containerd.
+        let said = session(&["--pid", &web.pid().to_string()]);
+        assert!(said.contains("container debugger in the target's pid"), "{said}");
+        let said = session(&["--container", "debugger"]);
+        let why = "container dbg of pod shop/api-0 is a host target, and those are not allowed";
+        assert!(said.contains(why) && said.contains("--allow-host-targets enters it"), "{said}");
+        drop(debugger);
+        let _plain = containerd.run(&sleeper("plain").option(&tracing));
+        let said = session(&of_web);
+        assert!(said.contains("container plain in the target's pid namespace"), "{said}");
+    });
+}
+
+#[test]
 fn no_program_of_a_target_is_executed_but_its_copy_is() {
     on_containerd(|containerd| {
         let _target = containerd.run(&RunSpec::new("programs").arguments(&["sleep", "86400"]));

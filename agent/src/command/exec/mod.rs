@@ -80,7 +80,7 @@ fn enter(args: ExecArgs) -> Result<u8, StartError> {
             Err(error)
         }
     };
-    let local::LocalOutcome { exit, reason } = ran?;
+    let local::LocalOutcome { exit, reason } = ran.map_err(|error| search.named(error))?;
     let advice = advice.filter(|_| reason.is_none()).and_then(|advice| advice.after(exit));
     if let Some(reason) = reason {
         warn(&reason);

@@ -1,14 +1,16 @@
 //! The target of a command, looked for while the rest of its session gets ready.
 
+use std::io;
 use std::path::PathBuf;
 use std::pin::pin;
 
 use entry::{Plan, Request, Target};
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 
 use super::args::{ExecArgs, PodName};
 use super::warning::warn;
 use crate::runtime::{ContainerRuntime, Containerd, Query};
+use crate::session::place::{self, FoundTarget, NotEntered};
 use crate::session::{self, PolicyError, StartError};
 use crate::tools::Tools;
 
@@ -29,25 +31,41 @@ impl Search {
     /// Holds the target and decides what to do to it for the `request`. What has to be done besides is done
     /// `meanwhile`: once containerd has been asked, and before the request is put together.
     pub(super) fn planned<T>(
-        self,
+        &self,
         request: impl FnOnce() -> Result<Request, PolicyError>,
         tools: Tools,
         meanwhile: impl FnOnce() -> T,
     ) -> (T, Result<(Target, Plan), StartError>) {
         match self {
-            Self::Process(pid) => (meanwhile(), by_pid(pid, request)),
-            Self::Containerd { socket, query } => {
-                // One thread, which ends before the tool starts.
-                match Builder::new_current_thread().enable_io().enable_time().build() {
-                    Ok(runtime) => {
-                        let containerd = Containerd::new(&socket);
-                        runtime.block_on(asked(&containerd, &query, request, tools, meanwhile))
-                    }
-                    Err(source) => (meanwhile(), Err(StartError::Runtime { source })),
+            Self::Process(pid) => (meanwhile(), by_pid(*pid, request)),
+            Self::Containerd { socket, query } => match runtime() {
+                Ok(runtime) => {
+                    let containerd = Containerd::new(socket);
+                    runtime.block_on(asked(&containerd, query, request, tools, meanwhile))
                 }
-            }
+                Err(source) => (meanwhile(), Err(StartError::Runtime { source })),
+            },
         }
     }
+
+    /// The same `error`, where it is about another container, with the name that people know that by.
+    pub(super) fn named(&self, error: StartError) -> StartError {
+        let Self::Containerd { socket, query } = self else { return error };
+        let (Query::Container { namespace, .. }
+        | Query::Pod { containerd_namespace: namespace, .. }) = query;
+        match runtime() {
+            Ok(runtime) => {
+                let containerd = Containerd::new(socket);
+                runtime.block_on(place::named(error, namespace.clone(), &containerd))
+            }
+            Err(_) => error,
+        }
+    }
+}
+
+/// One thread, which ends before the tool starts.
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_io().enable_time().build()
 }
 
 fn by_pid(
@@ -70,13 +88,14 @@ async fn asked<T>(
     let (located, done) = beside(containerd.locate(query), meanwhile).await;
     let planned = async {
         let request = request()?;
-        let located = located?;
-        let target = session::hold(containerd, &located).await?;
-        if let Some(note) = located.note(tools, None) {
+        let place = FoundTarget::Container(Box::new(located?));
+        let target = place.hold(containerd).await?;
+        if let Some(note) = place.note(tools, None) {
             warn(&note);
         }
-        let facts = session::facts(&target, &located)?;
-        let plan = Plan::new(session::within(&located, request), &facts)?;
+        let facts = place.facts(&target)?;
+        let plan = Plan::new(place.within(request), &facts)
+            .map_err(|error| place.as_host_target(error.into(), NotEntered::ByCommand))?;
         Ok((target, plan))
     };
     (done, planned.await)
