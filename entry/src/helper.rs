@@ -16,13 +16,14 @@ use rustix::process::{
     DumpableBehavior, PidfdFlags, getppid, pidfd_open, set_dumpable_behavior, setsid,
 };
 use rustix::system::sethostname;
-use rustix::thread::{move_into_thread_name_spaces, set_name};
+use rustix::thread::move_into_thread_name_spaces;
 
 use crate::cgroup::Memory;
 use crate::confine::confine;
 use crate::ipc::Connection;
 use crate::kind::Kind;
 use crate::message::{During, Failure, FromSession, Step, ToHelper};
+use crate::name::{self, CommandLine};
 use crate::namespaces::Surroundings;
 use crate::order::{Order, read_order};
 use crate::plan::Plan;
@@ -30,7 +31,7 @@ use crate::rehearsal;
 use crate::rings::{self, Broker, IdleBroker};
 use crate::root::{self, Assembled, Parts, Processes};
 use crate::seccomp;
-use crate::spawn::{CONTROL, SESSION_NAME};
+use crate::spawn::CONTROL;
 use crate::supervisor;
 use crate::sys::{self, Alone, Forked};
 
@@ -96,7 +97,7 @@ impl Ahead {
 
 /// Waits to be needed and does the irreversible half. The supervisor never returns from here.
 fn enter(agent: &Connection) -> Result<Option<Begun>, Failure> {
-    let alone = sanitise()?;
+    let (alone, line) = sanitise()?;
     let Some(ordered) = wait(agent, &alone)? else { return Ok(None) };
     let Ordered { mut order, rings, ahead, is_rehearsal } = ordered;
     // A session with the node's own files is kept apart from nothing.
@@ -127,9 +128,12 @@ fn enter(agent: &Connection) -> Result<Option<Begun>, Failure> {
         }
     }
     let signals = watch_signals().during(Step::WatchSignals)?;
+    // A supervisor is seen in the target from the fork on, so it has its name by then.
+    line.rename(name::SUPERVISOR).during(Step::ForkSupervisor)?;
     match sys::fork(&alone).during(Step::ForkSupervisor)? {
         Forked::Child => supervisor::run(&order, root, desk, agent, &alone),
         Forked::Parent { child } => {
+            let _ = line.rename(name::HELPER);
             if let Some(needless) = broker.take_if(|_| desk.is_none()) {
                 needless.leave();
             }
@@ -138,12 +142,13 @@ fn enter(agent: &Connection) -> Result<Option<Begun>, Failure> {
     }
 }
 
-fn sanitise() -> Result<Alone, Failure> {
+fn sanitise() -> Result<(Alone, CommandLine), Failure> {
     // Away from the caller's terminal: its Ctrl-C is passed on by the agent, to the tool.
     setsid().during(Step::Sanitise)?;
     // Executed through a descriptor, it would be called by the number of that.
-    set_name(SESSION_NAME).during(Step::Sanitise)?;
-    Alone::prove().during(Step::Sanitise)
+    let line = CommandLine::find().during(Step::Sanitise)?;
+    line.rename(name::HELPER).during(Step::Sanitise)?;
+    Ok((Alone::prove().during(Step::Sanitise)?, line))
 }
 
 /// What a helper waits for.

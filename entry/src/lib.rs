@@ -23,6 +23,7 @@ mod kind;
 mod message;
 mod moment;
 mod mounts;
+mod name;
 mod namespaces;
 mod order;
 mod outline;

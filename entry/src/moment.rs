@@ -3,6 +3,8 @@
 use rustix::param::clock_ticks_per_second;
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::procfs::stat_field;
+
 /// A moment in clock ticks, mostly of 10 ms, after the node's start (`CLOCK_BOOTTIME`), which is how
 /// the kernel tells when a process started. The default is the node's start itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,13 +28,10 @@ impl Moment {
     }
 }
 
-/// The 22nd field of proc(5)'s `stat`, of a process that still runs: a zombie does nothing any more. The
-/// second field may hold anything, in parentheses.
+/// When the process of this `stat` started, if it still runs: a zombie does nothing any more.
 pub(crate) fn started(stat: &str) -> Option<u64> {
-    let (_, after_name) = stat.rsplit_once(") ")?;
-    let mut fields = after_name.split(' ');
-    let state = fields.next()?;
-    (!matches!(state, "Z" | "X")).then(|| fields.nth(18)?.parse().ok())?
+    let state = stat_field(stat, 3)?;
+    (!matches!(state, "Z" | "X")).then(|| stat_field(stat, 22)?.parse().ok())?
 }
 
 #[cfg(test)]

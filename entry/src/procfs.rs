@@ -28,6 +28,12 @@ pub(crate) fn mounts_of(process: &str) -> io::Result<String> {
     read(format!("/proc/{process}/mountinfo"))
 }
 
+/// A field of `stat` by its number in proc(5), from 3 on. The second is a name, which may hold anything, in parentheses.
+pub(crate) fn stat_field(stat: &str, number: usize) -> Option<&str> {
+    let (_, after_name) = stat.rsplit_once(") ")?;
+    after_name.split_ascii_whitespace().nth(number.checked_sub(3)?)
+}
+
 /// What was read. A byte that is no part of a letter becomes a backslash and three octal digits, as the kernel writes
 /// white space in `mountinfo`: so two names stay two, and a path can be had back.
 pub(crate) fn text(content: Vec<u8>) -> String {
@@ -78,6 +84,14 @@ mod tests {
         assert_eq!(of(b"/\xc3 /b"), "/\\303 /b", "half a letter takes nothing with it");
         assert_ne!(of(b"/\xff"), of(b"/\xfe"));
         assert_eq!(of("/é".as_bytes()), "/é");
+    }
+
+    #[test]
+    fn a_name_with_parentheses_does_not_move_the_fields_of_stat() {
+        let stat = "1 (a) b) S 4 5\n";
+        assert_eq!([3, 5].map(|number| stat_field(stat, number)), [Some("S"), Some("5")]);
+        assert_eq!([2, 6].map(|number| stat_field(stat, number)), [None; 2]);
+        assert_eq!(stat_field("1 (a", 3), None);
     }
 
     #[test]

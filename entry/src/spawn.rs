@@ -18,6 +18,7 @@ use crate::child::Child;
 use crate::image::{FIRST_FREE, HelperImage};
 use crate::ipc::Connection;
 use crate::message::{Relayed, ToHelper, ToRelay, ToSupervisor};
+use crate::name;
 use crate::plan::Plan;
 use crate::privilege::open_up;
 use crate::pty::Terminals;
@@ -32,9 +33,6 @@ const HELPER_ARG_C: &CStr = c"__enter";
 /// The first argument of a program that is to be a relay. See [`crate::relay_main`].
 pub const RELAY_ARG: &str = "__relay";
 const RELAY_ARG_C: &CStr = c"__relay";
-
-/// What `ps` shows of helper and supervisor. The kernel keeps 15 bytes of a process's name.
-pub(crate) const SESSION_NAME: &CStr = c"nsdebug-session";
 
 /// A helper's connection, and a relay's to the agent.
 pub(crate) const CONTROL: RawFd = 3;
@@ -88,7 +86,7 @@ pub enum SpawnError {
 /// charged, are together within `rings`.
 pub fn start(image: &HelperImage, rings: Memory) -> Result<(Waiting, Child), SpawnError> {
     let (ours, theirs) = pair()?;
-    Ok((Waiting(ours, rings), spawn(image, HELPER_ARG_C, &[theirs.as_fd()])?))
+    Ok((Waiting(ours, rings), spawn_helper(image, &theirs)?))
 }
 
 /// Starts a helper and, in front of it, a relay: nothing that the caller then does with the session waits for
@@ -99,8 +97,8 @@ pub fn start_relayed(
 ) -> Result<(WaitingRelay, [Child; 2]), SpawnError> {
     let (ours, agents) = pair()?;
     let (sessions, theirs) = pair()?;
-    let helper = spawn(image, HELPER_ARG_C, &[theirs.as_fd()])?;
-    let relay = spawn(image, RELAY_ARG_C, &[agents.as_fd(), sessions.as_fd()]);
+    let helper = spawn_helper(image, &theirs)?;
+    let relay = spawn(image, [name::RELAY, RELAY_ARG_C], &[agents.as_fd(), sessions.as_fd()]);
     drop(theirs);
     match relay {
         Ok(relay) => {
@@ -114,6 +112,10 @@ pub fn start_relayed(
             Err(error)
         }
     }
+}
+
+fn spawn_helper(image: &HelperImage, connection: &Connection) -> Result<Child, SpawnError> {
+    spawn(image, [name::HELPER, HELPER_ARG_C], &[connection.as_fd()])
 }
 
 fn pair() -> Result<(Connection, Connection), SpawnError> {
@@ -219,11 +221,11 @@ fn write_order(plan: &Plan, rings: Memory) -> io::Result<File> {
     Ok(order)
 }
 
-/// Starts the program as what `role` says, with `connections` from [`CONTROL`] on.
+/// Starts the program with `arguments`, which say what it is to be, and `connections` from [`CONTROL`] on.
 #[expect(clippy::disallowed_methods, reason = "the room where helpers and relays are started")]
 fn spawn(
     image: &HelperImage,
-    role: &CStr,
+    arguments: [&CStr; 2],
     connections: &[BorrowedFd<'_>],
 ) -> Result<Child, SpawnError> {
     let failed = |source| SpawnError::Descriptors { source };
@@ -236,7 +238,6 @@ fn spawn(
     let actions = descriptors(&handed, &mut clones).map_err(failed)?;
     let failed = |errno: nix::Error| SpawnError::Start { source: errno.into() };
     let attributes = attributes().map_err(failed)?;
-    let arguments = [SESSION_NAME, role];
     let environment: [&CStr; 0] = [];
     let pid = posix_spawn(image.path().as_str(), &actions, &attributes, &arguments, &environment)
         .map_err(failed)?;

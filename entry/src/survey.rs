@@ -135,9 +135,7 @@ fn has_ended(thread: &Path) -> io::Result<bool> {
 }
 
 fn is_ending(stat: &str) -> bool {
-    // The name, in brackets, may hold anything.
-    let Some((_, fields)) = stat.rsplit_once(')') else { return false };
-    let flags = fields.split_whitespace().nth(6).and_then(|flags| flags.parse::<u32>().ok());
+    let flags = procfs::stat_field(stat, 9).and_then(|flags| flags.parse::<u32>().ok());
     flags.is_some_and(|flags| flags & EXITING != 0)
 }
 

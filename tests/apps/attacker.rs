@@ -18,7 +18,7 @@ const USAGE: &str = "usage: attacker FOLDER (root | user | keep=UID | hidden)...
        attacker reach COMM
        attacker hold COMM FILE
        attacker try COMM
-       attacker gate FOLDER
+       attacker gate FOLDER COMM
        attacker kill FOLDER COMM
        attacker descriptors FOLDER
        attacker stop COMM...";
@@ -43,7 +43,7 @@ fn main() {
         ["hold", comm, file] => hold(comm, Path::new(file)),
         ["try", comm] => try_once(comm),
         ["meddle", comm] => meddle(comm),
-        ["gate", folder] => gate(Path::new(folder)),
+        ["gate", folder, comm] => gate(Path::new(folder), comm),
         ["descriptors", folder] => descriptors(Path::new(folder)),
         ["stop", comms @ ..] => stop(comms),
         ["kill", folder, comm] => kill(Path::new(folder), comm),
@@ -371,14 +371,14 @@ fn stop(comms: &[&str]) {
 }
 
 /// Lets a supervisor go on in small steps until it has forked its tool-to-be, and has that one not wait for it.
-fn gate(folder: &Path) {
+fn gate(folder: &Path, supervisor: &str) {
     const CONTINUE: usize = 18;
     println!("ready gate");
     let (mut stopped, mut done) = (0, BTreeSet::new());
     while !folder.join("stop").exists() {
         for pid in pids() {
             let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-            if comm.trim() != "nsdebug-session" || !done.insert(pid) {
+            if comm.trim() != supervisor || !done.insert(pid) {
                 continue;
             }
             loop {
@@ -390,7 +390,7 @@ fn gate(folder: &Path) {
                 if let Some(child) = children.split_whitespace().find_map(|pid| pid.parse().ok()) {
                     stopped += 1;
                     done.insert(child);
-                    judge(child, pid);
+                    judge(child, pid, supervisor);
                     break;
                 }
                 signal(pid, CONTINUE);
@@ -406,7 +406,7 @@ fn signal(pid: u32, number: usize) {
 }
 
 /// Whether `child` became a tool while its supervisor, stopped, still holds something.
-fn judge(child: u32, parent: u32) {
+fn judge(child: u32, parent: u32, supervisor: &str) {
     // What the start-up code of our processes catches; a second one of the same kind would end it.
     for caught in [11, 7] {
         signal(child, caught);
@@ -415,7 +415,7 @@ fn judge(child: u32, parent: u32) {
     for _ in 0..20 {
         let comm = fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
         let held = held(parent);
-        if !comm.is_empty() && comm.trim() != "nsdebug-session" && !held.ends_with("0000000000000000") {
+        if !comm.is_empty() && comm.trim() != supervisor && !held.ends_with("0000000000000000") {
             println!("HOLE gate {} runs beside a supervisor that holds{held}", comm.trim());
             return;
         }

@@ -33,6 +33,7 @@ mod requirement;
 mod running;
 mod scratch;
 mod served;
+pub mod session_process;
 mod socket;
 mod terminal;
 mod toolbox;

@@ -13,6 +13,7 @@ use crate::containerd::Containerd;
 use crate::process::{Process, all_pids};
 use crate::programs;
 use crate::running::Running;
+use crate::session_process::{BROKER, RELAY, is_called};
 use crate::socket::{Answer, Client, Stream, tls_as};
 use crate::wait::{patiently, until_some};
 
@@ -276,11 +277,7 @@ impl Agent {
 
     /// Those of them that stand between sessions and it.
     pub fn relays(&self) -> Vec<u32> {
-        let is_relay = |pid: &u32| {
-            std::fs::read_to_string(format!("/proc/{pid}/comm"))
-                .is_ok_and(|name| name == "nsdebug-relay\n")
-        };
-        self.children().into_iter().filter(is_relay).collect()
+        self.children().into_iter().filter(|pid| is_called(*pid, RELAY)).collect()
     }
 
     /// Whether no session runs: one helper may be there and its relay, which wait for the next.
@@ -291,10 +288,7 @@ impl Agent {
     /// Whether no tool runs. A relay may still have what one wrote.
     pub fn has_no_tool(&self) -> bool {
         // A helper that waits has its broker already.
-        let is_broker = |pid: &u32| {
-            std::fs::read_to_string(format!("/proc/{pid}/comm"))
-                .is_ok_and(|name| name == "nsdebug-rings\n")
-        };
+        let is_broker = |pid: &u32| is_called(*pid, BROKER);
         self.children().into_iter().all(|child| children_of(child).iter().all(is_broker))
     }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use harness::session_process::SUPERVISOR_LINE;
 use harness::{
     Cluster, Daemon, Finished, Process, SharedCluster, Version, may_skip, run, toolbox_tree, until,
     until_some,
@@ -59,7 +60,7 @@ fn shown(finished: &Finished) -> Vec<String> {
         .map(|line| line.split_whitespace().skip(7).collect::<Vec<_>>().join(" "));
     // The session itself is in there too: the tool, and who looks after it.
     let session =
-        |command: &str| command.starts_with("ps ") || command.starts_with("nsdebug-session");
+        |command: &str| command.starts_with("ps ") || command.starts_with(SUPERVISOR_LINE);
     commands.filter(|command| !session(command)).collect()
 }
 

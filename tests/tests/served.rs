@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use harness::{
     Agent, Client, Container, Containerd, Listener, Process, QuietNode, Requirement, RunSpec,
-    Running, Scratch, Serve, Terminal, Version, refused, run, skip, until,
+    Running, Scratch, Serve, Terminal, Version, refused, run, skip, toolbox_tree, until,
 };
 use rustix::process::Signal;
 
@@ -72,6 +72,46 @@ fn every_containerd_is_served() {
         drop(containerd);
         node.assert_untouched();
     }
+}
+
+/// Name and command line of each child of `parent`, as `ps` shows them on the node.
+fn shown_below(parent: u32) -> Vec<(u32, String)> {
+    let mut ps = Command::new("ps");
+    let listed = run(ps.args(["-o", "pid=,comm=,args=", "--ppid", &parent.to_string()])).out();
+    let words = listed.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    words.map(|words| (words[0].parse().expect("a number"), words[1..].join(" "))).collect()
+}
+
+#[test]
+fn ps_on_the_node_tells_the_processes_of_a_session_apart() {
+    with_agent(&Serve::new().in_toolbox(toolbox_tree()), |_, agent, web| {
+        let path = "/v1/containers/web-1/exec?command=cat&stdin=true&stdout=true&profile=general";
+        let stream = agent.connect(Listener::Unix);
+        let mut client = Client::open(stream, path, "v5.channel.k8s.io").expect("a session");
+        client.send(0, b"up");
+        client.wait_for_stdout("up");
+        let mut seen = Vec::new();
+        for (child, line) in shown_below(agent.pid()) {
+            let below = shown_below(child);
+            // Another helper and its relay wait for the next session.
+            if line.contains("relay") || below.len() > 1 {
+                seen.push(line);
+                seen.extend(below.into_iter().map(|(_, line)| line));
+            }
+        }
+        seen.sort();
+        seen.dedup();
+        let expected = [
+            "nsdebug-broker nsdebug-broker",
+            "nsdebug-helper nsdebug-helper",
+            "nsdebug-relay nsdebug-relay",
+            "nsdebug-supervi nsdebug-supervisor",
+        ];
+        assert_eq!(seen, expected);
+        client.close_stdin();
+        client.finish();
+        assert_alone(web);
+    });
 }
 
 #[test]

@@ -22,13 +22,13 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior, setsid};
-use rustix::thread::set_name;
 
 use self::flow::Flow;
 use self::open::OpenedStreams;
 use crate::image::FIRST_FREE;
 use crate::ipc::{Connection, Received};
 use crate::message::{Failure, FromSession, Step, ToRelay, ToSession};
+use crate::name::{self, CommandLine};
 use crate::pty;
 use crate::spawn::{self, CONTROL, SESSION};
 use crate::sys;
@@ -53,7 +53,7 @@ pub fn relay_main() -> ExitCode {
 /// Waits to be needed, and then until nothing is left to be passed on.
 fn serve(agent: &Connection, session: Connection) -> io::Result<()> {
     setsid()?;
-    set_name(c"nsdebug-relay")?;
+    CommandLine::find()?.rename(name::RELAY)?;
     let Some((asked, [stdin, stdout, stderr, target, order])) =
         agent.take::<ToRelay, { open::HANDED }>()?
     else {

@@ -1,6 +1,5 @@
 //! The broker's life: takes the listener, answers until nobody is left who could ask.
 
-use std::ffi::CStr;
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -14,17 +13,14 @@ use rustix::net::sockopt::socket_domain;
 use rustix::process::{
     PidfdFlags, PidfdGetfdFlags, Signal, pidfd_getfd, pidfd_open, set_parent_process_death_signal,
 };
-use rustix::thread::set_name;
 
 use super::desk::{Desk, ToBroker};
 use super::ledger::Ledger;
 use super::request::{BrokerRequest, LONGEST, SHORTEST};
 use crate::capability::{Capabilities, Capability};
+use crate::name::{self, CommandLine};
 use crate::privilege::{Identity, become_session};
 use crate::sys::{self, PendingCall};
-
-/// What `ps` shows of a broker.
-const BROKER_NAME: &CStr = c"nsdebug-rings";
 
 /// Of a thread and not of its process: `PIDFD_THREAD`, Linux 6.9.
 const THREAD: PidfdFlags = PidfdFlags::from_bits_retain(libc::O_EXCL.cast_unsigned());
@@ -36,7 +32,7 @@ pub(super) fn run(desk: &Desk, helper: Pid) {
 }
 
 fn wait_and_serve(desk: &Desk, helper: Pid) -> io::Result<()> {
-    set_name(BROKER_NAME)?;
+    CommandLine::find()?.rename(name::BROKER)?;
     let Some((ToBroker::Serve(who, budget), _)) = desk.take()? else { return Ok(()) };
     ready(&who, helper)?;
     match listener(desk)? {

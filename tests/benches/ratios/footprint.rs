@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
+use harness::session_process::{HELPER, SUPERVISOR, is_called};
 use harness::{Agent, Client, Listener, children, private_memory, until_some};
 
 use crate::table::{Reach, Row};
 
 const SESSIONS: usize = 20;
 const MEGABYTE: f64 = 1e6;
-/// What `ps` calls helper and supervisor.
-const NAME: &str = "nsdebug-session";
 
 /// Before it has served anybody.
 pub(crate) fn agent(agent: &Agent) -> Row {
@@ -39,9 +38,11 @@ pub(crate) fn session(agent: &Agent) -> Row {
         Some(helpers).filter(|helpers| helpers.len() == SESSIONS)
     });
     let of_session = |helper: &u32| {
-        let mut ours = [vec![*helper], children(*helper)].concat();
-        ours.retain(|pid| is_ours(*pid));
-        assert_eq!(ours.len(), 2, "a helper and a supervisor: {ours:?}");
+        let mut ours = children(*helper);
+        ours.retain(|pid| is_called(*pid, SUPERVISOR));
+        assert_eq!(ours.len(), 1, "a supervisor: {ours:?}");
+        assert!(is_called(*helper, HELPER), "{helper} is no helper");
+        ours.push(*helper);
         megabytes(ours.iter().map(|pid| private_memory(*pid)).sum()) + grown
     };
     let relays: Vec<u64> = agent.relays().into_iter().map(private_memory).collect();
@@ -57,8 +58,4 @@ pub(crate) fn session(agent: &Agent) -> Row {
 #[expect(clippy::cast_precision_loss, reason = "bytes of a process fit 53 bits")]
 fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / MEGABYTE
-}
-
-fn is_ours(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == NAME)
 }

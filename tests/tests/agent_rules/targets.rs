@@ -3,6 +3,7 @@
 
 use std::process::Command;
 
+use harness::session_process::SUPERVISOR;
 use harness::{
     Containerd, Finished, IdMap, NamespaceMode, PodSpec, RunSpec, agent, run, toolbox_tree,
 };
@@ -31,7 +32,7 @@ fn assert_sandbox_seen(seen: &Finished, why: &str) {
     assert!(out.contains("10.87.0."), "{seen}");
     assert!(err.contains(why) && err.contains("namespaces of its pod"), "{seen}");
     let commands: Vec<_> = out.lines().filter(|line| !line.contains(' ')).collect();
-    assert!(commands.iter().all(|line| ["sh", "ps", "nsdebug-session"].contains(line)), "{seen}");
+    assert!(commands.iter().all(|line| ["sh", "ps", SUPERVISOR].contains(line)), "{seen}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The read-through table: each process of the container, against every process that a session has there.
 
+use harness::session_process::SUPERVISOR;
 use harness::{Container, IdMap, Running, may_skip};
 
 use crate::stage::{PROFILES, Stage};
@@ -71,7 +72,7 @@ fn no_process_of_a_container_gets_into_a_running_session() {
         for profile in PROFILES {
             let attack = Attack::start(&stage, container, identities);
             let session = stage.waiting(container, &["--profile", profile]);
-            for comm in ["nsdebug-session", "probe"] {
+            for comm in [SUPERVISOR, "probe"] {
                 attack.wait_for(identities, comm);
             }
             attack.end();
@@ -95,7 +96,7 @@ fn no_process_of_a_container_gets_into_a_session_that_starts_or_ends() {
             let profile = PROFILES[turn % PROFILES.len()];
             stage.session(container, profile, &["true"]).expect_success();
         }
-        for comm in ["nsdebug-session", "true"] {
+        for comm in [SUPERVISOR, "true"] {
             attack.wait_for(identities, comm);
         }
         attack.end();

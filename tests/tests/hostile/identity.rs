@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use harness::session_process::SUPERVISOR;
 use harness::{Container, Finished, IdMap, RunSpec, Running, may_skip, request, run};
 
 use crate::stage::{Stage, bind};
@@ -18,8 +19,12 @@ const TRACES_ALL: u64 = 1 << 19;
 const CANARY: u64 = 1 << 35;
 
 /// Says so for each process that cannot be looked into, but for the session's own supervisor.
-const LOOK: &str = "for p in /proc/[0-9]*; do
-    grep -qx nsdebug-session $p/comm || readlink $p/cwd > /dev/null 2>&1 || echo closed; done";
+fn look() -> String {
+    format!(
+        "for p in /proc/[0-9]*; do
+        grep -qx {SUPERVISOR} $p/comm || readlink $p/cwd > /dev/null 2>&1 || echo closed; done"
+    )
+}
 
 fn plain(stage: &Stage) -> Container<'_> {
     stage.containerd.run(&stage.spec("plain").arguments(&PLAIN))
@@ -116,7 +121,7 @@ fn a_pod_of_several_users_is_seen_whole_or_it_is_said_whose_part_is_not() {
     }
     let stage = Stage::set();
     let plain = plain(&stage);
-    let look = ["sh", "-c", LOOK];
+    let look = ["sh", "-c", &look()];
     let whole = stage.session(&plain, "general", &look).expect_success();
     assert!(!whole.out().contains("closed") && !whole.err().contains("look into"), "{whole}");
     for other in ["0:0:0", "33:33:33"] {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
+use harness::session_process::SUPERVISOR;
 use harness::{Finished, may_skip, run};
 
 use crate::stage::{PROFILES, Stage};
@@ -93,7 +94,7 @@ fn a_tool_holds_its_profile_and_the_canary_and_was_given_nothing_else() {
 
 fn supervisor_has_nothing(said: &Said, profile: &str, id: &str) {
     for (field, value) in [
-        ("Name", "nsdebug-session"),
+        ("Name", SUPERVISOR),
         ("Uid", id),
         ("CapPrm", "0000000000000000"),
         ("CapEff", "0000000000000000"),
@@ -109,7 +110,7 @@ fn supervisor_has_nothing(said: &Said, profile: &str, id: &str) {
         }
     }
     let names: BTreeSet<_> = said.all("process").into_iter().collect();
-    let expected = ["target-app", "nsdebug-session", "probe"];
+    let expected = ["target-app", SUPERVISOR, "probe"];
     assert_eq!(names.len(), expected.len(), "only those of the target: {}", said.0);
     for name in expected {
         assert!(names.iter().any(|line| line.ends_with(name)), "no {name}: {}", said.0);

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use harness::session_process::SUPERVISOR;
 use harness::{Container, Finished, Running, agent, may_skip, run, until};
 use rustix::process::Signal;
 
@@ -37,7 +38,7 @@ fn a_tool_never_runs_before_its_supervisor_holds_nothing() {
     }
     let stage = Stage::set();
     let web = stage.containerd.run(&stage.spec("site"));
-    let attack = attacker(&stage, &web, &["gate", "/probe"]);
+    let attack = attacker(&stage, &web, &["gate", "/probe", SUPERVISOR]);
     for _ in 0..ATTEMPTS {
         // Killed or not: the attacker owns the process's signals.
         drop(stage.session(&web, "general", &["sleep", "0.01"]));
@@ -55,7 +56,7 @@ fn no_tool_outlives_a_supervisor_that_is_killed_at_its_start() {
     }
     let stage = Stage::set();
     let web = stage.containerd.run(&stage.spec("site"));
-    let attack = attacker(&stage, &web, &["kill", "/probe", "nsdebug-session"]);
+    let attack = attacker(&stage, &web, &["kill", "/probe", SUPERVISOR]);
     let before = web.processes();
     for _ in 0..ATTEMPTS {
         drop(stage.session(&web, "general", &["sleep", "60"]));
@@ -119,7 +120,7 @@ fn end_stopped(
     // A shell that does not become its last command.
     let session = Running::start(command.args(["--", "sh", "-c", "echo up; sleep 600; :"]));
     session.wait_for_stdout("up");
-    let stop = ["/probe/attacker", "stop", "nsdebug-session", "sh"];
+    let stop = ["/probe/attacker", "stop", SUPERVISOR, "sh"];
     run(&mut stage.inside(web, &stop)).expect_success();
     end(&session);
     let said = session.finish_within(STOPPED_LIMIT);

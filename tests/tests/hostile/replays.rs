@@ -4,6 +4,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
+use harness::session_process::SUPERVISOR;
 use harness::{Container, Requirement, RunSpec, Running, may_skip, run, skip};
 
 use crate::stage::{PROFILES, Stage, bind};
@@ -34,7 +35,7 @@ fn a_target_that_may_trace_is_refused_and_reaches_the_toolbox_only() {
         let refused = stage.session(&site, profile, &["true"]).expect_code(125);
         assert!(refused.err().contains("CAP_SYS_PTRACE"), "{refused}");
         let session = stage.waiting(&site, &["--profile", profile, "--allow-host-targets"]);
-        for comm in ["probe", "nsdebug-session"] {
+        for comm in ["probe", SUPERVISOR] {
             let said = run(&mut stage.inside(&site, &["/probe/attacker", "reach", comm]));
             let lines = said.expect_success();
             let text = lines.out();
@@ -95,7 +96,8 @@ fn a_target_that_may_trace_meets_nothing_but_profiles() {
         session.finish();
     }
     assert!(said.out().contains("HOLE"), "it may trace: {said}");
-    let most = 0x0000_0008_0008_3024_u64;
+    // A canary, what a profile has, and what a tool is given to look into the target's processes: what those have.
+    let most = 0x0000_0008_0008_3024_u64 | 0xa804_25fb;
     for mask in said.out().lines().filter_map(|line| line.split("CapPrm:").nth(1)) {
         let held = u64::from_str_radix(mask.trim(), 16).expect("a mask");
         assert_eq!(held & !most, 0, "{said}");
@@ -118,7 +120,7 @@ fn cve_2019_5736_a_program_that_is_held_cannot_be_written_to() {
         running.wait_for_stdout("held");
         running
     };
-    let held = ["nsdebug-session", "probe"].map(hold);
+    let held = [SUPERVISOR, "probe"].map(hold);
     session.finish().expect_success();
     stage.signal("over");
     for held in held {
@@ -150,7 +152,7 @@ fn cve_2016_9962_no_descriptor_of_a_joining_process_leads_out() {
         }
         // One that stays, so that each kind of process of ours has been followed.
         let session = stage.waiting(container, &[&["--profile", "general"], allowed].concat());
-        for comm in ["nsdebug-session", "probe"] {
+        for comm in [SUPERVISOR, "probe"] {
             attack.wait_for_stdout(&format!("met {comm}."));
         }
         session.finish().expect_success();
@@ -159,7 +161,7 @@ fn cve_2016_9962_no_descriptor_of_a_joining_process_leads_out() {
         let text = said.out();
         let followed: Vec<_> = text.lines().filter(|line| line.starts_with("fd ")).collect();
         // What can be followed of a supervisor: its connection and what the kernel made for it.
-        let has_met = followed.iter().any(|line| line.starts_with("fd nsdebug-session"));
+        let has_met = followed.iter().any(|line| line.starts_with(&format!("fd {SUPERVISOR} ")));
         assert_eq!(has_met, !allowed.is_empty(), "{said}");
         for line in followed {
             let link = line.split(' ').nth(3).unwrap_or_default();

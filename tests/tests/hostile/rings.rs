@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use harness::session_process::{BROKER, SUPERVISOR, is_called};
 use harness::{Container, Finished, Running, until};
 use rustix::process::Signal;
 
@@ -161,11 +162,7 @@ fn tcpdump_captures_with_the_ring_that_it_gets() {
 fn brokers() -> Vec<u32> {
     let pids = std::fs::read_dir("/proc").expect("/proc").flatten();
     let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter(|pid| {
-        let comm = std::fs::read_to_string(format!("/proc/{pid}/comm"));
-        comm.is_ok_and(|comm| comm.trim() == "nsdebug-rings")
-    })
-    .collect()
+    pids.filter(|pid| is_called(*pid, BROKER)).collect()
 }
 
 /// Those of sessions that run below the process `agent`.
@@ -224,7 +221,7 @@ fn a_broker_holds_nothing_but_the_power_over_its_tool_and_ends_with_it() {
         assert_eq!(open()[..3], ["/dev/null"; 3]);
         // Nobody in the target's pid namespace sees it.
         let seen = stage.session(site, "general", &["ps", "-e"]).expect_success();
-        assert!(!seen.out().contains("nsdebug-rings"), "{seen}");
+        assert!(seen.out().contains(SUPERVISOR) && !seen.out().contains(BROKER), "{seen}");
         running.finish().expect_success();
         until("the broker to be gone", std::time::Duration::from_secs(5), || gone(broker));
     });

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use harness::session_process::SUPERVISOR;
 use harness::{Container, Finished, Requirement, Running, Terminal, request, run, skip};
 
 use crate::stage::Stage;
@@ -212,7 +213,7 @@ fn a_tool_never_sees_the_processes_of_the_node() {
     assert!(refused.err().contains("pid namespace"), "{refused}");
     let mut allowed = stage.exec(&open, &["--profile", "baseline", "--allow-host-targets", "--"]);
     let said = run(allowed.args(words)).expect_success();
-    assert_eq!(said.out(), "nsdebug-session\nps\n", "{said}");
+    assert_eq!(said.out(), format!("{SUPERVISOR}\nps\n"), "{said}");
 }
 
 #[test]

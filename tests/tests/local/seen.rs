@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::{Child, Command};
 
+use harness::session_process::SUPERVISOR;
 use harness::{
     Containerd, Neighbour, PodSpec, Requirement, RunSpec, Running, Version, may_skip, run, skip,
     until_some,
@@ -31,7 +32,7 @@ fn ps_top_and_proc_list_the_targets_processes_and_our_own_two() {
         |words: &[&str]| run(&mut stage.session(container.id(), &[], words)).expect_success();
     let ps = tool(&["ps", "-e"]);
     // The application starts its children by `/proc/self/exe`.
-    let theirs = ["exe", "exe", "nsdebug-session"];
+    let theirs = ["exe", "exe", SUPERVISOR];
     assert_eq!(commands_listed(&ps.out()), [&theirs[..], &["ps", "target-app"]].concat(), "{ps}");
     let top = tool(&["top", "-bn1"]);
     assert_eq!(
@@ -145,7 +146,7 @@ fn every_kind_there_is_can_be_joined_at_once() {
     let target = Forked::start(unshare.args(["--kill-child", "sleep", "600"]));
     expect_joined(target.pid, &[], |kind| kind != "user");
     let listed = run(&mut session_of_pid(target.pid, &[], &["ps", "-e"])).expect_success();
-    assert_eq!(commands_listed(&listed.out()), ["nsdebug-session", "ps", "sleep"], "{listed}");
+    assert_eq!(commands_listed(&listed.out()), [SUPERVISOR, "ps", "sleep"], "{listed}");
 }
 
 /// The only child of a program, which ends with it.
@@ -187,7 +188,7 @@ fn one_kind_alone_leaves_the_rest_the_nodes() {
     assert_eq!(links(&tool("net", &["ip", "-oneline", "link"])), 1, "only its loopback");
     assert!(tool("net", &["ps", "-e"]).contains("kthreadd"), "the node's processes");
     let processes = tool("pid", &["ps", "-e"]);
-    assert_eq!(commands_listed(&processes), ["nsdebug-session", "ps", "target-app"]);
+    assert_eq!(commands_listed(&processes), [SUPERVISOR, "ps", "target-app"]);
     // Other tests of this program have wires, so their number changes; one is loopback alone.
     assert_eq!(links(&tool("pid", &["ip", "-oneline", "link"])) > 1, of_node > 1);
     let both = tool("pid,net", &["sh", "-c", "ps -e; ip -oneline link"]);
@@ -228,7 +229,7 @@ fn the_newer_containerd_is_understood_too() {
     let stage = Stage { containerd: Containerd::start(Version::V2_2) };
     let container = stage.containerd.run(&RunSpec::new("seen-by-2.2").namespace("moby"));
     let ps = run(&mut stage.session("seen-by", &[], &["ps", "-e"])).expect_success();
-    assert_eq!(commands_listed(&ps.out()), ["nsdebug-session", "ps", "target-app"], "{ps}");
+    assert_eq!(commands_listed(&ps.out()), [SUPERVISOR, "ps", "target-app"], "{ps}");
     expect_joined(container.pid(), &[], |kind| {
         namespace_of(container.pid(), kind) != namespace_of_node(kind)
     });

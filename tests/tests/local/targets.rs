@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
+use harness::session_process::SUPERVISOR;
 use harness::{IdMap, NamespaceMode, PodSpec, RunSpec, run};
 
 use crate::stage::{Stage, namespace_of, namespace_of_node, session_of_pid};
@@ -118,7 +119,7 @@ fn a_user_namespace_is_joined_only_when_asked_and_its_root_is_root() {
     for flags in [&[][..], &["--join-user"]] {
         let ps = tool(flags, &["ps", "-e", "-o", "comm="]);
         let names: BTreeSet<_> = ps.out().lines().map(str::to_owned).collect();
-        let expected = ["nsdebug-session", "ps", "target-app"].map(str::to_owned);
+        let expected = [SUPERVISOR, "ps", "target-app"].map(str::to_owned);
         assert_eq!(names, expected.into(), "with {flags:?}: {ps}");
         let ip = tool(flags, &["ip", "-oneline", "link"]);
         assert_eq!(ip.out().lines().count(), 1, "with {flags:?}: {ip}");

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use harness::session_process::SUPERVISOR;
 use harness::{Container, NodeSnapshot, RunSpec, Running, run};
 use rustix::process::Signal;
 
@@ -144,9 +145,9 @@ fn a_supervisor_that_is_killed_from_inside_ends_its_session_with_the_reason() {
         let container = stage.containerd.run(&RunSpec::new("tidy-inside"));
         let session = ready(stage, &container, &[], "echo ready; exec sleep 86418");
         // As root of the container would: by the number that the supervisor has in there.
-        let kill = "kill -9 $(pgrep -x nsdebug-session | grep -vx $PPID)";
+        let kill = format!("kill -9 $(pgrep -x {SUPERVISOR} | grep -vx $PPID)");
         let flags = ["--namespaces", "pid"];
-        run(&mut stage.session(container.id(), &flags, &["sh", "-c", kill])).expect_success();
+        run(&mut stage.session(container.id(), &flags, &["sh", "-c", &kill])).expect_success();
         let ended = session.finish().expect_code(137);
         assert!(ended.err().contains("the session was killed from inside the target"), "{ended}");
         // A tool that kills the one process that reaps in there leaves a zombie, until its own init reaps or goes.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use harness::session_process::SUPERVISOR_LINE;
 use harness::{Running, agent, run, until};
 use rustix::process::Signal;
 
@@ -202,7 +203,7 @@ fn supervisor() {
     let victim = Running::start(&mut bounded(&container, &[GUEST, "stubborn"]));
     victim.wait_for_stdout("stays");
     let group = group_of("/bin/guest stays");
-    let supervisor = container.number_of("nsdebug-session");
+    let supervisor = container.number_of(SUPERVISOR_LINE);
     assert_eq!(container.exec(&[GUEST, "kill", &supervisor]).said.trim(), "killed");
     let ended = victim.finish_within(GONE_LIMIT).expect_code(137);
     assert!(ended.err().contains("killed from inside the target"), "{ended}");

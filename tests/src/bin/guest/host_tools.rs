@@ -2,6 +2,7 @@
 
 use std::fs::read_to_string;
 
+use harness::session_process::SUPERVISOR_LINE;
 use harness::{NodeSnapshot, Running, agent, run};
 use rustix::process::Signal;
 
@@ -44,8 +45,8 @@ fn sees() {
     let mut container = GuestContainer::start();
     container.leave_running(&[GUEST, "hold"]);
     let listed = run(&mut session::host(&container, &["ps", "-eo", "args"])).expect_success().out();
-    let supervisor = "nsdebug-session __enter";
-    let expected = ["COMMAND", "/bin/guest serve", "/bin/guest hold", supervisor, "ps -eo args"];
+    let expected =
+        ["COMMAND", "/bin/guest serve", "/bin/guest hold", SUPERVISOR_LINE, "ps -eo args"];
     assert_eq!(listed.lines().map(str::trim).collect::<Vec<_>>(), expected);
     container.stop();
 }
