@@ -23,6 +23,7 @@ mod stop;
 mod target;
 mod terminal;
 mod verbose;
+mod window;
 
 use std::process::ExitCode;
 

@@ -18,6 +18,7 @@ use wire::limits::{CLOSE_WAIT, PING_EVERY};
 
 use crate::stdio::{self, Output, Piece};
 use crate::terminal::Resizes;
+use crate::window::{Taken, Window};
 
 /// What came before the end.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -52,15 +53,22 @@ pub(crate) enum BrokenRule {
     Frame(BadFrame),
 }
 
-/// Passes on what the server says until it ends, and drops `output` then. A server that is silent
-/// for as long as `silence` is taken for dead.
+/// What the server says besides output, and how.
+pub(crate) struct Listening {
+    pub(crate) protocol: Protocol,
+    pub(crate) taken: Taken,
+    /// A server that is silent for as long is taken for dead.
+    pub(crate) silence: Duration,
+}
+
+/// Passes on what the server says until it ends, and drops `output` then.
 ///
 /// While `output` is full nothing is read, and the server's silence is our own doing: so it is
 /// only measured while we listen.
 pub(crate) async fn receive<S>(
     mut server: S,
     mut output: Output,
-    silence: Duration,
+    Listening { protocol, taken, silence }: Listening,
 ) -> (Received, End)
 where
     S: Stream<Item = tungstenite::Result<Message>> + Unpin,
@@ -76,9 +84,10 @@ where
             Ok(Some(Ok(message))) => message,
         };
         match message {
-            Message::Binary(bytes) => match received.take(&bytes) {
-                Ok(None) => {}
-                Ok(Some(piece)) => {
+            Message::Binary(bytes) => match received.take(&bytes, protocol) {
+                Ok(Said::Nothing) => {}
+                Ok(Said::Taken(bytes)) => taken.tell(bytes),
+                Ok(Said::Output(piece)) => {
                     if output.write(piece).await.is_err() {
                         // Nobody reads us any more: the session ends by that, not by this.
                         std::future::pending::<()>().await;
@@ -116,24 +125,34 @@ impl From<tungstenite::Error> for End {
     }
 }
 
+/// What is left to be done about a message.
+enum Said {
+    Nothing,
+    /// Without a copy.
+    Output(Piece),
+    /// So much of stdin, by the tool.
+    Taken(u64),
+}
+
 impl Received {
-    /// Counts a message; what is output is given back without a copy.
-    fn take(&mut self, message: &Bytes) -> Result<Option<Piece>, BadFrame> {
-        let (to, count, payload) = match FromServer::decode(message) {
+    /// Counts a message.
+    fn take(&mut self, message: &Bytes, protocol: Protocol) -> Result<Said, BadFrame> {
+        let (to, count, payload) = match FromServer::decode(message, protocol) {
             Ok(FromServer::Stdout(payload)) => (stdio::Sink::Stdout, &mut self.stdout, payload),
             Ok(FromServer::Stderr(payload)) => (stdio::Sink::Stderr, &mut self.stderr, payload),
             Ok(FromServer::Status(json)) => {
                 self.status = Some(message.slice_ref(json));
-                return Ok(None);
+                return Ok(Said::Nothing);
             }
-            Err(BadFrame::Empty) => return Ok(None),
+            Ok(FromServer::Taken(bytes)) => return Ok(Said::Taken(bytes)),
+            Err(BadFrame::Empty) => return Ok(Said::Nothing),
             Err(bad) => return Err(bad),
         };
         if payload.is_empty() {
-            return Ok(None); // how some servers say that they are there
+            return Ok(Said::Nothing); // how some servers say that they are there
         }
         *count += payload.len() as u64;
-        Ok(Some(Piece { to, bytes: message.slice_ref(payload) }))
+        Ok(Said::Output(Piece { to, bytes: message.slice_ref(payload) }))
     }
 }
 
@@ -141,6 +160,7 @@ impl Received {
 #[derive(Debug)]
 pub(crate) struct Input {
     pub(crate) stdin: Option<mpsc::Receiver<io::Result<Vec<u8>>>>,
+    pub(crate) window: Window,
     pub(crate) resizes: Option<Resizes>,
     /// For the tool; `None` where the server would not understand.
     pub(crate) signals: Option<mpsc::Receiver<Signal>>,
@@ -157,8 +177,11 @@ where
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let message = select! {
-            piece = next_piece(&mut input.stdin) => match piece {
-                Some(Ok(piece)) => binary(frame::encode(Channel::Stdin, &piece)),
+            piece = next_piece(&mut input.stdin, &mut input.window) => match piece {
+                Some(Ok(piece)) => {
+                    input.window.send(piece.len());
+                    binary(frame::encode(Channel::Stdin, &piece))
+                }
                 Some(Err(error)) => return error,
                 // v4 has no word for the end of stdin.
                 None if protocol == Protocol::V4 => continue,
@@ -181,8 +204,10 @@ fn binary(message: Vec<u8>) -> Message {
 /// The next of stdin; its end is said once.
 async fn next_piece(
     stdin: &mut Option<mpsc::Receiver<io::Result<Vec<u8>>>>,
+    window: &mut Window,
 ) -> Option<io::Result<Vec<u8>>> {
     let Some(pieces) = stdin else { return std::future::pending().await };
+    window.room().await;
     let piece = pieces.recv().await;
     if piece.is_none() {
         *stdin = None;
@@ -213,6 +238,7 @@ mod tests {
     use futures_util::stream;
 
     use super::*;
+    use crate::window;
 
     fn message(channel: Channel, payload: &[u8]) -> Message {
         binary(frame::encode(channel, payload))
@@ -223,12 +249,16 @@ mod tests {
         builder.enable_time().build().expect("a runtime")
     }
 
+    fn listening(silence: Duration) -> Listening {
+        Listening { protocol: Protocol::V5, taken: window::open(Protocol::V5).0, silence }
+    }
+
     fn heard(messages: Vec<Message>) -> (Received, End, Vec<Piece>) {
         let (output, mut pieces) = mpsc::channel(messages.len() + 1);
         let (received, end) = runtime().block_on(receive(
             stream::iter(messages.into_iter().map(Ok)),
             Output::queued(output),
-            Duration::MAX,
+            listening(Duration::MAX),
         ));
         let pieces = std::iter::from_fn(|| pieces.blocking_recv()).collect();
         (received, end, pieces)
@@ -273,8 +303,9 @@ mod tests {
         let (output, _pieces) = mpsc::channel(1);
         let silence = Duration::from_millis(1);
         let nothing = stream::pending::<tungstenite::Result<Message>>();
-        let end =
-            runtime().block_on(async { receive(nothing, Output::queued(output), silence).await.1 });
+        let end = runtime().block_on(async {
+            receive(nothing, Output::queued(output), listening(silence)).await.1
+        });
         assert!(matches!(end, End::Silent(for_long) if for_long == silence));
     }
 
@@ -291,7 +322,7 @@ mod tests {
                 while pieces.recv().await.is_some() {}
             };
             let server = stream::iter(said.into_iter().chain(closed));
-            tokio::join!(receive(server, Output::queued(output), silence), reader).0.1
+            tokio::join!(receive(server, Output::queued(output), listening(silence)), reader).0.1
         });
         assert!(matches!(end, End::Closed { .. }), "{end:?}");
     }
@@ -304,9 +335,19 @@ mod tests {
         drop(end);
         let mut messages = Vec::new();
         runtime().block_on(async {
-            let input = Input { stdin: Some(stdin), resizes: None, signals: None };
+            let input = Input {
+                stdin: Some(stdin),
+                window: window::open(protocol).1,
+                resizes: None,
+                signals: None,
+            };
             send(&mut messages_of(&mut messages), input, protocol).await;
-            let input = Input { stdin: Some(rest), resizes: None, signals: None };
+            let input = Input {
+                stdin: Some(rest),
+                window: window::open(protocol).1,
+                resizes: None,
+                signals: None,
+            };
             let mut sink = messages_of(&mut messages);
             // Everything that can be said is said before the first wait.
             select! {

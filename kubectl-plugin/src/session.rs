@@ -19,11 +19,12 @@ use wire::{Signal, TimeSpan};
 
 use crate::connect::Connection;
 use crate::outcome::{self, Incomplete, Outcome};
-use crate::pump::{self, End, Input, Received};
+use crate::pump::{self, End, Input, Listening, Received};
 use crate::signals::Signals;
 use crate::stdio::{self, Finished, Output, OutputError, Piece};
 use crate::stop::{Cause, Heard, Stop, Watch};
 use crate::terminal::{RawTerminal, Resizes, TerminalError};
+use crate::window;
 
 /// SIGPIPE: the exit code that a shell shows of `yes | head -1`.
 const CLOSED_PIPE: u8 = 13;
@@ -119,7 +120,7 @@ pub(crate) async fn run(
     wiring: Wiring,
     deadline: Option<(Instant, Duration)>,
 ) -> Result<Outcome, SessionError> {
-    let passes_on = connection.protocol == Protocol::Signals;
+    let passes_on = connection.protocol == Protocol::Nsdebug;
     let signals = Signals::listen(passes_on).map_err(SessionError::Signals)?;
     let watch = Watch::new(Heard::Process(signals), deadline);
     let (output, finished) = stdio::write_output()?;
@@ -178,11 +179,13 @@ async fn converse(
 ) -> Result<Outcome, SessionError> {
     let Connection { socket, protocol, note: _, defaulted: _ } = connection;
     let OwnEnds { output, mut finished, stdin, resizes } = ends;
-    let passes_on = protocol == Protocol::Signals;
+    let passes_on = protocol == Protocol::Nsdebug;
     let (mut server, words) = socket.split();
-    let input = Input { stdin, resizes, signals: passes_on.then(|| watch.pass_on()) };
+    let (taken, window) = window::open(protocol);
+    let input = Input { stdin, window, resizes, signals: passes_on.then(|| watch.pass_on()) };
+    let listening = Listening { protocol, taken, silence: PEER_SILENCE };
     let ended = select! {
-        (received, end) = pump::receive(words, output, PEER_SILENCE) => Ended::Server(received, end),
+        (received, end) = pump::receive(words, output, listening) => Ended::Server(received, end),
         error = pump::send(&mut server, input, protocol) => Ended::Here(Cut::Stdin(error)),
         stop = watch.stop() => Ended::Here(Cut::Stopped(stop)),
         // While the queue is open the output can only end by an error.

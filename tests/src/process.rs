@@ -45,18 +45,28 @@ impl Process {
 
     /// Wait until it has written nothing for half a second, and did not end: its reader has stalled.
     pub fn wait_until_idle(&self, limit: Duration) {
-        let written = || {
+        self.wait_until_stays("wchar", limit);
+    }
+
+    /// The same of what it reads.
+    pub fn wait_until_reads_no_more(&self, limit: Duration) {
+        self.wait_until_stays("rchar", limit);
+    }
+
+    /// The `counter` is one of proc(5)'s `io`.
+    fn wait_until_stays(&self, counter: &str, limit: Duration) {
+        let count = || {
             let status = std::fs::read_to_string(format!("/proc/{}/io", self.pid)).ok()?;
-            status.lines().find(|line| line.starts_with("wchar")).map(str::to_owned)
+            status.lines().find(|line| line.starts_with(counter)).map(str::to_owned)
         };
         let mut last = None;
         until("the stream to stall", limit, || {
-            let now = written();
+            let now = count();
             let same = now.is_some() && now == last;
             last = now;
             same || self.wait(Duration::from_millis(500))
         });
-        assert!(!self.wait(Duration::ZERO), "it ended before its reader read on");
+        assert!(!self.wait(Duration::ZERO), "it ended before the stream went on");
     }
 
     /// Ask it to end, and insist once `patience` is over.

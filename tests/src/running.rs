@@ -30,7 +30,12 @@ pub struct Running {
 impl Running {
     /// Start `command` with pipes on all three; its stdin stays open until [`Running::close_stdin`].
     pub fn start(command: &mut Command) -> Self {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::start_reading(command, Stdio::piped())
+    }
+
+    /// The same with another stdin.
+    pub fn start_reading(command: &mut Command, stdin: impl Into<Stdio>) -> Self {
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child =
             command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         Self {

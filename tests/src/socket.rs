@@ -235,6 +235,8 @@ impl Heard {
             Some((3, json)) => {
                 self.status = Some(serde_json::from_slice(json).expect("a status is JSON"));
             }
+            // How much of stdin the tool has taken: only where that was agreed on.
+            Some((129, _)) => {}
             _ => panic!("a message of no known channel: {message:?}"),
         }
     }

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use harness::{
-    Agent, Client, Container, Containerd, Listener, Requirement, RunSpec, Running, Serve, Version,
-    skip, toolbox_tree, until,
+    Agent, Client, Container, Containerd, Listener, Process, Requirement, RunSpec, Running, Serve,
+    Version, skip, toolbox_tree, until,
 };
 use rustix::process::Signal;
 use tokio_tungstenite::tungstenite::Message;
@@ -19,6 +19,9 @@ const WAIT: &str = "while :; do sleep 0.05; done";
 
 /// A session that was given up is killed within seconds.
 const GONE_LIMIT: Duration = Duration::from_secs(10);
+
+/// An endless stdin fills what is in front of a tool that does not read within this.
+const STALL_LIMIT: Duration = Duration::from_secs(30);
 
 /// Signals that end a session, with their names and the code that a shell shows of a tool that they killed.
 const ENDING: [(Signal, &str, i32); 4] = [
@@ -144,6 +147,65 @@ fn a_tool_that_hears_nothing_is_ended_all_the_same() {
         session.finish().expect_code(143);
         // A stopped supervisor is given its time before all of the session is killed.
         until("the tools to be gone", 3 * GONE_LIMIT, || web.processes().len() == 1);
+    });
+}
+
+/// A shell that says that it is up and reads nothing, and a plugin whose endless stdin has come to a stop.
+fn stuck(agent: &Agent, listener: Listener, script: &str) -> Running {
+    let mut plugin = agent.plugin(listener);
+    plugin.args(["-i", "container/web-1", "--", "sh", "-c", script]);
+    let endless = std::fs::File::open("/dev/zero").expect("zeros");
+    let session = Running::start_reading(&mut plugin, endless);
+    session.wait_for_stdout("up\n");
+    let plugin = Process::open(session.pid()).expect("the plugin runs");
+    plugin.wait_until_reads_no_more(STALL_LIMIT);
+    session
+}
+
+#[test]
+fn a_signal_overtakes_stdin_that_the_tool_does_not_read() {
+    with_agent(&Serve::new().with_tls(), |agent, _| {
+        for listener in Listener::ALL {
+            for (signal, name, _) in ENDING {
+                let script = format!("trap 'echo has {name}; exit 7' {name}; echo up; {WAIT}");
+                let session = stuck(agent, listener, &script);
+                session.signal(signal);
+                let done = session.finish().expect_code(7);
+                assert_eq!(done.out(), format!("up\nhas {name}\n"));
+                assert!(!done.err().contains("error: "), "{done}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_session_whose_tool_neither_reads_nor_hears_ends_at_the_second_signal() {
+    with_agent(&Serve::new(), |agent, web| {
+        let script = "trap '' INT TERM HUP; echo up; while :; do sleep 600; done";
+        let session = stuck(agent, Listener::Unix, script);
+        // One after another: one at once with the first is taken for the first.
+        while !session.has_ended() {
+            session.signal(Signal::INT);
+            std::thread::yield_now();
+        }
+        let done = session.finish().expect_code(130);
+        assert_eq!(done.err(), "", "it has waited for the tool");
+        until("the tool to be gone", GONE_LIMIT, || web.processes().len() == 1);
+    });
+}
+
+#[test]
+fn a_client_that_sends_more_stdin_than_it_may_is_refused() {
+    with_agent(&Serve::new(), |agent, _| {
+        let path = "/v1/containers/web-1/exec?command=sleep&command=600&stdin=true&stdout=true";
+        let mut client =
+            Client::open(agent.connect(Listener::Unix), path, SIGNALS).expect("a session");
+        // The pipe and the sockets on its way take some, too.
+        for _ in 0..64 {
+            client.send(0, &vec![b'x'; 65_536]);
+        }
+        let (code, reason) = client.finish().close.expect("a close");
+        assert!(code == 1002 && reason.contains("1048576 bytes of stdin"), "{code} {reason}");
     });
 }
 

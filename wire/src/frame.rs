@@ -2,8 +2,10 @@
 //!
 //! Both are described by client-go's `remotecommand` package. v5 adds the close channel, without
 //! which the end of stdin cannot be told from the end of the session. `v5.channel.nsdebug.dev` is v5 with
-//! one channel more, on which a client has its tool signalled: a client offers it beside the others, and
-//! a server that does not know it chooses one of those.
+//! two channels more. On one a client has its tool signalled. On the other the server says how much of stdin
+//! the tool has taken. Of what it has not taken, a client sends [`crate::limits::STDIN_WINDOW`] bytes at most, so that the server
+//! can read on, and hears a signal that comes behind stdin that the tool does not read. A client offers this
+//! protocol beside the others, and a server that does not know it chooses one of those.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,19 +14,19 @@ use crate::Signal;
 /// The subprotocols that are spoken, the preferred one first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// [`Self::V5`] and [`Channel::Signal`].
-    Signals,
+    /// [`Self::V5`] with [`Channel::Signal`] and [`Channel::Taken`].
+    Nsdebug,
     V5,
     V4,
 }
 
 impl Protocol {
-    pub const ALL: [Self; 3] = [Self::Signals, Self::V5, Self::V4];
+    pub const ALL: [Self; 3] = [Self::Nsdebug, Self::V5, Self::V4];
 
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Signals => "v5.channel.nsdebug.dev",
+            Self::Nsdebug => "v5.channel.nsdebug.dev",
             Self::V5 => "v5.channel.k8s.io",
             Self::V4 => "v4.channel.k8s.io",
         }
@@ -34,6 +36,14 @@ impl Protocol {
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|protocol| protocol.as_str() == name)
+    }
+
+    fn channel(self, number: u32) -> Result<Channel, BadFrame> {
+        let is_known = |channel: &Channel| {
+            self == Self::Nsdebug || !matches!(channel, Channel::Signal | Channel::Taken)
+        };
+        let channel = Channel::ALL.into_iter().find(|channel| *channel as u32 == number);
+        channel.filter(is_known).ok_or(BadFrame::UnknownChannel(number))
     }
 }
 
@@ -46,25 +56,24 @@ pub enum Channel {
     Stderr = 2,
     Status = 3,
     Resize = 4,
-    /// The name of a [`Signal`]; only in [`Protocol::Signals`].
+    /// The name of a [`Signal`]; only in [`Protocol::Nsdebug`].
     Signal = 128,
+    /// Bytes of stdin that the tool has taken since its start, in decimal; only in [`Protocol::Nsdebug`].
+    Taken = 129,
     Close = 255,
 }
 
 impl Channel {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Stdin,
         Self::Stdout,
         Self::Stderr,
         Self::Status,
         Self::Resize,
         Self::Signal,
+        Self::Taken,
         Self::Close,
     ];
-
-    fn numbered(number: u32) -> Option<Self> {
-        Self::ALL.into_iter().find(|channel| *channel as u32 == number)
-    }
 }
 
 /// Size of a terminal in character cells.
@@ -94,6 +103,8 @@ pub enum FromServer<'a> {
     Stderr(&'a [u8]),
     /// JSON of a [`crate::Status`].
     Status(&'a [u8]),
+    /// So many bytes of stdin have been taken by now. What is over is not taken any more, and counts as taken.
+    Taken(u64),
 }
 
 /// Why a message is refused. All but an empty message are errors of protocol.
@@ -109,6 +120,8 @@ pub enum BadFrame {
     Resize,
     #[error("a signal message that does not name one of {}", Signal::ALL.map(Signal::name).join(", "))]
     Signal,
+    #[error("a message about stdin that does not say how many bytes have been taken")]
+    Taken,
     #[error("a close message that does not close stdin")]
     Close,
 }
@@ -129,10 +142,7 @@ impl<'a> FromClient<'a> {
     }
 
     fn on(number: u32, payload: &'a [u8], protocol: Protocol) -> Result<Self, BadFrame> {
-        match Channel::numbered(number).ok_or(BadFrame::UnknownChannel(number))? {
-            Channel::Signal if protocol != Protocol::Signals => {
-                Err(BadFrame::UnknownChannel(number))
-            }
+        match protocol.channel(number)? {
             Channel::Signal => Signal::named(payload).map(Self::Signal).ok_or(BadFrame::Signal),
             Channel::Stdin => Ok(Self::Stdin(payload)),
             Channel::Resize => last_size(payload).map(Self::Resize).ok_or(BadFrame::Resize),
@@ -144,12 +154,14 @@ impl<'a> FromClient<'a> {
 }
 
 impl<'a> FromServer<'a> {
-    pub fn decode(message: &'a [u8]) -> Result<Self, BadFrame> {
+    /// Reads a binary message of a session in `protocol`.
+    pub fn decode(message: &'a [u8], protocol: Protocol) -> Result<Self, BadFrame> {
         let (&byte, payload) = message.split_first().ok_or(BadFrame::Empty)?;
-        match Channel::numbered(byte.into()).ok_or(BadFrame::UnknownChannel(byte.into()))? {
+        match protocol.channel(byte.into())? {
             Channel::Stdout => Ok(Self::Stdout(payload)),
             Channel::Stderr => Ok(Self::Stderr(payload)),
             Channel::Status => Ok(Self::Status(payload)),
+            Channel::Taken => number(payload).map(Self::Taken).ok_or(BadFrame::Taken),
             other => Err(BadFrame::WrongWay(other)),
         }
     }
@@ -227,10 +239,21 @@ pub fn close_stdin() -> Vec<u8> {
     encode(Channel::Close, &[Channel::Stdin as u8])
 }
 
-/// The message that has the tool signalled ([`Protocol::Signals`] only).
+/// The message that says how much of stdin has been taken ([`Protocol::Nsdebug`] only).
+#[must_use]
+pub fn taken(bytes: u64) -> Vec<u8> {
+    encode(Channel::Taken, bytes.to_string().as_bytes())
+}
+
+/// The message that has the tool signalled ([`Protocol::Nsdebug`] only).
 #[must_use]
 pub fn signal(signal: Signal) -> Vec<u8> {
     encode(Channel::Signal, signal.name().as_bytes())
+}
+
+fn number(payload: &[u8]) -> Option<u64> {
+    let digits = str::from_utf8(payload).ok().filter(|text| !text.starts_with('+'))?;
+    digits.parse().ok()
 }
 
 /// client-go writes one JSON object a resize and lets a slow reader find several in a row.
@@ -246,7 +269,7 @@ mod tests {
     #[test]
     fn an_unknown_channel_is_refused_with_its_number() {
         assert_eq!(FromClient::decode(&[7, 1], Protocol::V5), Err(BadFrame::UnknownChannel(7)));
-        assert_eq!(FromServer::decode(&[254]), Err(BadFrame::UnknownChannel(254)));
+        assert_eq!(FromServer::decode(&[254], Protocol::V5), Err(BadFrame::UnknownChannel(254)));
     }
 
     #[test]
@@ -255,7 +278,10 @@ mod tests {
             FromClient::decode(&[1, 65], Protocol::V5),
             Err(BadFrame::WrongWay(Channel::Stdout))
         );
-        assert_eq!(FromServer::decode(&[0, 65]), Err(BadFrame::WrongWay(Channel::Stdin)));
+        assert_eq!(
+            FromServer::decode(&[0, 65], Protocol::V5),
+            Err(BadFrame::WrongWay(Channel::Stdin))
+        );
     }
 
     #[test]
@@ -269,7 +295,7 @@ mod tests {
     fn a_signal_is_one_by_name_and_only_where_that_was_agreed_on() {
         for signal in Signal::ALL {
             let message = frame_of(signal.name());
-            let agreed = FromClient::decode(&message, Protocol::Signals);
+            let agreed = FromClient::decode(&message, Protocol::Nsdebug);
             assert_eq!(agreed, Ok(FromClient::Signal(signal)));
             for protocol in [Protocol::V5, Protocol::V4] {
                 let refused = FromClient::decode(&message, protocol);
@@ -278,9 +304,28 @@ mod tests {
         }
         for name in ["", "KILL", "STOP", "SIGINT", "int", "INT ", "2"] {
             let message = frame_of(name);
-            let refused = FromClient::decode(&message, Protocol::Signals);
+            let refused = FromClient::decode(&message, Protocol::Nsdebug);
             assert_eq!(refused, Err(BadFrame::Signal), "{name}");
         }
+    }
+
+    #[test]
+    fn what_was_taken_of_stdin_is_a_number_and_only_where_that_was_agreed_on() {
+        for bytes in [0, 65_536, u64::MAX] {
+            let message = taken(bytes);
+            let agreed = FromServer::decode(&message, Protocol::Nsdebug);
+            assert_eq!(agreed, Ok(FromServer::Taken(bytes)));
+            let refused = FromServer::decode(&message, Protocol::V5);
+            assert_eq!(refused, Err(BadFrame::UnknownChannel(129)));
+        }
+        for payload in ["", "-1", "+1", " 1", "18446744073709551616", "x"] {
+            let message = encode(Channel::Taken, payload.as_bytes());
+            let refused = FromServer::decode(&message, Protocol::Nsdebug);
+            assert_eq!(refused, Err(BadFrame::Taken), "{payload}");
+        }
+        let message = taken(1);
+        let wrong_way = FromClient::decode(&message, Protocol::Nsdebug);
+        assert_eq!(wrong_way, Err(BadFrame::WrongWay(Channel::Taken)));
     }
 
     fn frame_of(signal: &str) -> Vec<u8> {
@@ -329,8 +374,8 @@ mod tests {
         for first in 0..=255u8 {
             for rest in [&b""[..], b"\x00", b"{", b"\xff\x00\xff", b"{\"Width\":1"] {
                 let message = [&[first], rest].concat();
-                let _ =
-                    (FromClient::decode(&message, Protocol::Signals), FromServer::decode(&message));
+                let _ = FromClient::decode(&message, Protocol::Nsdebug);
+                let _ = FromServer::decode(&message, Protocol::Nsdebug);
             }
         }
         assert_eq!(FromClient::decode(&[], Protocol::V5), Err(BadFrame::Empty));

@@ -3,7 +3,8 @@
 //! A session is one websocket. The client asks for it with a path ([`SessionTarget`]) and a query
 //! ([`ExecRequest`]); a refusal is an ordinary HTTP error whose body is a [`Status`]. After
 //! `101 Switching Protocols` both sides exchange binary messages ([`frame`]) of the Kubernetes exec
-//! protocol `v5.channel.k8s.io`, or of `v5.channel.nsdebug.dev`, which adds signals, and the server ends with one `Status` and a close with code 1000.
+//! protocol `v5.channel.k8s.io`, or of `v5.channel.nsdebug.dev`, which adds signals and a bound for stdin on its
+//! way, and the server ends with one `Status` and a close with code 1000.
 //! Nothing here reads a socket or a clock: see `agent` and `kubectl-plugin` for both ends.
 
 pub mod api;

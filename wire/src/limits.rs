@@ -30,6 +30,15 @@ pub const QUERY: usize = 60 << 10;
 /// Bytes of a refusal's body that a client reads; the rest is a foreign error page.
 pub const REFUSAL: usize = 64 << 10;
 
+/// Bytes of stdin that a client of [`crate::frame::Protocol::Nsdebug`] may have sent and its tool not taken. The agent
+/// keeps them, so that it can read what the client says besides: this is what a tool that does not read costs, and,
+/// once in a round trip, the most that stdin can carry (10 MB/s where that takes 0.1 s).
+pub const STDIN_WINDOW: usize = 1 << 20;
+
+/// Bytes of stdin after which the agent says at the latest that they have been taken. A message of stdin has to fit what
+/// is left of the window meanwhile.
+pub const STDIN_TOLD: usize = STDIN_WINDOW / 4;
+
 /// How often the server asks an idle peer for a sign of life. Load balancers cut from 20 s on.
 pub const PING_EVERY: Duration = Duration::from_secs(15);
 

@@ -16,7 +16,9 @@ fn frames() {
     assert_eq!(frame::resize(size), b"\x04{\"Width\":80,\"Height\":24}");
     assert_eq!(FromClient::decode(b"\x00ls\n", Protocol::V5), Ok(FromClient::Stdin(b"ls\n")));
     assert_eq!(FromClient::decode(b"\xff\x00", Protocol::V5), Ok(FromClient::CloseStdin));
-    assert_eq!(FromServer::decode(b"\x03{}"), Ok(FromServer::Status(b"{}")));
+    assert_eq!(FromServer::decode(b"\x03{}", Protocol::V5), Ok(FromServer::Status(b"{}")));
+    assert_eq!(frame::taken(262_144), b"\x81262144");
+    assert_eq!((wire::limits::STDIN_WINDOW, wire::limits::STDIN_TOLD), (1_048_576, 262_144));
     let protocols = ["v5.channel.nsdebug.dev", "v5.channel.k8s.io", "v4.channel.k8s.io"];
     assert_eq!(Protocol::ALL.map(Protocol::as_str), protocols);
     let signals = [

@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn the_newest_protocol_of_both_is_chosen_in_whatever_order_they_come() {
         let all = "v4.channel.k8s.io, v5.channel.k8s.io,v5.channel.nsdebug.dev";
-        assert_eq!(chosen_of(&[all]), Some(Protocol::Signals));
+        assert_eq!(chosen_of(&[all]), Some(Protocol::Nsdebug));
         let both = "v4.channel.k8s.io , v5.channel.k8s.io";
         assert_eq!(chosen_of(&[both]), Some(Protocol::V5));
         assert_eq!(chosen_of(&["channel.k8s.io", "v4.channel.k8s.io"]), Some(Protocol::V4));

@@ -212,7 +212,7 @@ impl Session {
             match self.socket.next().await?.ok()? {
                 Message::Binary(bytes) => {
                     return Some(
-                        match FromClient::decode(&bytes, Protocol::Signals).expect("a good message")
+                        match FromClient::decode(&bytes, Protocol::Nsdebug).expect("a good message")
                         {
                             FromClient::Stdin(bytes) => Said::Stdin(bytes.to_vec()),
                             FromClient::Resize(size) => Said::Resize(size),

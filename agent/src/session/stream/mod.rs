@@ -1,6 +1,7 @@
 //! Between a client's websocket and the tool's streams.
 
 mod frame;
+mod input;
 mod output;
 mod pump;
 pub(super) mod readiness;

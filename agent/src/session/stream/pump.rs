@@ -1,7 +1,8 @@
 //! Frames to streams and back, until the tool's last byte is delivered or the client is gone.
 //!
-//! Two halves run side by side: output with the session's end, and input. Nothing is queued between
-//! them and the tool. While the socket takes no more, the tool's output is not read.
+//! Two halves run side by side: output with the session's end, and input. While the socket takes no more, the tool's
+//! output is not read. Stdin that the tool does not take is kept, within [`limits::STDIN_WINDOW`], if the client goes by
+//! that, and what it says besides is heard. Of any other client nothing is read meanwhile.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use entry::{Exit, RelayLine};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
+use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -18,10 +20,11 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use wire::frame::{BadFrame, Channel, FromClient, Protocol};
 use wire::{Ending, limits};
 
+use super::input::Input;
 use super::output::Output;
 use super::socket::{Outgoing, Socket};
 use super::stdio::Ends;
-use super::streams::{Input, Streams};
+use super::streams::Streams;
 use super::traffic::{ToolStream, Traffic};
 use crate::metrics::{OpenSession, Stream};
 use crate::session::end::conditions::EndConditions;
@@ -65,8 +68,9 @@ pub async fn pump(
     let (sink, source) = socket.split();
     let traffic = care.traffic();
     let mut running = running;
-    let mut sender = Sender { sink, splices, traffic, ping: pings() };
-    let mut receiver = Receiver { source, protocol, traffic };
+    let (tell, taken) = watch::channel(0);
+    let mut sender = Sender { sink, splices, traffic, ping: pings(), taken };
+    let mut receiver = Receiver { source, protocol, traffic, tell };
     let mut verdict = tokio::select! {
         verdict = sender.deliver([stdout, stderr], ending(&mut running), &line) => verdict,
         verdict = receiver.accept(stdin, &line) => verdict,
@@ -184,6 +188,8 @@ struct Sender<'a> {
     splices: bool,
     traffic: &'a Traffic,
     ping: Interval,
+    /// Bytes of stdin that the client is to be told of.
+    taken: watch::Receiver<u64>,
 }
 
 impl Sender<'_> {
@@ -221,6 +227,10 @@ impl Sender<'_> {
                     }
                     last_read = Instant::now();
                     continue;
+                }
+                Ok(()) = self.taken.changed() => {
+                    let taken = wire::frame::taken(*self.taken.borrow_and_update());
+                    (None, Some(Outgoing::Message(Message::Binary(taken.into()))))
                 }
                 _ = self.ping.tick() => {
                     (None, Some(Outgoing::Message(Message::Ping(Bytes::new()))))
@@ -329,13 +339,23 @@ struct Receiver<'a> {
     source: SplitStream<Socket>,
     protocol: Protocol,
     traffic: &'a Traffic,
+    /// How much of stdin the tool has taken.
+    tell: watch::Sender<u64>,
 }
 
 impl Receiver<'_> {
     /// Takes input until the client is gone or breaks the protocol.
     async fn accept(&mut self, mut stdin: Input, line: &RelayLine) -> PumpEnd {
+        let is_told = self.protocol == Protocol::Nsdebug;
         loop {
-            let message = match timeout(limits::PEER_SILENCE, self.source.next()).await {
+            if let Some(taken) = stdin.news().filter(|_| is_told) {
+                self.tell.send_replace(taken);
+            }
+            let heard = tokio::select! {
+                heard = timeout(limits::PEER_SILENCE, self.source.next()), if is_told || stdin.kept() == 0 => heard,
+                () = stdin.pass_on(), if stdin.kept() > 0 => continue,
+            };
+            let message = match heard {
                 Err(_) if self.traffic.is_blocked() => continue,
                 Err(_) => return PumpEnd::Silent("the client was silent for a minute"),
                 Ok(None) => return PumpEnd::Gone,
@@ -351,7 +371,10 @@ impl Receiver<'_> {
             match said {
                 Ok(FromClient::Stdin(bytes)) => {
                     self.traffic.add(ToolStream::Stdin, bytes.len());
-                    stdin.write(bytes).await;
+                    stdin.accept(bytes);
+                    if is_told && stdin.kept() > limits::STDIN_WINDOW {
+                        return PumpEnd::Offence(CloseCode::Protocol, overrun());
+                    }
                 }
                 Ok(FromClient::Resize(size)) => line.resize(size.width, size.height),
                 Ok(FromClient::Signal(signal)) => line.signal(signal.number().into()),
@@ -367,6 +390,10 @@ impl Receiver<'_> {
         let closed = async { while let Some(Ok(_)) = self.source.next().await {} };
         timeout(limits::CLOSE_WAIT, closed).await.is_ok()
     }
+}
+
+fn overrun() -> String {
+    format!("more than {} bytes of stdin that the tool has not taken", limits::STDIN_WINDOW)
 }
 
 fn offence_of(error: Error) -> PumpEnd {
