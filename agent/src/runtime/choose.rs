@@ -4,7 +4,8 @@ use wire::ContainerPrefix;
 
 use super::error::LocateError;
 use super::located::PodIdentity;
-use super::record::{ContainerRecord, Role, TaskState};
+use super::record::{ContainerRecord, Role};
+use super::task::TaskState;
 
 /// The containerd namespace of the CRI plugin.
 pub(super) const KUBERNETES: &str = "k8s.io";

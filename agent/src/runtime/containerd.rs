@@ -26,7 +26,8 @@ use wire::{ContainerPrefix, Label, ObjectName};
 use super::choose::{self, KUBERNETES, USUAL};
 use super::error::{LocateError, Unreachable};
 use super::located::{Located, PodIdentity};
-use super::record::{ContainerRecord, Role, TaskState};
+use super::record::{ContainerRecord, Role};
+use super::task::TaskState;
 use super::{ContainerRuntime, Query, filter};
 
 /// One question, connecting included. A node under memory pressure answers in tenths of a second;

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::record::TaskState;
+use super::task::TaskState;
 
 /// Names listed in one message: a screenful, not a node's inventory.
 const MOST_LISTED: usize = 10;

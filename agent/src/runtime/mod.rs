@@ -11,6 +11,7 @@ mod error;
 mod filter;
 mod located;
 mod record;
+mod task;
 
 use std::future::Future;
 
@@ -19,7 +20,7 @@ use wire::{ContainerPrefix, Label, ObjectName};
 pub use containerd::Containerd;
 pub use error::{LocateError, Shortlist, Unreachable};
 pub use located::{Located, PodIdentity};
-pub use record::TaskState;
+pub use task::TaskState;
 
 /// Which container is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
