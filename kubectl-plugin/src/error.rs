@@ -3,6 +3,7 @@
 use crate::cli::UsageError;
 use crate::connect::ConnectError;
 use crate::kubernetes::error::ClusterError;
+use crate::many::files::FileError;
 use crate::session::SessionError;
 
 /// What a shell reports of a wrong command line.
@@ -22,6 +23,8 @@ pub(crate) enum Failure {
     Cluster(Box<ClusterError>),
     #[error(transparent)]
     Session(#[from] SessionError),
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 impl From<ConnectError> for Failure {
@@ -48,7 +51,7 @@ impl Failure {
             Self::Usage(_) => USAGE,
             Self::Connect(error) => error.exit_code().unwrap_or(OURS),
             Self::Cluster(error) => error.exit_code().unwrap_or(OURS),
-            Self::Runtime(_) | Self::Session(_) => OURS,
+            Self::Runtime(_) | Self::Session(_) | Self::File(_) => OURS,
         }
     }
 
@@ -71,7 +74,7 @@ impl Failure {
             Self::Connect(error) => error.hint(),
             Self::Cluster(error) => error.hint(),
             Self::Session(error) => error.hint(),
-            Self::Runtime(_) => None,
+            Self::Runtime(_) | Self::File(_) => None,
         }
     }
 }

@@ -1,13 +1,30 @@
 //! The flags that say how the output of many pods is shown.
 
+use std::path::PathBuf;
+
 use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
+use regex_lite::Regex;
 
+use crate::many::form::Form;
 use crate::many::naming::Prefix;
 
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Output of many pods")]
 pub(crate) struct ManyFlags {
+    /// How the answers of many pods are shown; without it, folded on a terminal if all have come within 5 s, else as
+    /// text
+    #[arg(short, long, env = "NSDEBUG_OUTPUT", value_name = "FORM")]
+    pub(crate) output: Option<Form>,
+
+    /// Write the output of each pod, which may be binary, to files of its own in this folder: `NAMESPACE_POD_CONTAINER.out` and `.err`
+    #[arg(long, env = "NSDEBUG_OUTPUT_DIR", value_name = "DIR", conflicts_with = "output")]
+    pub(crate) output_dir: Option<PathBuf>,
+
+    /// What of a line makes no difference when answers are folded, such as a number that is always another
+    #[arg(long, env = "NSDEBUG_IGNORE", value_name = "REGEX")]
+    pub(crate) ignore: Option<Regex>,
+
     /// What stands before each line
     #[arg(long, env = "NSDEBUG_PREFIX", value_name = "KIND", default_value = "auto")]
     pub(crate) prefix: Prefix,
@@ -26,4 +43,16 @@ pub(crate) enum When {
     Auto,
     Always,
     Never,
+}
+
+impl ManyFlags {
+    /// The first flag that is given of those that a plain session has no use for.
+    pub(crate) fn given(&self) -> Option<&'static str> {
+        let given = [
+            ("--output", self.output.is_some()),
+            ("--output-dir", self.output_dir.is_some()),
+            ("--ignore", self.ignore.is_some()),
+        ];
+        given.into_iter().find_map(|(flag, given)| given.then_some(flag))
+    }
 }

@@ -14,8 +14,8 @@ pub(crate) enum UsageError {
     TooMany { found: usize, most: NonZeroU16 },
     #[error("{flag} has no effect with `{command}`, which is about one session")]
     OneSession { flag: &'static str, command: &'static str },
-    #[error("--stdin is for one pod: {found} are meant")]
-    ManyReaders { found: usize },
+    #[error("--stdin needs one pod, and a plain session")]
+    ManyReaders,
     #[error("with --agent one target is entered, and several are given")]
     ManyOfAgent,
     #[error("--all-namespaces needs --selector or --field-selector")]
@@ -24,10 +24,10 @@ pub(crate) enum UsageError {
     TwoNamespaces,
     #[error("--all-pods has no effect without a workload, such as deploy/NAME")]
     NoWorkload,
-    #[error("no COMMAND is given, and a shell is for one pod: {found} are meant")]
-    ManyShells { found: usize },
-    #[error("--tty is for one pod: {found} are meant")]
-    ManyTerminals { found: usize },
+    #[error("no COMMAND is given: a shell needs one pod, and a plain session")]
+    ManyShells,
+    #[error("--tty needs one pod, and a plain session")]
+    ManyTerminals,
     #[error(
         "no COMMAND is given, and the default shell needs a terminal on stdin, stdout and stderr"
     )]

@@ -8,39 +8,47 @@ use super::run::{self, Purpose, Terminals};
 use crate::cli::{Arguments, ManyFlags, SelectionFlags, UsageError, When};
 use crate::error::Failure;
 use crate::kubernetes::{Cluster, PodQuery};
+use crate::many::files;
+use crate::many::form::{Form, Showing};
 use crate::many::member::Member;
-use crate::many::naming::Naming;
+use crate::many::naming::{Naming, Prefix};
 use crate::many::one::Shared;
 use crate::many::run::Order;
 use crate::many::select::{Wish, select};
-use crate::many::speaker::Style;
 use crate::outcome::Outcome;
 use crate::runtime;
 use crate::target::Target;
 
 /// Whether `arguments` may be about more than one pod.
 pub(super) fn is_meant(arguments: &Arguments) -> bool {
-    let Arguments { targets, selection, direct, .. } = arguments;
-    direct.agent.is_none() && (targets.len() > 1 || selection.given().is_some())
+    let Arguments { targets, selection, many, direct, .. } = arguments;
+    let given = selection.given().or(many.given());
+    direct.agent.is_none() && (targets.len() > 1 || given.is_some())
 }
 
 /// Refuses flags of many pods for a command that is about one session.
 pub(super) fn is_not_meant(arguments: &Arguments, command: &'static str) -> Result<(), UsageError> {
     let SelectionFlags { all_namespaces, all_pods, .. } = arguments.selection;
     let given = [("--all-namespaces", all_namespaces), ("--all-pods", all_pods)];
-    match given.into_iter().find(|(_, given)| *given) {
-        Some((flag, _)) => Err(UsageError::OneSession { flag, command }),
+    let given = given.into_iter().find_map(|(flag, given)| given.then_some(flag));
+    match given.or(arguments.many.given()) {
+        Some(flag) => Err(UsageError::OneSession { flag, command }),
         None => Ok(()),
     }
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let wish = wish(arguments)?;
+    if arguments.targets.len() > 1 || arguments.many.given().is_some() {
+        fits_many(arguments)?;
+    }
     runtime::run(async {
         let Arguments { cluster, certificates, .. } = arguments;
         let cluster = Cluster::open(cluster, certificates).await?;
         let members = select(&cluster, &wish).await?;
-        if let [only] = &members[..] {
+        if let [only] = &members[..]
+            && arguments.many.given().is_none()
+        {
             return run::in_pod(&cluster, &only.target, arguments).await;
         }
         crate::many::run::run(cluster, order(arguments, members)?).await
@@ -48,7 +56,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
 }
 
 fn wish(arguments: &Arguments) -> Result<Wish, UsageError> {
-    let Arguments { targets, selection, container, namespace, direct, .. } = arguments;
+    let Arguments { targets, selection, many, container, namespace, direct, .. } = arguments;
     let SelectionFlags { selector, field_selector, all_namespaces, all_pods, max_pods, .. } =
         selection;
     if direct.containerd_namespace.is_some() {
@@ -73,34 +81,57 @@ fn wish(arguments: &Arguments) -> Result<Wish, UsageError> {
         container: container.clone(),
         namespace: namespace.clone(),
         most: *max_pods,
-        detailed: false,
+        // Nodes are columns, and containers are in names.
+        detailed: matches!(many.output, Some(Form::Table | Form::Json))
+            || many.output_dir.is_some()
+            || many.prefix == Prefix::Container,
     })
 }
 
-/// What is run in several `members`, who have one terminal and one stdin between them.
-fn order(arguments: &Arguments, members: Vec<Member>) -> Result<Order, UsageError> {
-    let found = members.len();
+/// Refuses what one pod can have and several cannot.
+fn fits_many(arguments: &Arguments) -> Result<(), UsageError> {
     if arguments.command.is_empty() {
-        return Err(UsageError::ManyShells { found });
+        return Err(UsageError::ManyShells);
     }
     if arguments.tty {
-        return Err(UsageError::ManyTerminals { found });
+        return Err(UsageError::ManyTerminals);
     }
     if arguments.stdin {
-        return Err(UsageError::ManyReaders { found });
+        return Err(UsageError::ManyReaders);
     }
+    Ok(())
+}
+
+/// What is run in several `members`, who have one terminal and one stdin between them.
+fn order(arguments: &Arguments, members: Vec<Member>) -> Result<Order, Failure> {
+    fits_many(arguments)?;
     let none = Terminals { stdin: false, stdout: false, stderr: false };
     let (words, _) = run::words(arguments, none, None, Purpose::Session)?;
-    let ManyFlags { prefix, color, fail_fast } = arguments.many;
+    let ManyFlags { prefix, color, fail_fast, .. } = arguments.many;
     let is_terminal = std::io::stdout().is_terminal();
     Ok(Order {
         naming: Naming::of(prefix, &members, is_coloured(color, is_terminal)),
         members,
         shared: Shared { query: words.query, limit: words.limit },
-        style: Style { is_terminal, is_shared: found > 1 },
+        showing: showing(&arguments.many, is_terminal)?,
+        is_terminal,
         most_at_once: arguments.selection.max_concurrent.get().into(),
         fail_fast,
         quiet: words.quiet,
+    })
+}
+
+fn showing(flags: &ManyFlags, is_terminal: bool) -> Result<Showing, Failure> {
+    if let Some(folder) = &flags.output_dir {
+        files::folder(folder)?;
+        return Ok(Showing::Files(folder.clone()));
+    }
+    Ok(match flags.output {
+        Some(Form::Table) => Showing::Table,
+        Some(Form::Json) => Showing::Json,
+        Some(Form::Fold) => Showing::fold(flags.ignore.clone(), false),
+        None if is_terminal => Showing::fold(flags.ignore.clone(), true),
+        Some(Form::Text) | None => Showing::Text,
     })
 }
 

@@ -267,6 +267,7 @@ fn way(arguments: Arguments) -> Result<Way, UsageError> {
     let Arguments {
         targets,
         selection,
+        many,
         container,
         namespace,
         cluster: flags,
@@ -284,7 +285,7 @@ fn way(arguments: Arguments) -> Result<Way, UsageError> {
         }
         return Ok(Way::Cluster(Box::new(InCluster { place, namespace, flags, certificates })));
     };
-    if let Some(flag) = flags.given().or(selection.given()) {
+    if let Some(flag) = flags.given().or(selection.given()).or(many.given()) {
         return Err(UsageError::TwoWays { flag });
     }
     let mut targets = targets.into_iter();

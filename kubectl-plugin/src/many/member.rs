@@ -50,7 +50,6 @@ impl Member {
         }
     }
 
-    #[cfg(test)]
     pub(crate) fn pod(&self) -> Option<&str> {
         match &self.target {
             ApiTarget::Pod { name, .. } => Some(name.as_str()),
@@ -72,7 +71,9 @@ fn default_container(pod: &ListedPod) -> Option<String> {
     let named = pod.metadata.annotations.get(DEFAULT_CONTAINER);
     let containers = &pod.spec.containers;
     let named = named.and_then(|name| containers.iter().find(|container| container.name == *name));
-    named.or(containers.first()).map(|container| container.name.clone())
+    let name = named.or(containers.first()).map(|container| &container.name)?;
+    // It becomes part of a file's name.
+    name.parse::<Label>().ok().map(|name| name.to_string())
 }
 
 fn workload(pod: &ListedPod) -> Option<String> {

@@ -3,7 +3,14 @@
 //! Each session is what it would be alone: one request, with its own rights, audit and quota. Nothing here knows the
 //! command line; `command::many` does.
 
+mod answers;
+pub(crate) mod files;
+mod fold;
+pub(crate) mod form;
+mod json;
+mod kept;
 mod lines;
+mod listener;
 pub(crate) mod member;
 pub(crate) mod naming;
 pub(crate) mod one;
@@ -12,5 +19,6 @@ mod queue;
 pub(crate) mod run;
 pub(crate) mod select;
 pub(crate) mod session;
-pub(crate) mod speaker;
+mod speaker;
+mod table;
 mod verdict;

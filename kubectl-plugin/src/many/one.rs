@@ -7,9 +7,9 @@ use tokio::select;
 use tokio::time::sleep;
 use wire::Signal;
 
+use super::listener::{ListenError, Listener, Said};
 use super::member::Member;
 use super::session::{self, Ends};
-use super::speaker::{Speaker, SpeakerError};
 use crate::connect::Connection;
 use crate::error::Failure;
 use crate::kubernetes::Cluster;
@@ -29,20 +29,21 @@ pub(crate) struct Shared {
 /// How a session ended.
 #[derive(Debug)]
 pub(crate) enum OneEnd {
-    Outcome(Outcome),
-    Failed(Failure),
+    Outcome(Outcome, Said),
+    /// It may have said something before.
+    Failed(Failure, Said),
     /// This command was ended before the session had begun.
     NotBegun,
     /// What the pod says cannot be shown.
-    Unsayable(SpeakerError),
+    Unsayable(ListenError),
 }
 
-/// Opens the session in `member` and has `speaker` say what comes of it. `tries` is how often it was asked in vain.
+/// Opens the session in `member` and has `listener` hear what comes of it. `tries` is how often it was asked in vain.
 pub(crate) async fn run(
     cluster: Arc<Cluster>,
     member: Arc<Member>,
     shared: Arc<Shared>,
-    speaker: Speaker,
+    listener: Listener,
     (mut pipes, ends): (Pipes, Ends),
     tries: u32,
 ) -> OneEnd {
@@ -56,11 +57,11 @@ pub(crate) async fn run(
     let connection = select! {
         opened = opening => match opened {
             Ok(connection) => connection,
-            Err(failure) => return OneEnd::Failed(failure),
+            Err(failure) => return OneEnd::Failed(failure, Said::default()),
         },
         () = told_to_end(&mut pipes) => return OneEnd::NotBegun,
     };
-    converse(connection, pipes, ends, deadline, speaker).await
+    converse(connection, pipes, ends, deadline, listener).await
 }
 
 async fn told_to_end(pipes: &mut Pipes) {
@@ -77,21 +78,21 @@ async fn converse(
     pipes: Pipes,
     ends: Ends,
     deadline: session::Deadline,
-    speaker: Speaker,
+    listener: Listener,
 ) -> OneEnd {
     let mut running = std::pin::pin!(session::run(connection, pipes, deadline));
-    let mut hearing = std::pin::pin!(speaker.hear(ends.output));
+    let mut hearing = std::pin::pin!(listener.hear(ends.output));
     let (outcome, heard) = select! {
         heard = &mut hearing => match heard {
-            Ok(_) => (running.await, Ok(())),
+            Ok(said) => (running.await, Ok(said)),
             // The session ends with what is dropped here.
             Err(error) => return OneEnd::Unsayable(error),
         },
-        outcome = &mut running => (outcome, hearing.await.map(drop)),
+        outcome = &mut running => (outcome, hearing.await),
     };
     match (outcome, heard) {
         (_, Err(error)) => OneEnd::Unsayable(error),
-        (Ok(outcome), Ok(())) => OneEnd::Outcome(outcome),
-        (Err(failure), Ok(())) => OneEnd::Failed(failure),
+        (Ok(outcome), Ok(said)) => OneEnd::Outcome(outcome, said),
+        (Err(failure), Ok(said)) => OneEnd::Failed(failure, said),
     }
 }

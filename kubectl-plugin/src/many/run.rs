@@ -2,20 +2,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::select;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
 use wire::Signal;
 
+use super::answers::Answers;
+use super::form::{Showing, Stage};
+use super::listener::{ListenError, Said};
 use super::member::Member;
 use super::naming::Naming;
 use super::one::{self, OneEnd, Shared};
 use super::printer::Printer;
 use super::queue::Queue;
 use super::session;
-use super::speaker::{Speaker, SpeakerError, Style};
-use super::verdict::{self, Fate};
+use super::verdict::Fate;
 use crate::error::Failure;
 use crate::kubernetes::Cluster;
 use crate::outcome::Outcome;
@@ -26,13 +30,17 @@ use crate::stdio::{self, Finished, OutputError};
 /// SIGPIPE: the exit code that a shell shows of `yes | head -1`.
 const CLOSED_PIPE: u8 = 13;
 
+/// Answers are folded by default if all have come by then.
+const FOLDED_WITHIN: Duration = Duration::from_secs(5);
+
 /// A command in many pods.
 #[derive(Debug)]
 pub(crate) struct Order {
     pub(crate) members: Vec<Member>,
     pub(crate) shared: Shared,
     pub(crate) naming: Naming,
-    pub(crate) style: Style,
+    pub(crate) showing: Showing,
+    pub(crate) is_terminal: bool,
     pub(crate) most_at_once: usize,
     pub(crate) fail_fast: bool,
     pub(crate) quiet: bool,
@@ -85,20 +93,17 @@ async fn broken(finished: &mut Finished) -> OutputError {
 /// The sessions of one command.
 struct Round {
     cluster: Arc<Cluster>,
-    printer: Arc<Printer>,
+    stage: Arc<Stage>,
     members: Vec<Arc<Member>>,
     shared: Arc<Shared>,
-    /// What each is called, and what stands before its lines.
-    names: Vec<(String, String)>,
-    style: Style,
     fail_fast: bool,
     quiet: bool,
     course: Course,
     queue: Queue,
-    sessions: JoinSet<(usize, OneEnd)>,
+    sessions: JoinSet<(usize, OneEnd, Duration)>,
     /// To each session that runs.
     told: BTreeMap<usize, mpsc::Sender<Signal>>,
-    fates: Vec<Fate>,
+    answers: Answers,
     hints: BTreeSet<String>,
 }
 
@@ -113,19 +118,18 @@ enum Course {
 
 impl Round {
     fn of(cluster: Cluster, order: Order, printer: Arc<Printer>) -> Self {
-        let Order { members, shared, mut naming, style, most_at_once, fail_fast, quiet } = order;
-        let names = members.iter().map(|one| (naming.name(one), naming.prefix(one))).collect();
+        let Order { members, shared, naming, showing, is_terminal, .. } = order;
+        let is_shared = members.len() > 1;
+        let stage = Arc::new(Stage { printer, showing, is_terminal, is_shared });
         Self {
             cluster: Arc::new(cluster),
-            printer,
-            queue: Queue::of(members.len(), most_at_once),
-            fates: vec![Fate::NotBegun; members.len()],
+            answers: Answers::of(&members, naming, Arc::clone(&stage)),
+            stage,
+            queue: Queue::of(members.len(), order.most_at_once),
             members: members.into_iter().map(Arc::new).collect(),
             shared: Arc::new(shared),
-            names,
-            style,
-            fail_fast,
-            quiet,
+            fail_fast: order.fail_fast,
+            quiet: order.quiet,
             sessions: JoinSet::new(),
             told: BTreeMap::new(),
             hints: BTreeSet::new(),
@@ -136,17 +140,24 @@ impl Round {
     async fn work(&mut self, signals: &mut Signals) -> Result<(), Unheard> {
         self.begin();
         if let Some(state) = self.queue.state().filter(|_| !self.quiet) {
-            self.printer.say("", "note", &format!("{state} (--max-concurrent)")).await?;
+            self.stage.printer.say("", "note", &format!("{state} (--max-concurrent)")).await?;
         }
+        let stage = Arc::clone(&self.stage);
+        let mut unfolds = std::pin::pin!(unfolds(&stage));
+        let mut has_unfolded = false;
         loop {
             select! {
                 ended = self.sessions.join_next() => match ended {
-                    Some(Ok((who, end))) => self.end(who, end).await?,
+                    Some(Ok((who, end, took))) => self.end(who, end, took).await?,
                     // None is ever cancelled, and a panic has been printed.
                     Some(Err(_)) => self.queue.ended(),
                     None => return Ok(()),
                 },
                 signal = signals.next() => self.hear(signal),
+                () = &mut unfolds, if !has_unfolded => {
+                    has_unfolded = true;
+                    self.answers.unfold().await?;
+                }
             }
             self.begin();
         }
@@ -155,14 +166,21 @@ impl Round {
     /// Starts as many sessions as may run.
     fn begin(&mut self) {
         while let Some((who, tries)) = self.queue.next() {
-            let prefix = self.names[who].1.clone();
-            let speaker = Speaker::of(Arc::clone(&self.printer), self.style, who, prefix);
+            let member = Arc::clone(&self.members[who]);
+            let listener = self.stage.listener(who, self.answers.prefix(who), &member);
             let (pipes, ends) = session::pipes(None);
             self.told.insert(who, ends.signals.clone());
             let (cluster, shared) = (Arc::clone(&self.cluster), Arc::clone(&self.shared));
-            let member = Arc::clone(&self.members[who]);
-            let running = one::run(cluster, member, shared, speaker, (pipes, ends), tries);
-            self.sessions.spawn(async move { (who, running.await) });
+            self.sessions.spawn(async move {
+                let began = Instant::now();
+                let end = match listener {
+                    Ok(listener) => {
+                        one::run(cluster, member, shared, listener, (pipes, ends), tries).await
+                    }
+                    Err(error) => OneEnd::Unsayable(error.into()),
+                };
+                (who, end, began.elapsed())
+            });
         }
     }
 
@@ -187,46 +205,51 @@ impl Round {
         }
     }
 
-    async fn end(&mut self, who: usize, end: OneEnd) -> Result<(), Unheard> {
+    async fn end(&mut self, who: usize, end: OneEnd, took: Duration) -> Result<(), Unheard> {
         self.told.remove(&who);
-        let is_for_too_many = matches!(&end, OneEnd::Failed(failure) if failure.is_for_too_many());
+        let is_for_too_many =
+            matches!(&end, OneEnd::Failed(failure, _) if failure.is_for_too_many());
         if !is_for_too_many || self.course != Course::GoesOn {
             self.queue.ended();
         } else if self.queue.turned_away(who) {
             return Ok(());
         }
-        let name = self.names[who].0.clone();
-        let fate = match end {
-            OneEnd::Outcome(Outcome { code, note, hint }) => {
-                if let Some(note) = note {
-                    self.printer.say(&name, "error", &note).await?;
-                }
-                self.hints.extend(hint);
-                Fate::Exited(code)
-            }
-            OneEnd::Failed(failure) => {
-                self.printer.say(&name, "error", &wire::chain(&failure)).await?;
-                self.hints.extend(failure.hint());
-                failure.tool_s_exit_code().map_or(Fate::Failed, Fate::Exited)
-            }
-            OneEnd::NotBegun => Fate::NotBegun,
-            OneEnd::Unsayable(SpeakerError::Output(error)) => return Err(error.into()),
-            OneEnd::Unsayable(error @ SpeakerError::Binary) => {
-                self.printer.say(&name, "error", &error.to_string()).await?;
-                self.stop();
-                Fate::Failed
-            }
-        };
+        let (fate, said, words) = self.judge_one(end)?;
         let is_cut = self.course == Course::IsCutShort && fate != Fate::Failed;
-        self.fates[who] = if is_cut { Fate::Ended } else { fate };
+        let told = if is_cut { Fate::Ended } else { fate };
+        self.answers.add(who, (told, took), said, words).await?;
         if self.fail_fast && fate != Fate::Exited(0) && self.course == Course::GoesOn {
             self.course = Course::IsCutShort;
             for one in self.queue.give_up() {
-                self.fates[one] = Fate::Ended;
+                self.answers.is_ended(one);
             }
             self.stop();
         }
         Ok(())
+    }
+
+    /// What a session came to, and what is said of it besides.
+    fn judge_one(&mut self, end: OneEnd) -> Result<(Fate, Said, Option<String>), Unheard> {
+        Ok(match end {
+            OneEnd::Outcome(Outcome { code, note, hint }, said) => {
+                self.hints.extend(hint);
+                (Fate::Exited(code), said, note)
+            }
+            OneEnd::Failed(failure, said) => {
+                self.hints.extend(failure.hint());
+                let fate = failure.tool_s_exit_code().map_or(Fate::Failed, Fate::Exited);
+                (fate, said, Some(wire::chain(&failure)))
+            }
+            OneEnd::NotBegun => (Fate::NotBegun, Said::default(), None),
+            OneEnd::Unsayable(ListenError::Output(error)) => return Err(error.into()),
+            OneEnd::Unsayable(error) => {
+                if matches!(error, ListenError::Binary) {
+                    self.hints.insert("--output-dir DIR writes a file for each pod".to_owned());
+                }
+                self.stop();
+                (Fate::Failed, Said::default(), Some(wire::chain(&error)))
+            }
+        })
     }
 
     /// Ends all sessions, as a person would.
@@ -236,19 +259,24 @@ impl Round {
 
     /// What all of it comes to.
     async fn judge(&mut self) -> Result<Outcome, Unheard> {
-        let fates = self.fates.iter().copied();
-        let code = verdict::code(fates);
-        let alike = self.fates.windows(2).all(|pair| pair[0] == pair[1]);
-        if !self.quiet && (!alike || self.course != Course::GoesOn) && self.fates.len() > 1 {
-            let names = self.names.iter().map(|(name, _)| name.clone());
-            let fates: Vec<_> = names.zip(self.fates.iter().copied()).collect();
-            self.printer.say("", "note", &verdict::summary(&fates)).await?;
-        }
+        self.answers.show().await?;
         if !self.quiet {
+            if let Some(summary) = self.answers.summary(self.course != Course::GoesOn) {
+                self.stage.printer.say("", "note", &summary).await?;
+            }
             for hint in &self.hints {
-                self.printer.say("", "hint", hint).await?;
+                self.stage.printer.say("", "hint", hint).await?;
             }
         }
-        Ok(Outcome::of(code))
+        Ok(Outcome::of(self.answers.code()))
+    }
+}
+
+/// Completes if answers are not to be kept any longer.
+async fn unfolds(stage: &Stage) {
+    let Some(unfolding) = stage.showing.unfolding() else { return std::future::pending().await };
+    select! {
+        () = sleep(FOLDED_WITHIN) => unfolding.begin(),
+        () = unfolding.begins() => {}
     }
 }

@@ -205,11 +205,101 @@ fn the_first_ctrl_c_ends_all_sessions_and_says_what_they_were() {
 }
 
 #[test]
+fn equal_answers_are_folded_and_the_others_differ_from_them() {
+    let same = Answer::Says(b"Total: 212\nTCP: 41\n", 0);
+    let answers = [
+        same.clone(),
+        Answer::Says(b"Total: 212\nTCP: 4127\n", 0),
+        same,
+        refusal(404, "NotFound", "gone"),
+    ];
+    let server = web(&answers);
+    let words = [&["-o", "fold"], &ALL[..]].concat();
+    let left = server.run(&words);
+    let folded =
+        "4 pods, 2 alike:\n  Total: 212\n  TCP: 41\nweb-1 differs:\n- TCP: 41\n+ TCP: 4127\n";
+    assert_eq!((left.code, String::from_utf8_lossy(&left.stdout).as_ref()), (125, folded));
+    assert!(
+        left.stderr.starts_with("web-3: error: Error from server (NotFound): gone\n"),
+        "{}",
+        left.stderr
+    );
+    let words = [&["-o", "fold", "--ignore", "TCP: [0-9]+"], &ALL[..]].concat();
+    let left = server.run(&words);
+    let folded = "4 pods, 3 alike:\n  Total: 212\n  TCP: 41\n";
+    assert_eq!(String::from_utf8_lossy(&left.stdout), folded);
+}
+
+#[test]
+fn a_table_has_a_row_with_the_last_line_or_the_reason_of_each_pod() {
+    let server = web(&[
+        Answer::Says(b"Name Value\nListenDrops 812\n", 0),
+        refusal(404, "NotFound", "pods \"web-1\" not found"),
+    ]);
+    let left = server.run(&[&["-o", "table"], &ALL[..]].concat());
+    assert_eq!((left.code, left.stderr.as_str()), (125, ""));
+    let table = String::from_utf8_lossy(&left.stdout).into_owned();
+    let rows: Vec<Vec<_>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["POD", "NODE", "EXIT", "TIME", "OUTPUT"]);
+    assert_eq!(
+        (&rows[1][..3], &rows[1][4..]),
+        (&["web-0", "n1", "0"][..], &["ListenDrops", "812"][..])
+    );
+    assert_eq!(&rows[2][..3], ["web-1", "n1", "-"]);
+    assert!(table.ends_with("Error from server (NotFound): pods \"web-1\" not found\n"), "{table}");
+}
+
+#[test]
+fn json_has_each_line_and_a_last_one_of_each_pod() {
+    let server = web(&[Answer::Says(b"one\n\xfftwo", 7), refusal(404, "NotFound", "gone")]);
+    let left = server.run(&[&["-o", "json"], &ALL[..]].concat());
+    assert_eq!((left.code, left.stderr.as_str()), (125, ""));
+    let text = String::from_utf8(left.stdout).expect("JSON");
+    let lines: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("an object")).collect();
+    let of = |pod: &str| lines.iter().filter(|line| line["pod"] == pod).collect::<Vec<_>>();
+    let [one, two, last] = of("web-0")[..] else { panic!("{text}") };
+    let head = json!({"namespace": "shop", "pod": "web-0", "container": "app", "node": "n1"});
+    let with = |key: &str, value: Value, line: &str| {
+        let mut object = head.clone();
+        object[key] = value;
+        object["line"] = json!(line);
+        object
+    };
+    assert_eq!(*one, with("stream", json!("stdout"), "one"));
+    assert_eq!(*two, with("stream", json!("stdout"), "\u{fffd}two"));
+    assert_eq!((&last["exit"], &last["bytes"], last["ms"].is_u64()), (&json!(7), &json!(8), true));
+    let [refused] = of("web-1")[..] else { panic!("{text}") };
+    assert_eq!((&refused["exit"], &refused["bytes"]), (&Value::Null, &json!(0)));
+    assert_eq!(refused["error"], "Error from server (NotFound): gone");
+}
+
+#[test]
+fn a_folder_has_the_bytes_of_each_pod_and_no_file_is_overwritten() {
+    let server = web(&[Answer::Says(b"\x7fELF\0\n", 0), Answer::Says(b"", 0)]);
+    let folder = server.directory.path().join("new/out");
+    let words = ["--output-dir", folder.to_str().expect("text")];
+    let left = server.run(&[&words, &ALL[..]].concat());
+    assert_eq!((left.code, left.stderr.as_str(), left.stdout.len()), (0, "", 0));
+    let read = |name: &str| std::fs::read(folder.join(name)).expect(name);
+    assert_eq!(read("shop_web-0_app.out"), b"\x7fELF\0\n");
+    assert_eq!((read("shop_web-0_app.err").len(), read("shop_web-1_app.out").len()), (0, 0));
+    let again = server.run(&[&words, &ALL[..]].concat());
+    assert_eq!(again.code, 125);
+    assert!(again.stderr.contains("shop_web-0_app.out: File exists"), "{}", again.stderr);
+}
+
+#[test]
 fn binary_output_of_several_pods_is_refused() {
     let server = web(&[Answer::Says(b"\x7fELF\0", 0), Answer::GoesOn]);
     let left = server.run(&ALL);
     assert_eq!(left.code, 125, "{}", left.stderr);
     assert!(left.stderr.contains("web-0: error: binary output of several pods"), "{}", left.stderr);
+    assert!(
+        left.stderr.ends_with("hint: --output-dir DIR writes a file for each pod\n"),
+        "{}",
+        left.stderr
+    );
 }
 
 #[test]
@@ -218,9 +308,9 @@ fn words_that_do_not_fit_many_pods_are_refused() {
     for (words, said) in [
         (&["a", "b", "--agent", "unix:/x", "--", "ps"][..], "with --agent one target is entered"),
         (&["-l", "a", "--agent", "unix:/x", "--", "ps"], "--selector has no effect with --agent"),
-        (&["a", "b"], "a shell is for one pod: 2 are meant"),
-        (&["a", "b", "-t", "--", "top"], "--tty is for one pod: 2 are meant"),
-        (&["a", "b", "-i", "--", "cat"], "--stdin is for one pod: 2 are meant"),
+        (&["a", "b"], "a shell needs one pod"),
+        (&["a", "b", "-t", "--", "top"], "--tty needs one pod"),
+        (&["a", "b", "-i", "--", "cat"], "--stdin needs one pod"),
         (&["a", "-A", "--", "ps"], "--all-namespaces needs --selector"),
         (&["-l", "a", "-A", "-n", "shop", "--", "ps"], "cannot be given together"),
         (&["a", "--all-pods", "--", "ps"], "without a workload"),
@@ -228,6 +318,14 @@ fn words_that_do_not_fit_many_pods_are_refused() {
         (&["top", "--", "ps"], "a pod of this name is written `pod/top`"),
         (&["a", "capture", "--", "ps"], "`capture` is a reserved word"),
         (&["a", "doctor"], "a command comes first"),
+        (&["a", "-o", "json"], "a shell needs one pod"),
+        (
+            &["a", "-o", "json", "--agent", "unix:/x", "--", "ps"],
+            "--output has no effect with --agent",
+        ),
+        (&["-o", "json", "doctor", "a"], "--output has no effect with `doctor`"),
+        (&["a", "b", "-o", "json", "--output-dir", "x", "--", "ps"], "cannot be used with"),
+        (&["a", "b", "--ignore", "(", "--", "ps"], "--ignore"),
         (&["a", "node/n1", "-c", "app", "--", "ps"], "the target is not a pod"),
         (&["a", "container/0123abcd", "--", "ps"], "needs --agent"),
     ] {
