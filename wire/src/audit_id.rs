@@ -10,7 +10,10 @@ use serde::Serialize;
 pub struct AuditId(String);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an Audit-ID has 1 to {} letters, digits, dots, dashes and underscores", AuditId::LONGEST)]
+#[error(
+    "invalid Audit-ID: use 1 to {} letters, digits, dots, dashes and underscores",
+    AuditId::LONGEST
+)]
 pub struct BadAuditId;
 
 impl AuditId {

@@ -26,6 +26,9 @@ pub const END_PATH: &str = "/v1/forwarded/end";
 /// On that request: a [`Withdrawal`].
 pub const WHY: &str = "nsdebug-why";
 
+/// On that request, in words: which right, or which limit. Percent-encoded; a gateway that is older says none.
+pub const CAUSE: &str = "nsdebug-cause";
+
 /// Whom the token of an agent is meant for; a token for the API server opens nothing here.
 pub const AUDIENCE: &str = "nsdebug-gateway";
 
@@ -103,15 +106,13 @@ impl Withdrawal {
         }
     }
 
-    /// For people, behind "ended by the gateway: ".
+    /// For people, behind "ended by the gateway: ", where the gateway gave no [`CAUSE`].
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
-            Self::Revoked => {
-                "a right that the session needs was taken away, or cannot be confirmed"
-            }
-            Self::Expired => "the session went on for as long as any may",
-            Self::Stopped => "it is stopping",
+            Self::Revoked => "a right that the session needs was revoked, or cannot be confirmed",
+            Self::Expired => "longest duration reached",
+            Self::Stopped => "it is shutting down",
         }
     }
 }
@@ -123,6 +124,22 @@ impl FromStr for Withdrawal {
         let known = Self::ALL.into_iter().find(|why| why.as_str() == text);
         known.ok_or(BadForward::Unreadable { field: WHY })
     }
+}
+
+/// As the value of [`CAUSE`].
+#[must_use]
+pub fn cause(words: &str) -> String {
+    utf8_percent_encode(words, ENCODED).to_string()
+}
+
+/// The words of a [`CAUSE`], or nothing where it cannot be read.
+#[must_use]
+pub fn read_cause(value: &[u8]) -> Option<String> {
+    let text = percent_decode_str(std::str::from_utf8(value).ok()?).decode_utf8().ok()?;
+    let quoted = |c: char| matches!(c, '"' | '\'');
+    let plain = |c: char| if quoted(c) { c.to_string() } else { c.escape_debug().to_string() };
+    let shown: String = text.chars().map(plain).collect();
+    Some(shown).filter(|text| !text.is_empty())
 }
 
 /// Why a request over a gateway's connection is not one of a gateway.
@@ -237,6 +254,17 @@ mod tests {
             assert_eq!(why.as_str().parse(), Ok(why));
         }
         assert_eq!("".parse::<Withdrawal>(), Err(BadForward::Unreadable { field: WHY }));
+    }
+
+    #[test]
+    fn the_cause_of_an_end_survives_the_way_and_moves_no_terminal() {
+        for words in ["right revoked: use profiles in jürgen's 100%", "it is shutting down"] {
+            let value = cause(words);
+            assert!(value.bytes().all(|b| b.is_ascii_graphic()), "{value}");
+            assert_eq!(read_cause(value.as_bytes()).as_deref(), Some(words));
+        }
+        assert_eq!(read_cause(b"a%1b[2J").as_deref(), Some("a\\u{1b}[2J"));
+        assert_eq!((read_cause(b""), read_cause(b"\xff")), (None, None));
     }
 
     #[test]

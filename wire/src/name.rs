@@ -29,10 +29,18 @@ pub enum BadName {
         "`{given}` cannot be a container ID: IDs are at most 76 letters and digits, joined by single `.`, `_` or `-`"
     )]
     Container { given: String },
+    #[error("the name is missing")]
+    Missing,
     #[error(
-        "`{given}` cannot be a name in Kubernetes: names are at most {most} lower-case letters, digits and `-` (a pod's also `.`), with a letter or digit at both ends"
+        "invalid name `{given}`: use at most {most} lower-case letters, digits{also}, with a letter or digit at both ends"
     )]
-    Dns { given: String, most: usize },
+    Dns { given: String, most: usize, also: &'static str },
+}
+
+impl BadName {
+    fn dns(text: &str, most: usize, also: &'static str) -> Self {
+        if text.is_empty() { Self::Missing } else { Self::Dns { given: shown(text), most, also } }
+    }
 }
 
 impl ContainerPrefix {
@@ -83,7 +91,7 @@ impl FromStr for Label {
         if text.len() <= Self::LONGEST && is_dns_label(text) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(BadName::Dns { given: shown(text), most: Self::LONGEST })
+            Err(BadName::dns(text, Self::LONGEST, " and `-`"))
         }
     }
 }
@@ -104,7 +112,7 @@ impl FromStr for ObjectName {
         if text.len() <= Self::LONGEST && text.split('.').all(is_dns_label) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(BadName::Dns { given: shown(text), most: Self::LONGEST })
+            Err(BadName::dns(text, Self::LONGEST, ", `-` and `.`"))
         }
     }
 }

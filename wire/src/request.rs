@@ -54,11 +54,17 @@ pub enum BadRequest {
     Repeated { name: &'static str },
     #[error("parameter `{name}` is `{given}`: use true or false")]
     Boolean { name: &'static str, given: String },
-    #[error("`{name}` is 1 to {most} letters, digits and characters of `{also}`")]
+    #[error(
+        "invalid {}: use 1 to {most} letters, digits and characters of `{also}`",
+        as_typed(name)
+    )]
     Word { name: &'static str, most: usize, also: String },
-    #[error("parameter `{name}` is `{given}`, and has no value but `{all}`", name = dry_run::PARAMETER, all = dry_run::ALL)]
+    #[error("parameter `{name}` is `{given}`: use `{all}`", name = dry_run::PARAMETER, all = dry_run::ALL)]
     DryRun { given: String },
-    #[error("`{name}` is one printable line of at most {most} bytes")]
+    #[error(
+        "invalid {}: use one line of printable characters, at most {most} bytes",
+        as_typed(name)
+    )]
     Line { name: &'static str, most: usize },
     #[error("parameter `container`")]
     Container(#[source] BadName),
@@ -187,6 +193,11 @@ impl ExecRequest {
     }
 }
 
+/// A parameter as people give it: by the flag of this name, or by the environment.
+fn as_typed(name: &str) -> String {
+    if name == "term" { "TERM (parameter `term`)".to_owned() } else { format!("--{name}") }
+}
+
 /// Parameters that may be given once; `command` is the only other one.
 const SINGLE: [&str; 13] = [
     "container",
@@ -312,9 +323,9 @@ mod tests {
         assert!(refusal("command=ps&profile=genral").contains("no profile `genral`; profiles are"));
         assert!(refusal("command=ps&term=%1b%5b2J").contains("`term`"));
         for bad in ["", "all", "true"] {
-            assert!(refusal(&format!("command=ps&dryRun={bad}")).contains("no value but `All`"));
+            assert!(refusal(&format!("command=ps&dryRun={bad}")).contains("use `All`"));
         }
-        assert!(refusal("command=ps&reason=a%0Ab").contains("`reason`"));
+        assert!(refusal("command=ps&reason=a%0Ab").contains("--reason"));
         assert!(refusal("command=ps&command=a%00b").contains("argument 1"));
         assert!(refusal("tty=true").contains("no command"));
         assert!(refusal("command=").contains("no command"));

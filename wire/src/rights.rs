@@ -127,6 +127,28 @@ impl ReviewPolicy {
     }
 }
 
+impl Right {
+    /// As a role is written from it: `create pods.nsdebug.dev/exec "api" in the namespace "shop"`.
+    #[must_use]
+    pub fn in_a_role(&self) -> String {
+        let Self { verb, group, resource, subresource, namespace, name } = self;
+        let mut said = format!("{verb} {resource}");
+        if !group.is_empty() {
+            said = format!("{said}.{group}");
+        }
+        if let Some(subresource) = subresource {
+            said = format!("{said}/{subresource}");
+        }
+        if let Some(name) = name {
+            said = format!("{said} \"{name}\"");
+        }
+        if let Some(namespace) = namespace {
+            said = format!("{said} in the namespace \"{namespace}\"");
+        }
+        said
+    }
+}
+
 fn using(resource: &'static str, name: Option<&str>) -> Right {
     let name = name.map(str::to_owned);
     Right { verb: "use", group: GROUP, resource, subresource: None, namespace: None, name }
@@ -168,6 +190,17 @@ mod tests {
     fn said(entered: ReviewedTarget<'_>, core_exec: bool) -> Vec<String> {
         let rights = entered.rights(Profile::General, &policy(core_exec));
         rights.iter().map(Right::to_string).collect()
+    }
+
+    #[test]
+    fn a_right_is_said_so_that_a_role_can_be_written_from_it() {
+        let right = |name| ReviewedTarget::Pod { namespace: "shop", name }.exec();
+        let exec = right(Some("api")).in_a_role();
+        assert_eq!(exec, "create pods.nsdebug.dev/exec \"api\" in the namespace \"shop\"");
+        let core = Right { group: "", ..right(None) };
+        assert_eq!(core.in_a_role(), "create pods/exec in the namespace \"shop\"");
+        let host = pod("shop").host_target(Some("n1"), Some(&Reason::Network)).expect("a right");
+        assert_eq!(host.in_a_role(), "use hosttargets.nsdebug.dev \"n1\"");
     }
 
     #[test]

@@ -161,7 +161,7 @@ impl Status {
         causes.into_iter().any(|cause| cause.reason == POD_NOT_BEGUN)
     }
 
-    /// The same, with what may help where the tool has failed: for people, and not for their scripts.
+    /// The same, with what the user can do: for people, and not for their scripts.
     #[must_use]
     pub fn with_hint(mut self, hint: &str) -> Self {
         self.details.get_or_insert_default().causes.push(cause(HINT, &hint));
