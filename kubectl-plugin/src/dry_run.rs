@@ -32,7 +32,9 @@ pub(crate) fn read(code: StatusCode, headers: &HeaderMap, body: &[u8]) -> Answer
         (StatusCode::OK | StatusCode::BAD_REQUEST, false) => {
             let said = Some(said()).filter(|said| !said.is_empty());
             let said = said.map(|said| format!(" ({said})")).unwrap_or_default();
-            Answer::Unknown(format!("the server is too old to say what would become of it{said}"))
+            Answer::Unknown(format!(
+                "the gateway or the agent is too old for dry runs, so this session cannot be checked{said}"
+            ))
         }
         _ => Answer::Refused,
     }

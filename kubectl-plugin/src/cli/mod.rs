@@ -131,19 +131,19 @@ pub(crate) struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 #[command(defer = true)]
 pub(crate) enum Subcommand {
-    /// Check whether the session of the same words would work, and why not
+    /// Check whether a session with the same arguments would work, and if not, why
     Doctor {
         /// The target of the session that is checked
         #[arg(conflicts_with_all = ["selector", "field_selector"])]
         target: Option<Target>,
 
-        /// The tool of the session that is meant; without it, a shell
+        /// The tool of that session; without it, a shell
         #[arg(last = true, value_name = "COMMAND")]
         command: Vec<OsString>,
     },
     /// Print the versions of this program and of the gateway in the cluster
     Version {
-        /// Only this program's
+        /// Print only the version of this program
         #[arg(long, env = "NSDEBUG_CLIENT", value_parser = FalseyValueParser::new())]
         client: bool,
     },

@@ -32,15 +32,15 @@ pub(crate) enum UsageError {
         "no COMMAND is given, and the default shell needs a terminal on stdin, stdout and stderr"
     )]
     NoTerminalForShell,
-    #[error("--container has no effect: the target is not a pod")]
+    #[error("--container needs a pod as the target")]
     ContainerOfNoPod,
     #[error("with --agent the target must be POD, pod/NAME or container/ID, not `{kind}`")]
     NotOfAgent { kind: &'static str },
     #[error("`{target}` needs --agent: a cluster does not know containers by their ID")]
     NotOfCluster { target: String },
-    #[error("{flag} has no effect with --agent, which talks to one agent and not to a cluster")]
+    #[error("{flag} cannot be used with --agent, which asks one agent and no cluster")]
     TwoWays { flag: &'static str },
-    #[error("--containerd-namespace has no effect without --agent and container/ID")]
+    #[error("--containerd-namespace needs --agent and container/ID")]
     ContainerdNamespace,
     #[cfg_attr(unix, expect(dead_code, reason = "arguments are bytes here"))]
     #[error("argument {index} of the command is not valid Unicode")]

@@ -32,7 +32,7 @@ const ANSWER: Duration = Duration::from_mins(1);
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectError {
-    #[error("cannot reach an agent at {address}")]
+    #[error("cannot reach the agent at {address}")]
     Reach {
         address: Address,
         #[source]
@@ -69,7 +69,7 @@ impl ConnectError {
             Self::Reach { address: Address::Unix(path), source } => match source.kind() {
                 std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => {
                     Some(format!(
-                        "is the agent running? nsdebug-agent serve --listen unix:{}",
+                        "start the agent: nsdebug-agent serve --listen unix:{}",
                         path.display()
                     ))
                 }

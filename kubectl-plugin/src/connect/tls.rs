@@ -83,9 +83,9 @@ impl TlsError {
     pub(super) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::ClientCertificateWanted => Some("give --client-certificate and --client-key"),
-            Self::WrongName(_) => {
-                Some("where the name is right so, give it with --tls-server-name")
-            }
+            Self::WrongName(_) => Some(
+                "if the certificate's name is the one you expect, give that name with --tls-server-name",
+            ),
             _ => None,
         }
     }

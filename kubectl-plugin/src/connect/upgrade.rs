@@ -66,10 +66,11 @@ impl UpgradeError {
         }
     }
 
-    pub(crate) fn hint(&self) -> Option<&'static str> {
+    pub(crate) fn hint(&self) -> Option<&str> {
         match self {
+            Self::Refused { status } => status.hint(),
             Self::Foreign { code } if code.is_redirection() => Some("redirects are not followed"),
-            Self::Foreign { .. } => Some("is --agent the address of an nsdebug-agent?"),
+            Self::Foreign { .. } => Some("check that --agent is the address of an nsdebug-agent"),
             _ => None,
         }
     }

@@ -37,7 +37,7 @@ impl ConfigError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Nowhere => Some(
-                "set KUBECONFIG, or give --kubeconfig FILE; straight to an agent of this node it is \
+                "set KUBECONFIG, or give --kubeconfig FILE; for the agent of this node, without a cluster: \
                  --agent unix:/run/nsdebug/agent.sock"
                     .to_owned(),
             ),

@@ -10,6 +10,7 @@ use tower::BoxError;
 use wire::{Status, StatusKind, TimeSpan};
 
 use super::config::ConfigError;
+use super::unusable::Unusable;
 use crate::connect::tls;
 use crate::connect::upgrade::UpgradeError;
 
@@ -17,8 +18,8 @@ use crate::connect::upgrade::UpgradeError;
 pub(crate) enum ClusterError {
     #[error(transparent)]
     Config(#[from] ConfigError),
-    #[error("the configuration of the cluster cannot be used")]
-    SetUp(#[source] KubeError),
+    #[error(transparent)]
+    SetUp(#[from] Unusable),
     #[error(
         "The connection to the server {server} was refused - did you specify the right host or port?"
     )]
@@ -133,22 +134,31 @@ impl ClusterError {
         if self.is_not_found() { Self::NotInstalled } else { self }
     }
 
+    /// What agent or gateway say that the user can do.
+    pub(crate) fn said_hint(&self) -> Option<&str> {
+        match self {
+            Self::Tool(status) | Self::Status(status) => status.hint(),
+            _ => None,
+        }
+    }
+
     pub(crate) fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Config(error) => return error.hint(),
             Self::Certificate { hint, .. } => hint,
             Self::Unauthorized { expired: Some(expired), .. } => return Some(expired.clone()),
+            error if error.said_hint().is_some() => return error.said_hint().map(str::to_owned),
             Self::Status(status) if status.code == 403 => {
                 "`kubectl nsdebug doctor` says which rights are missing"
             }
             Self::NotInstalled => {
-                "is it the right cluster (--context)? Installing nsdebug is the work of its administrator"
+                "check that this is the intended cluster (--context); if it is, ask its administrator to install nsdebug"
             }
             Self::GatewaysDown { .. } => "`kubectl nsdebug doctor` says more",
             Self::Foreign { code, .. } if code.is_redirection() => "redirects are not followed",
-            Self::Foreign { .. } => "is that the address of a Kubernetes API server?",
+            Self::Foreign { .. } => "check that this is the address of a Kubernetes API server",
             Self::Upgrade(UpgradeError::NotAWebsocket | UpgradeError::NoProtocol) => {
-                "does something between here and the cluster not let websockets through?"
+                "a proxy between this machine and the cluster may block websockets"
             }
             _ => return None,
         };
@@ -216,18 +226,19 @@ fn about_certificate(error: &rustls::Error) -> Option<ClusterError> {
     let rustls::Error::InvalidCertificate(error) = error else { return None };
     let (why, hint) = match error {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            ("its certificate has expired", "is the clock of this machine right?")
+            ("its certificate has expired", "check the clock of this machine, and the certificate")
         }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            ("its certificate is not valid yet", "is the clock of this machine right?")
-        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => (
+            "its certificate is not valid yet",
+            "check the clock of this machine, and the certificate",
+        ),
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
             "its certificate is for another name",
-            "where the name is right so, give it with --tls-server-name",
+            "if the certificate's name is the one you expect, give that name with --tls-server-name",
         ),
         CertificateError::UnknownIssuer | CertificateError::BadSignature => (
             "certificate signed by unknown authority",
-            "the kubeconfig's certificate-authority-data must be this cluster's, or give --certificate-authority",
+            "the CA in the kubeconfig is not this cluster's: correct certificate-authority-data, or give --certificate-authority",
         ),
         _ => return None,
     };

@@ -4,8 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
-use kube::config::{AuthInfo, Cluster, Kubeconfig, KubeconfigError};
+use kube::config::{AuthInfo, Cluster, Kubeconfig};
 
+use super::unusable;
 use crate::cli::ClusterFlags;
 
 /// What a context comes to, before the command line has its say.
@@ -22,7 +23,7 @@ pub(crate) enum ChoiceError {
     Read {
         path: PathBuf,
         #[source]
-        source: Box<KubeconfigError>,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     #[error("context \"{name}\" does not exist")]
     NoContext { name: String },
@@ -36,7 +37,7 @@ pub(crate) enum ChoiceError {
 pub(super) fn read(flag: Option<&Path>) -> Result<Kubeconfig, ChoiceError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
-        move |error| ChoiceError::Read { path, source: Box::new(error) }
+        move |error| ChoiceError::Read { path, source: unusable::cause(error) }
     };
     if let Some(path) = flag {
         return Kubeconfig::read_from(path).map_err(failed(path));

@@ -14,6 +14,7 @@ mod kubeconfig;
 mod listing;
 mod pods;
 mod proxy;
+mod unusable;
 
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::timeout;
 use tracing::debug;
+use unusable::Unusable;
 use wire::api::{GROUP, SERVER, VERSION};
 use wire::{ApiTarget, ObjectName, TimeSpan};
 
@@ -87,7 +89,7 @@ impl Cluster {
         let config = config::load(flags, certificates).await?;
         let (server, namespace) = (verbose::host(&config.cluster_url), &config.default_namespace);
         debug!(%server, namespace, took = ?began.elapsed(), "configured");
-        let client = client::of(&config).map_err(ClusterError::SetUp)?;
+        let client = client::of(&config).map_err(Unusable::new)?;
         let limit = flags
             .request_timeout
             .map(TimeSpan::duration)

@@ -69,7 +69,7 @@ fn a_node_s_session_is_asked_for_at_the_node() {
     assert_eq!(server.run(&["node/n1", "--", "ps"]).code, 0);
     let left = server.run(&["node/n1", "-c", "app", "--", "ps"]);
     assert_eq!(left.code, 2);
-    assert!(left.stderr.contains("the target is not a pod"), "{}", left.stderr);
+    assert!(left.stderr.contains("--container needs a pod as the target"), "{}", left.stderr);
 }
 
 #[test]
@@ -341,7 +341,7 @@ fn configurations_that_mean_nothing_say_so() {
     let (code, text) = said(&["--as-group", "dev"]);
     assert!(code == 2 && text.contains("give --as too"), "{text}");
     let (code, text) = said(&["--agent", "unix:/a", "--context", "it"]);
-    assert!(code == 2 && text.contains("--context has no effect with --agent"), "{text}");
+    assert!(code == 2 && text.contains("--context cannot be used with --agent"), "{text}");
 }
 
 /// A server that shows a certificate of its own making, and that certificate.

@@ -89,7 +89,7 @@ fn where_all_is_well_every_line_says_so() {
         "ok          session           capabilities: NET_RAW, NET_ADMIN",
         "ok          session           namespaces: net, pid the target's; ipc of its own",
         "ok          session           /target can be written to",
-        "ok          note              it crashes",
+        "note        session           it crashes",
         "This session would work.",
     ] {
         assert!(text.contains(line), "{line} in\n{text}");
@@ -148,7 +148,7 @@ fn each_thing_that_is_missing_is_a_line_and_a_failure() {
     for (line, break_it) in cases {
         let server = healthy();
         // Of a gateway that is older, only the rest is there to be judged by.
-        server.answer(EXEC, refusal(400, "BadRequest", "a session is a websocket"));
+        server.answer(EXEC, refusal(400, "BadRequest", "a session needs a websocket request"));
         break_it(&server);
         let (code, text) = said(&server, &["doctor", "pod/api", "--profile", "general"]);
         assert!(text.contains(line), "{line} in\n{text}");
@@ -166,11 +166,14 @@ fn what_cannot_be_seen_is_not_guessed_at() {
     let (code, text) = said(&server, &["doctor", "pod/api"]);
     assert_eq!(code, 0, "{text}");
     assert!(text.ends_with("This session would work.\n"), "{text}");
-    assert!(text.contains("cannot see  APIService "), "{text}");
-    assert!(text.contains("cannot see  pod               api is not yours to read"), "{text}");
+    assert!(text.contains("unknown     APIService "), "{text}");
+    assert!(
+        text.contains("unknown     pod               forbidden: you cannot get the pod api"),
+        "{text}"
+    );
     assert!(!text.contains("  agent "), "{text}");
     let (code, text) = said(&server, &["doctor"]);
-    assert!(code == 0 && text.contains("cannot see  agent "), "{text}");
+    assert!(code == 0 && text.contains("unknown     agent "), "{text}");
 }
 
 #[test]
@@ -179,7 +182,7 @@ fn a_session_of_another_profile_could_still_work() {
     server.deny(&["use nsdebug.dev/profiles general"]);
     let (code, text) = said(&server, &["doctor"]);
     assert_eq!(code, 0, "{text}");
-    assert!(text.contains("without     profile           general: cannot use"), "{text}");
+    assert!(text.contains("note        profile           general: cannot use"), "{text}");
     assert!(text.ends_with("A session could work.\n"), "{text}");
 }
 
@@ -209,7 +212,7 @@ fn a_session_s_own_words_are_asked_about_in_plain_http() {
 
 #[test]
 fn a_refusal_is_the_session_s_own_whatever_refuses_and_whatever_else_is_well() {
-    let host = "process 7 (app) is a host target, and those are not allowed here";
+    let host = "process 7 (app) is a host target, and host targets are not allowed here";
     let tool = json!({
         "kind": "Status", "status": "Failure", "reason": "BadRequest", "code": 400,
         "message": "there is no `tcpdmp` in the toolbox",
@@ -244,24 +247,24 @@ fn a_session_that_works_needs_nothing_that_was_not_asked_for() {
     let (code, text) = said(&server, &["doctor", "pod/api"]);
     assert_eq!(code, 0, "{text}");
     assert!(
-        text.contains("without     right             cannot create pods/exec \"api\""),
+        text.contains("note        right             cannot create pods/exec \"api\""),
         "{text}"
     );
 }
 
 #[test]
 fn a_gateway_that_knows_no_dry_runs_starts_nothing_and_says_nothing_of_the_session() {
-    let older = || refusal(400, "BadRequest", "a session is a websocket");
-    let agent = || refused(501, "NotImplemented", "the agent of the node n1 is older");
+    let older = || refusal(400, "BadRequest", "a session needs a websocket request");
+    let agent = || refused(501, "NotImplemented", "the agent on node n1 is too old");
     for (answer, why) in
-        [(older(), "too old to say"), (agent(), "the agent of the node n1 is older")]
+        [(older(), "too old for dry runs"), (agent(), "the agent on node n1 is too old")]
     {
         let server = healthy();
         server.answer(EXEC, answer);
         let (code, text) = said(&server, &["doctor", "pod/api"]);
         assert_eq!(code, 0, "{text}");
         let line = text.lines().find(|line| line.contains("  session  ")).expect("a line");
-        assert!(line.starts_with("cannot see ") && line.contains(why), "{text}");
+        assert!(line.starts_with("unknown ") && line.contains(why), "{text}");
         assert!(text.ends_with("A session could work.\n"), "{text}");
     }
 }
@@ -275,18 +278,18 @@ fn a_profile_that_reaches_the_node_takes_the_right_to_it() {
     };
     let netadmin = missing(
         "netadmin",
-        "reaches the node's network; unless the gateway is told --netadmin-reaches-node-network)",
+        "reaches the node's network; unless the gateway runs with --netadmin-reaches-node-network)",
     );
     let sysadmin = missing("sysadmin", "holds all)");
     let server = healthy();
-    server.answer(EXEC, refusal(400, "BadRequest", "a session is a websocket"));
+    server.answer(EXEC, refusal(400, "BadRequest", "a session needs a websocket request"));
     let (code, text) = said(&server, &["doctor", "pod/api", "--profile", "netadmin"]);
     assert!(code == 0 && text.contains("ok          profile           netadmin (the container"));
     server.deny(&["use nsdebug.dev/hosttargets n1"]);
     for (profile, lines) in [
-        ("general", [("without", &netadmin), ("without", &sysadmin)]),
-        ("netadmin", [("no", &netadmin), ("without", &sysadmin)]),
-        ("sysadmin", [("without", &netadmin), ("no", &sysadmin)]),
+        ("general", [("note", &netadmin), ("note", &sysadmin)]),
+        ("netadmin", [("no", &netadmin), ("note", &sysadmin)]),
+        ("sysadmin", [("note", &netadmin), ("no", &sysadmin)]),
     ] {
         let (code, text) = said(&server, &["doctor", "pod/api", "--profile", profile]);
         for (verdict, line) in lines {
@@ -300,7 +303,7 @@ fn a_profile_that_reaches_the_node_takes_the_right_to_it() {
     assert!(text.contains("ok          profile           netadmin\n"), "{text}");
     // Whose node it would be is not known.
     let (_, text) = said(&server, &["doctor", "--profile", "netadmin"]);
-    let line = "ok          profile           netadmin: takes use hosttargets.nsdebug.dev too, of the pod's node";
+    let line = "ok          profile           netadmin: also needs use hosttargets.nsdebug.dev, for the pod's node";
     assert!(text.contains(line), "{text}");
 }
 

@@ -46,11 +46,11 @@ fn why_the_session_ended_is_said_where_the_exit_code_does_not() {
 
 #[test]
 fn a_hint_is_a_line_of_its_own_and_none_where_quiet_is_asked_for() {
-    for (flags, said) in [(&[][..], "hint: --profile netadmin lets it\n"), (&["-q"], "")] {
+    for (flags, said) in [(&[][..], "hint: --profile netadmin allows it\n"), (&["-q"], "")] {
         let agent = Agent::new(|mut session| async move {
             let exit = Exit::Code(2);
             let ending = Ending { exit, stdout_bytes: 0, stderr_bytes: 0, reason: None };
-            let status = ending.to_status().with_hint("--profile netadmin lets it");
+            let status = ending.to_status().with_hint("--profile netadmin allows it");
             session.say(Channel::Status, &status.to_json()).await;
             session.close(1000, "").await;
         });

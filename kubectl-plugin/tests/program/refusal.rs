@@ -55,9 +55,9 @@ fn no_agent_at_the_address_is_said_with_a_hint() {
     let left = left(command.stderr(Stdio::piped()).spawn().expect("the program"));
     assert_eq!(left.code, 125);
     let text = left.stderr;
-    assert!(text.starts_with("error: cannot reach an agent at unix:"), "{text}");
+    assert!(text.starts_with("error: cannot reach the agent at unix:"), "{text}");
     assert!(
-        text.contains("No such file or directory") && text.contains("hint: is the agent"),
+        text.contains("No such file or directory") && text.contains("hint: start the agent"),
         "{text}"
     );
 }

@@ -1,4 +1,4 @@
-//! What the servers say of a session, a line each: what it would be, or the words that it would end with.
+//! What the servers say of a session, a line each: what it would be, or why it would be refused.
 
 use std::error::Error;
 
@@ -10,21 +10,29 @@ use crate::dry_run::Answer;
 
 const SESSION: &str = "session";
 
-pub(super) fn settle<E: Error>(report: &mut Report, answer: Result<Answer, E>) {
+/// `hint` is what to do about a refusal.
+pub(super) fn settle<E: Error>(
+    report: &mut Report,
+    answer: Result<Answer, E>,
+    hint: impl FnOnce(&E) -> Option<String>,
+) {
     match answer {
         Ok(Answer::Fit(dry_run)) => {
             for line in lines(&dry_run) {
                 report.add(Verdict::Ok, SESSION, line);
             }
             for note in &dry_run.notes {
-                report.add(Verdict::Ok, "note", note);
+                report.add(Verdict::Note, SESSION, note);
             }
             report.settled(true);
         }
-        Ok(Answer::Unknown(why)) => report.add(Verdict::Unseen, SESSION, why),
+        Ok(Answer::Unknown(why)) => report.add(Verdict::Unknown, SESSION, why),
         Ok(Answer::Refused) => {}
         Err(error) => {
             report.add(Verdict::No, SESSION, wire::chain(&error));
+            if let Some(hint) = hint(&error) {
+                report.add(Verdict::Note, "hint", hint);
+            }
             report.settled(false);
         }
     }
@@ -53,7 +61,7 @@ fn lines(dry_run: &DryRun) -> Vec<String> {
     if *write {
         lines.push("/target can be written to".to_owned());
     }
-    lines.extend(host_target.as_ref().map(|why| format!("the target is worth its node: {why}")));
+    lines.extend(host_target.as_ref().map(|why| format!("the target is a host target: {why}")));
     lines
 }
 

@@ -28,7 +28,7 @@ impl Look<'_> {
             Err(error) => {
                 self.report.failed("API server", &error);
                 if let Some(hint) = error.hint() {
-                    self.report.add(Verdict::Without, "hint", hint);
+                    self.report.add(Verdict::Note, "hint", hint);
                 }
                 return false;
             }
@@ -48,8 +48,10 @@ impl Look<'_> {
         if let Some((name, groups)) = who {
             self.report.add(Verdict::Ok, "user", format!("{name} ({groups})"));
         } else {
-            let name = flags.as_user.as_deref().unwrap_or("this API server does not say who");
-            self.report.add(Verdict::Unseen, "user", name);
+            let older =
+                "this API server has no SelfSubjectReview (Kubernetes 1.28 or newer has it)";
+            let name = flags.as_user.as_deref().unwrap_or(older);
+            self.report.add(Verdict::Unknown, "user", name);
         }
     }
 
@@ -61,8 +63,8 @@ impl Look<'_> {
                 service["spec"]["service"]["namespace"].as_str().map(str::to_owned)
             }
             Err(error) if is_hidden(&error) => {
-                let text = "not yours to read; whether it answers is in the next line";
-                self.report.add(Verdict::Unseen, "APIService", text);
+                let text = "forbidden: you cannot get APIServices; the next line shows whether the gateway answers";
+                self.report.add(Verdict::Unknown, "APIService", text);
                 None
             }
             Err(error) => {

@@ -1,4 +1,4 @@
-//! `kubectl nsdebug doctor TARGET … -- COMMAND`: whether the session of these words would work, a line each.
+//! `kubectl nsdebug doctor TARGET … -- COMMAND`: whether a session with these arguments would work, a line each.
 //!
 //! The session itself is asked for, to be judged and not begun: that is the last word. The rest explains
 //! it, and is all there is where that cannot be asked. What cannot be seen is called so and never guessed.
@@ -48,7 +48,8 @@ pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
                 let path = format!("{}?{query}", target.path());
                 let mut report = Report::default();
                 let asking = connect::rehearse(&address, &credentials, &path);
-                answer::settle(&mut report, runtime::run(async { Ok(asking.await) })?);
+                let answer = runtime::run(async { Ok(asking.await) })?;
+                answer::settle(&mut report, answer, connect::ConnectError::hint);
                 report
             }
             run::Way::Cluster(wanted) => {
@@ -112,8 +113,8 @@ impl Look<'_> {
         let home = self.at_api_service().await;
         let Some(Meant { place, container, query }) = meant else {
             self.at_rights(None, profile, &home).await;
-            let text = "no pod is given: `doctor pod/NAME` looks at its node's";
-            return self.report.add(Verdict::Unseen, "agent", text);
+            let text = "no pod is given, so no agent is checked: `doctor pod/NAME` checks the agent of the pod's node";
+            return self.report.add(Verdict::Unknown, "agent", text);
         };
         let target = match self.cluster.resolve(place, self.namespace).await {
             Ok(target) => Some(target),

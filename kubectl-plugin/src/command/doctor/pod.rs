@@ -31,7 +31,11 @@ impl Look<'_> {
                 Some(Found { target, node, container_host })
             }
             Err(error) if is_hidden(&error) => {
-                self.report.add(Verdict::Unseen, "pod", format!("{name} is not yours to read"));
+                self.report.add(
+                    Verdict::Unknown,
+                    "pod",
+                    format!("forbidden: you cannot get the pod {name}"),
+                );
                 Some(Found { target, node: None, container_host: None })
             }
             Err(error) => {
@@ -57,8 +61,9 @@ impl Look<'_> {
                 self.report.add(Verdict::No, "agent", text);
             }
             Err(error) if is_hidden(&error) => {
-                let text = format!("of the node {node}: pods in \"{home}\" are not yours to list");
-                self.report.add(Verdict::Unseen, "agent", text);
+                let text =
+                    format!("of the node {node}: forbidden: you cannot list pods in \"{home}\"");
+                self.report.add(Verdict::Unknown, "agent", text);
             }
             Err(error) => self.report.failed("agent", &error),
         }
@@ -88,7 +93,7 @@ fn state(pod: &Pod, node: Option<&str>) -> (Verdict, String) {
         (Verdict::Ok, format!("{phase} on the node {node}"))
     } else {
         let text = "no container runs: a session joins the pod's network, ipc and host name only";
-        (Verdict::Without, format!("{phase} on the node {node}; {text}"))
+        (Verdict::Note, format!("{phase} on the node {node}; {text}"))
     }
 }
 
@@ -135,7 +140,7 @@ mod tests {
         let crashing = pod(|pod| {
             pod["status"]["containerStatuses"][0]["state"] = json!({"waiting": {}});
         });
-        assert_eq!(state(&crashing, Some("n1")).0, Verdict::Without);
+        assert_eq!(state(&crashing, Some("n1")).0, Verdict::Note);
     }
 
     #[test]

@@ -9,9 +9,9 @@ pub(super) enum Verdict {
     /// A session cannot be without it.
     No,
     /// Something would not work, and a session could do without it.
-    Without,
+    Note,
     /// It is not for this user to see, or was not looked for.
-    Unseen,
+    Unknown,
 }
 
 #[derive(Debug)]
@@ -33,8 +33,8 @@ impl Verdict {
         match self {
             Self::Ok => "ok",
             Self::No => "no",
-            Self::Without => "without",
-            Self::Unseen => "cannot see",
+            Self::Note => "note",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -64,7 +64,7 @@ impl Report {
         let shown = self.lines.iter().map(|Line { verdict, about, text }| {
             // A session that works does without it.
             let verdict = match verdict {
-                Verdict::No if self.works() => Verdict::Without,
+                Verdict::No if self.works() => Verdict::Note,
                 verdict => *verdict,
             };
             format!("{:<10}  {about:<16}  {text}", verdict.as_str())
@@ -94,10 +94,10 @@ mod tests {
     fn only_what_is_needed_and_missing_decides() {
         let mut report = Report::default();
         report.add(Verdict::Ok, "API server", "answers");
-        report.add(Verdict::Unseen, "agent", "not yours to list");
-        report.add(Verdict::Without, "profile", "sysadmin");
+        report.add(Verdict::Unknown, "agent", "forbidden");
+        report.add(Verdict::Note, "profile", "sysadmin");
         assert!(report.works());
-        assert_eq!(report.lines()[1], "cannot see  agent             not yours to list");
+        assert_eq!(report.lines()[1], "unknown     agent             forbidden");
         assert_eq!(report.lines()[3], "A session could work.");
         report.add(Verdict::No, "right", "create\n\u{1b}[2J pods/exec");
         assert!(!report.works());
@@ -110,7 +110,7 @@ mod tests {
         report.add(Verdict::No, "right", "create pods/exec");
         report.settled(true);
         assert!(report.works());
-        assert_eq!(report.lines()[0], "without     right             create pods/exec");
+        assert_eq!(report.lines()[0], "note        right             create pods/exec");
         assert_eq!(report.lines()[1], "This session would work.");
         let mut report = Report::default();
         report.add(Verdict::Ok, "right", "create pods/exec");

@@ -19,12 +19,16 @@ fn beside(entered: ReviewedTarget<'_>, node: Option<&str>, profile: Profile, hom
     };
     let given_away = ReviewPolicy { netadmin_without_host_target: true, ..policy };
     let unless = match given_away.worth_the_node(profile) {
-        None => "; unless the gateway is told --netadmin-reaches-node-network",
+        None => "unless the gateway runs with --netadmin-reaches-node-network",
         Some(_) => "",
     };
-    match node {
-        Some(_) => format!(" (the container {why}{unless})"),
-        None => format!(": takes {} too, of the pod's node{unless}", said(&right)),
+    match (node, unless) {
+        (Some(_), "") => format!(" (the container {why})"),
+        (Some(_), unless) => format!(" (the container {why}; {unless})"),
+        (None, unless) => {
+            let unless = if unless.is_empty() { String::new() } else { format!(" ({unless})") };
+            format!(": also needs {}, for the pod's node{unless}", right.in_a_role())
+        }
     }
 }
 
@@ -46,25 +50,6 @@ fn review(right: &Right) -> Value {
     })
 }
 
-/// As a role is written from it.
-fn said(right: &Right) -> String {
-    let Right { verb, group, resource, subresource, namespace, name } = right;
-    let mut said = format!("{verb} {resource}");
-    if !group.is_empty() {
-        said = format!("{said}.{group}");
-    }
-    if let Some(subresource) = subresource {
-        said = format!("{said}/{subresource}");
-    }
-    if let Some(name) = name {
-        said = format!("{said} \"{name}\"");
-    }
-    if let Some(namespace) = namespace {
-        said = format!("{said} in the namespace \"{namespace}\"");
-    }
-    said
-}
-
 impl Look<'_> {
     pub(super) async fn at_rights(
         &mut self,
@@ -79,7 +64,8 @@ impl Look<'_> {
         self.need(&entered.for_api_server(), "").await;
         self.need(&entered.exec(), "").await;
         if let Some(right) = entered.core_exec(&policy) {
-            self.need(&right, " (unless the gateway is told not to ask for it)").await;
+            self.need(&right, " (unless the gateway runs with --insecure-skip-core-exec-review)")
+                .await;
         }
         if let Some(right) = entered.system_namespace(&policy) {
             self.need(&right, "").await;
@@ -112,11 +98,15 @@ impl Look<'_> {
                 self.report.add(Verdict::Ok, "profile", format!("{profile}{beside}"));
                 continue;
             };
-            let verdict = if wanted == Some(profile) { Verdict::No } else { Verdict::Without };
+            let verdict = if wanted == Some(profile) { Verdict::No } else { Verdict::Note };
             self.report.add(verdict, "profile", format!("{profile}: cannot {missing}"));
         }
         if !any {
-            self.report.add(Verdict::No, "profile", "a session needs one, and there is none");
+            self.report.add(
+                Verdict::No,
+                "profile",
+                "a session needs the right to a profile, and you have none",
+            );
         }
     }
 
@@ -130,21 +120,23 @@ impl Look<'_> {
     ) -> Result<Option<String>, ClusterError> {
         let right = entered.profile(profile);
         if !self.may(&right).await? {
-            return Ok(Some(said(&right)));
+            return Ok(Some(right.in_a_role()));
         }
         let why = usual(home).worth_the_node(profile);
         // The right to what is worth as much as a node is asked for where the node is known.
         let right = node.and_then(|node| entered.host_target(Some(node), why.as_ref()));
         let Some(right) = right else { return Ok(None) };
         let may = self.may(&right).await?;
-        Ok((!may).then(|| format!("{}{}", said(&right), beside(entered, node, profile, home))))
+        Ok((!may).then(|| format!("{}{}", right.in_a_role(), beside(entered, node, profile, home))))
     }
 
     async fn need(&mut self, right: &Right, because: &str) {
         match self.may(right).await {
-            Ok(true) => self.report.add(Verdict::Ok, "right", format!("{}{because}", said(right))),
+            Ok(true) => {
+                self.report.add(Verdict::Ok, "right", format!("{}{because}", right.in_a_role()));
+            }
             Ok(false) => {
-                let text = format!("cannot {}{because}", said(right));
+                let text = format!("cannot {}{because}", right.in_a_role());
                 self.report.add(Verdict::No, "right", text);
             }
             Err(error) => self.report.failed("right", &error),
@@ -155,24 +147,5 @@ impl Look<'_> {
         let answer = self.cluster.create(REVIEWS, &review(right)).await?;
         let status = &answer["status"];
         Ok(status["allowed"] == true && status["denied"] != true)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use wire::host::Reason;
-
-    use super::*;
-
-    #[test]
-    fn a_right_is_said_so_that_a_role_can_be_written_from_it() {
-        let right = |name| ReviewedTarget::Pod { namespace: "shop", name }.exec();
-        let exec = right(Some("api"));
-        assert_eq!(said(&exec), "create pods.nsdebug.dev/exec \"api\" in the namespace \"shop\"");
-        let core = Right { group: "", ..right(None) };
-        assert_eq!(said(&core), "create pods/exec in the namespace \"shop\"");
-        let pod = ReviewedTarget::Pod { namespace: "shop", name: Some("api") };
-        let host = pod.host_target(Some("n1"), Some(&Reason::Network)).expect("a right");
-        assert_eq!(said(&host), "use hosttargets.nsdebug.dev \"n1\"");
     }
 }

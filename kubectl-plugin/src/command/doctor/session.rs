@@ -8,6 +8,6 @@ use super::answer::settle;
 impl Look<'_> {
     pub(super) async fn at_session(&mut self, target: &ApiTarget, query: &str) {
         let answer = self.cluster.rehearse(target, query).await;
-        settle(&mut self.report, answer);
+        settle(&mut self.report, answer, |error| error.said_hint().map(str::to_owned));
     }
 }
