@@ -105,12 +105,12 @@ fn id<S: Serializer>(id: &SessionId, serializer: S) -> Result<S::Ok, S::Error> {
 impl AuditSubject for Subject {
     fn dropped_request(&self) -> impl Serialize {
         // What nginx logs of such a request: no answer was sent.
-        let message = "the client went away before the session began";
+        let message = "the client closed the connection before the session started";
         Refused { code: 499, refusal: "ClientClosed", message }
     }
 
     fn dropped_session(&self, seconds: f64) -> impl Serialize {
-        End::of(&failed("the session was given up".to_owned()), seconds)
+        End::of(&failed("the session was abandoned".to_owned()), seconds)
     }
 
     fn not_written(&self, last: Event, error: &AuditError) {

@@ -68,7 +68,7 @@ pub struct ServeArgs {
     #[arg(long, env = "NSDEBUG_TOOLS", value_enum, default_value = "toolbox")]
     tools: Tools,
 
-    /// The tree of tools
+    /// The directory of the toolbox: the tree of programs that sessions run
     #[arg(long, env = "NSDEBUG_TOOLBOX", value_name = "DIR", default_value = TOOLBOX)]
     toolbox: PathBuf,
 
@@ -81,8 +81,7 @@ pub struct ServeArgs {
     )]
     max_profile: Profile,
 
-    /// Give `netadmin` to callers without a right to host targets, though `NET_ADMIN` reaches other network
-    /// namespaces by their link-netnsid: they can change and delete links of the node
+    /// Allow the profile `netadmin` without the right to host targets, though it reaches the node's network
     #[arg(long, env = "NSDEBUG_NETADMIN_REACHES_NODE_NETWORK", value_parser = BoolishValueParser::new())]
     netadmin_reaches_node_network: bool,
 
@@ -126,8 +125,7 @@ fn max_profile_help() -> String {
 /// How sessions are looked after
 #[derive(Clone, Debug, clap::Args)]
 pub struct CareArgs {
-    /// Concurrent sessions of one caller. Two more than this, times --session-pids, must fit in
-    /// --all-sessions-pids
+    /// Concurrent sessions of one caller. (This + 2) × --session-pids must be at most --all-sessions-pids
     #[arg(
         long,
         env = "NSDEBUG_MAX_SESSIONS_PER_CALLER",
@@ -146,8 +144,8 @@ pub struct CareArgs {
     )]
     idle_limit: TimeSpan,
 
-    /// Longest duration of a session. A tool that does not end on a signal, such as a stopped one, is killed
-    /// 4 s later
+    /// Longest duration of a session. A tool that ignores the signal at its end, or is suspended (SIGSTOP), is
+    /// killed 4 s later
     #[arg(
         long,
         env = "NSDEBUG_SESSION_LIMIT",
@@ -157,8 +155,8 @@ pub struct CareArgs {
     )]
     session_limit: TimeSpan,
 
-    /// Longest duration, if shorter, of a session that is worth as much as the node: with `sysadmin` or the
-    /// node's own tools, on the node itself, or in a host target
+    /// Longest duration, if shorter, of a session with full control of the node: with `sysadmin` or the node's
+    /// own tools, on the node itself, or in a host target
     #[arg(
         long,
         env = "NSDEBUG_PRIVILEGED_SESSION_LIMIT",

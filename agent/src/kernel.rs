@@ -34,7 +34,7 @@ impl fmt::Display for CollectsAtClose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "Linux {}: a process that sends itself unix sockets and a locked pipe can hold up every process of the node that closes a unix socket, the agent too; use 6.9, 6.6.93, 6.1.141 or a kernel that has their garbage collector",
+            "Linux {} has a known defect: any container can block every process of the node that closes a unix socket, including the agent. Upgrade to Linux 6.9 or newer, or to at least 6.6.93 or 6.1.141 in their series",
             self.release
         )
     }
@@ -83,6 +83,9 @@ mod tests {
         assert_eq!(of_debian("6.1.147-1"), None);
         assert!(of_debian("6.1.140-1").is_some());
         let unknown = CollectsAtClose::of("some\nkernel", "").expect("nobody knows");
-        assert!(unknown.to_string().starts_with(r"Linux some\nkernel: "), "{unknown}");
+        assert!(
+            unknown.to_string().starts_with(r"Linux some\nkernel has a known defect"),
+            "{unknown}"
+        );
     }
 }

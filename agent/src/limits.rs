@@ -6,7 +6,8 @@ use entry::{CgroupError, Cgroups, Cpu, Layout, Memory, Resources};
 /// Bounds of every session in a toolbox.
 #[derive(Clone, Debug, clap::Args)]
 pub struct LimitArgs {
-    /// Memory of one session in a toolbox, its files in /tmp included; its packet rings may have as much again
+    /// Memory of one session in a toolbox, with its files in /tmp. Its packet buffers (tcpdump) may take the same
+    /// amount in addition
     #[arg(long, env = "NSDEBUG_SESSION_MEMORY", value_name = "BYTES", default_value_t = Resources::MEMORY)]
     session_memory: Memory,
 
@@ -24,8 +25,8 @@ pub struct LimitArgs {
     #[arg(long, env = "NSDEBUG_SESSION_CPU", value_name = "CORES", default_value_t = Resources::CPU)]
     session_cpu: Cpu,
 
-    /// Use no control groups: sessions can use all of the node, outlive their supervisor, and open any device
-    /// that the target's image has a node of
+    /// Use no control groups. Sessions then have no limit of memory, processes and processor time, may outlive
+    /// their supervisor, and can open every device that the target's image has a device file for
     #[arg(long, env = "NSDEBUG_NO_SESSION_CGROUP", value_parser = BoolishValueParser::new())]
     no_session_cgroup: bool,
 }

@@ -12,7 +12,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::watch;
-use wire::{Forwarded, SessionInfo, Withdrawal};
+use wire::{Forwarded, SessionInfo};
 
 use crate::listen::Caller;
 use crate::peer::Peer;
@@ -180,17 +180,17 @@ impl Registry {
         }
     }
 
-    /// Tells the sessions that a gateway has vouched for in these very words that it ends them; how many
-    /// there are.
+    /// Tells the sessions that a gateway has vouched for in these very words that it ends them, and the `cause`
+    /// in words; how many there are.
     #[must_use]
-    pub fn withdraw(&self, vouched: &Forwarded, why: Withdrawal) -> usize {
+    pub fn withdraw(&self, vouched: &Forwarded, cause: &str) -> usize {
         let is_meant = |peer: &Peer| match peer {
             Peer::Gateway { forwarded, .. } => **forwarded == *vouched,
             Peer::Root { .. } | Peer::Certificate { .. } => false,
         };
         let entries = self.entries();
         let meant = entries.values().filter(|entry| is_meant(&entry.about.peer));
-        meant.map(|entry| entry.tell_to_end(format!("the gateway: {}", why.words()))).count()
+        meant.map(|entry| entry.tell_to_end(format!("the gateway: {cause}"))).count()
     }
 
     fn entries(&self) -> MutexGuard<'_, BTreeMap<SessionId, Entry>> {
@@ -361,10 +361,10 @@ mod tests {
         ]
         .map(|(id, peer)| enter(&registry, id, peer));
         let _roots = enter(&registry, "c1", ROOT);
-        assert_eq!(registry.withdraw(&vouched("carol", "1"), Withdrawal::Revoked), 0);
-        assert_eq!(registry.withdraw(&vouched("alice", "1"), Withdrawal::Stopped), 1);
+        assert_eq!(registry.withdraw(&vouched("carol", "1"), "it is shutting down"), 0);
+        assert_eq!(registry.withdraw(&vouched("alice", "1"), "it is shutting down"), 1);
         let by = one.ended().now_or_never();
-        assert_eq!(by.as_deref(), Some("the gateway: it is stopping"));
+        assert_eq!(by.as_deref(), Some("the gateway: it is shutting down"));
         assert!(two.ended().now_or_never().is_none() && three.ended().now_or_never().is_none());
     }
 

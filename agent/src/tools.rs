@@ -5,8 +5,8 @@ use clap::ValueEnum;
 /// Whose tools a session runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Tools {
-    /// The node's own files, with all that the caller holds.
+    /// The node's own programs, as root with all capabilities of this process
     Host,
-    /// A tree of tools, within a profile.
+    /// The programs of --toolbox, with the rights of a profile
     Toolbox,
 }

@@ -8,6 +8,12 @@ pub const OWN_FAILURE: u8 = 125;
 /// A command line that asks for what cannot be.
 pub const USAGE: u8 = 2;
 
+/// Says on stderr what the user can do, after what went wrong.
+pub fn hint(what: &str) {
+    // Nothing to do where stderr is closed.
+    let _ = writeln!(io::stderr(), "hint: {what}");
+}
+
 /// Says on stderr `why` nothing more happens; `code` says what kind of failure it is.
 #[must_use]
 pub fn failed(why: &str, code: u8) -> ExitCode {

@@ -14,7 +14,7 @@ mod quota;
 pub mod shutdown;
 mod signals;
 
-pub use failure::{OWN_FAILURE, USAGE, failed};
+pub use failure::{OWN_FAILURE, USAGE, failed, hint};
 pub use printable::printable_json;
 pub use quota::{Quota, QuotaFull, QuotaPlace};
 pub use signals::Signals;

@@ -71,8 +71,9 @@ fn choose_capabilities(
     survey: &Survey,
 ) -> Result<Capabilities, Failure> {
     let Confinement { profile, host_targets, gained, unshared, .. } = limits;
-    if unshared.iter().any(|id| survey.ids.contains(id)) {
-        return Err(Failure { step: Step::NotAlone, errno: 0, path: None });
+    if let Some(id) = unshared.iter().find(|id| survey.ids.contains(id)) {
+        let path = Some(id.to_string().into());
+        return Err(Failure { step: Step::NotAlone, errno: 0, path });
     }
     if survey.can_trace() && !host_targets {
         let path = survey.tracer.clone().map(Into::into);

@@ -115,7 +115,13 @@ impl Facts {
     pub fn host_target(&self, signs: &HostSigns) -> Option<String> {
         let shared: Vec<_> = self.shared_with_node.iter().map(|kind| kind.as_str()).collect();
         if !shared.is_empty() {
-            return Some(format!("it shares the node's {} namespace", shared.join(" and ")));
+            let namespaces = match &shared[..] {
+                [rest @ .., last] if !rest.is_empty() => {
+                    format!("{} and {last} namespaces", rest.join(", "))
+                }
+                all => format!("{} namespace", all.concat()),
+            };
+            return Some(format!("it shares the node's {namespaces}"));
         }
         // What a process holds in a user namespace of its own is no power outside.
         let own =

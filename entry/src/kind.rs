@@ -63,7 +63,7 @@ pub struct Kinds(u8);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadKinds {
     #[error(
-        "`mnt` cannot be joined: the tools would be lost with the node's files; the container's own files are under /proc/1/root"
+        "`mnt` cannot be joined: the tools would no longer be visible. The container's files are under /target (with --tools host: /proc/1/root)"
     )]
     Mount,
     #[error("`user` is only joined with --join-user")]

@@ -120,7 +120,8 @@ pub enum Step {
     Survey,
     /// A process in the target's pid namespace may trace whatever runs there; no errno.
     Traceable,
-    /// A process in the target's pid namespace has the user or group that no other was to have; no errno.
+    /// A process in the target's pid namespace has the user or group that no other was to have; no errno. Which is
+    /// the path.
     NotAlone,
     /// Every harmless capability is held by a process there already; no errno.
     NoCanary,
@@ -167,11 +168,11 @@ impl<T, E: Into<io::Error>> During<T> for Result<T, E> {
     }
 }
 
-/// Completes the sentence "failed while …".
+/// Completes the sentence "cannot start the session: … failed".
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::ReadOrder => "reading what to do",
+            Self::ReadOrder => "reading the plan",
             Self::OpenStreams => "making the tool's pipes or terminal",
             Self::Sanitise => "closing inherited descriptors",
             Self::StartBroker => "starting the broker of packet rings",

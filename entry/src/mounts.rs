@@ -86,8 +86,8 @@ const SETTINGS: [&str; 5] = ["configfs", "debugfs", "efivarfs", "securityfs", "t
 fn kernel(mount: &Mount<'_>, mounts: &BTreeMap<&str, Mount<'_>>) -> Option<&'static str> {
     match mount.kind {
         _ if !mount.writable => None,
-        "proc" => proc(mount, mounts).then_some("what gives orders to the kernel, writable"),
-        "sysfs" => Some("the kernel's own settings, writable"),
+        "proc" => proc(mount, mounts).then_some("kernel settings of /proc, writable"),
+        "sysfs" => Some("kernel settings of /sys, writable"),
         _ => (mount.root == "/").then_some("all control groups, writable"),
     }
 }

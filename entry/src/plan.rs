@@ -130,7 +130,9 @@ pub enum PlanError {
         "process {pid} ({name}) has each of the users and groups that the profile `baseline` could be: use another profile"
     )]
     NoFreeUser { pid: u32, name: String },
-    #[error("process {pid} ({name}) is a host target, and those are not allowed here: {why}")]
+    #[error(
+        "process {pid} ({name}) is a host target, and host targets are not allowed here: {why}"
+    )]
     HostTarget { pid: u32, name: String, why: String },
 }
 
@@ -472,11 +474,11 @@ impl Confinement {
             writeln!(f, "              {usual}: the target's own, to look into its processes")?;
         }
         let what = match profile {
-            _ if *node => "the container is the node here: that is root of it",
+            _ if *node => "the target is the node: this is root on the node",
             Profile::Sysadmin => "full control of the container, and root of the node",
             _ if !profile.looks_into_processes() => return Ok(()),
             _ if traces_all => {
-                "SYS_PTRACE: full control of the container, and of what enters it, which is the node"
+                "SYS_PTRACE: full control of the container, and of any process of the node that enters it (runc, kubectl exec): this is root on the node"
             }
             _ => {
                 "strace, gdb, lsof, ss -p: full control of the container, that is of its processes of this user, their volumes, and its identity in the cluster"
@@ -614,7 +616,7 @@ mod tests {
         for profile in [Profile::General, Profile::Netadmin] {
             let text = explained(profile, false);
             assert!(text.contains(control) && !text.contains("root of"), "{text}");
-            assert!(explained(profile, true).contains("that is root of it\n"));
+            assert!(explained(profile, true).contains("this is root on the node\n"));
         }
         for profile in [Profile::Restricted, Profile::Baseline] {
             let text = explained(profile, false);

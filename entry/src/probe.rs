@@ -23,7 +23,7 @@ use crate::{cgroup, privilege, root, seccomp, sys};
 /// What it takes to enter a target and to leave everything else behind, each with its reason.
 pub const ENTERING: [(Capability, &str); 6] = [
     (Capability::SysAdmin, "namespaces cannot be joined, nothing can be mounted"),
-    (Capability::SysPtrace, "processes of other users cannot be looked at"),
+    (Capability::SysPtrace, "processes of other users cannot be inspected"),
     (Capability::SysChroot, "the target's mount namespace cannot be visited for /target"),
     (Capability::Setpcap, "the bounding set of a tool cannot be reduced"),
     (Capability::Setuid, "a tool cannot become another user"),

@@ -92,10 +92,7 @@ const GENERAL: [(Capability, &str); 2] = [
 const NETADMIN: [(Capability, &str); 3] = [
     GENERAL[0],
     GENERAL[1],
-    (
-        Capability::NetAdmin,
-        "ip route, tc, nft: changes the target's network, and the node's, which it names by link-netnsid",
-    ),
+    (Capability::NetAdmin, "ip route, tc, nft: changes the target's network, and the node's"),
 ];
 
 impl fmt::Display for Profile {

@@ -65,15 +65,20 @@ impl HostSigns {
         let is_way =
             |socket: &&String| self::is_below(socket, path) || socket.rsplit('/').next() == name;
         if let Some(socket) = self.sockets.iter().find(is_way) {
-            return Some(format!("a way to the runtime's socket {socket} of the node"));
+            return Some(format!(
+                "the container runtime's socket {socket} of the node, or a directory around it"
+            ));
         }
         // A name of such is not known for what it is: a socket of another program may be called the same.
         let leads_to = |own: &&String| self::is_below(own, path) || self::is_below(path, own);
         if let Some(own) = self.own.iter().find(leads_to) {
-            return Some(format!("a way to {} of this agent", own.escape_debug()));
+            return Some(format!("{} of this agent, or a directory around it", own.escape_debug()));
         }
         if let Some(own) = self.own_to_write.iter().find(leads_to).filter(|_| !read_only) {
-            return Some(format!("a way to write to {} of this agent", own.escape_debug()));
+            return Some(format!(
+                "{} of this agent, or a directory around it, writable",
+                own.escape_debug()
+            ));
         }
         // What leads out of a folder is not known to be in it.
         let leads_out = path.split('/').any(|part| part == "..");
@@ -172,12 +177,18 @@ mod tests {
         for path in ["/srv", "/srv/nsdebug", "/srv/nsdebug/agent.sock"] {
             for read_only in [false, true] {
                 let why = said(path, read_only).unwrap_or_else(|| panic!("{path}"));
-                assert!(why.contains("a way to /srv/nsdebug/agent.sock of this agent"), "{why}");
+                assert!(
+                    why.contains("it has /srv/nsdebug/agent.sock of this agent, or a directory"),
+                    "{why}"
+                );
             }
         }
         for path in ["/opt", "/opt/tools", "/opt/tools/usr/bin"] {
             let why = said(path, false).unwrap_or_else(|| panic!("{path}"));
-            assert!(why.contains("to write to /opt/tools of this agent"), "{why}");
+            assert!(
+                why.contains("/opt/tools of this agent, or a directory around it, writable"),
+                "{why}"
+            );
             assert_eq!(said(path, true), None, "{path}");
         }
     }

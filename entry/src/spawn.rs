@@ -71,13 +71,13 @@ pub struct RelayedStdio {
 /// Why no helper was started.
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
-    #[error("cannot write the helper's order")]
+    #[error("cannot send the plan to the helper")]
     Order { source: io::Error },
     #[error("cannot create the helper's descriptors")]
     Descriptors { source: io::Error },
     #[error("cannot start the helper")]
     Start { source: io::Error },
-    #[error("the helper exited before it got its order")]
+    #[error("the helper exited before it received the plan")]
     Gone { source: io::Error },
 }
 

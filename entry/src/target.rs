@@ -36,9 +36,7 @@ pub enum TargetError {
     Pidfd { pid: u32, source: io::Error },
     #[error("cannot read {file} of process {pid}")]
     Read { pid: u32, file: String, source: io::Error },
-    #[error(
-        "no permission to look at process {pid}: it needs root of the node, with CAP_SYS_PTRACE"
-    )]
+    #[error("cannot inspect process {pid}: permission denied")]
     Denied { pid: u32 },
     #[error(
         "the node's processes are not visible: the agent needs the node's pid namespace (in a pod: hostPID: true)"

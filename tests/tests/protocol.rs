@@ -214,10 +214,10 @@ fn what_is_no_session_is_refused_with_a_status() {
         };
         let plain = ask("GET", &path("command=ps"));
         assert_eq!(plain.code, 400);
-        assert!(plain.message().starts_with("a session is a websocket: "), "{plain:?}");
+        assert!(plain.message().starts_with("a session needs a websocket request: "), "{plain:?}");
         let post = ask("POST", &path("command=ps"));
         assert_eq!(post.code, 405);
-        assert!(post.message().ends_with("does not answer to POST"), "{post:?}");
+        assert!(post.message().ends_with("does not support POST"), "{post:?}");
         let lost = ask("GET", "/api/v1/pods");
         assert_eq!((lost.code, lost.message().as_str()), (404, "there is nothing at /api/v1/pods"));
         for offered in ["", "v4.base64.channel.k8s.io", "channel.k8s.io"] {

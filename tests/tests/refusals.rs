@@ -146,8 +146,8 @@ fn an_agent_that_is_not_there_is_said_so() {
     let nowhere = "/nonexistent/agent.sock";
     plugin.args(["--agent", &format!("unix:{nowhere}"), "container/web-one", "--", "true"]);
     let done = refused(&mut plugin, 125);
-    assert!(done.err().contains(&format!("cannot reach an agent at unix:{nowhere}")), "{done}");
-    assert!(done.err().contains("hint: is the agent running?"), "{done}");
+    assert!(done.err().contains(&format!("cannot reach the agent at unix:{nowhere}")), "{done}");
+    assert!(done.err().contains("hint: start the agent: nsdebug-agent serve"), "{done}");
     let done = refused(harness::plugin().args(["container/web-one", "--", "true"]), 2);
     assert!(done.err().contains("a cluster does not know containers by their ID"), "{done}");
 }

@@ -323,7 +323,7 @@ fn an_agent_that_stops_lets_sessions_finish_and_takes_no_new_ones() {
         let answer = agent.wait_for("/readyz", 503);
         assert!(answer.message().contains("is shutting down"), "{answer:?}");
         let refused = refused(&mut agent.exec("web-1", &["true"]), 125);
-        assert!(refused.err().contains("takes no new sessions"), "{refused}");
+        assert!(refused.err().contains("accepts no new sessions"), "{refused}");
         assert!(cat.write(b" after"));
         cat.wait_for_stdout("before after");
         cat.finish().expect_success();
@@ -341,9 +341,9 @@ fn a_session_that_outlives_the_grace_is_ended_with_the_reason() {
         let raw = Client::open(agent.connect(Listener::Unix), path, "v5.channel.k8s.io");
         agent.signal(Signal::TERM);
         let done = session.finish().expect_code(125);
-        assert!(done.err().contains("the agent is stopping"), "{}", done.err());
+        assert!(done.err().contains("the agent is shutting down"), "{}", done.err());
         let heard = raw.expect("a session").finish();
-        assert_eq!(heard.close, Some((1011, "the agent is stopping".to_owned())), "{heard:?}");
+        assert_eq!(heard.close, Some((1011, "the agent is shutting down".to_owned())), "{heard:?}");
         assert_eq!(heard.status, None);
         agent.wait_for_end();
         assert_alone(web);

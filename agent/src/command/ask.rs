@@ -23,7 +23,7 @@ const LONGEST: usize = 16 << 20;
 pub(super) enum AskError {
     #[error("cannot start an event loop")]
     Runtime(#[source] io::Error),
-    #[error("cannot reach an agent at {}: does `nsdebug-agent serve` run, or is it elsewhere (--agent)?", socket.display())]
+    #[error("cannot reach the agent at {}", socket.display())]
     Reach { socket: PathBuf, source: io::Error },
     #[error("no agent answered at {} within {} s", socket.display(), ANSWER.as_secs())]
     NoAnswer { socket: PathBuf },

@@ -16,13 +16,25 @@ use crate::config::ServeArgs;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  the tool's own, else
+  the tool's own, of `exec`; else
   128+n  the tool was killed by signal n
   127    there is no such tool
   126    the tool cannot be executed
   125    nsdebug itself failed
   2      wrong usage
   1      of `check`: a session could not work here";
+
+const EXIT_CODES_WITHOUT_TOOL: &str = "\
+Exit codes:
+  0      done
+  125    nsdebug itself failed
+  2      wrong usage";
+
+const EXIT_CODES_OF_CHECK: &str = "\
+Exit codes:
+  0      a session could work here
+  1      a session could not work here
+  2      wrong usage";
 
 const LOG_LEVEL: &str = "Log level, or levels by module such as `warn,agent=debug` \
                          [default: info for `serve`, else warn]";
@@ -45,16 +57,16 @@ enum Command {
     #[command(after_help = EXIT_CODES)]
     Exec(Box<exec::ExecArgs>),
     /// Serve sessions on sockets of this node, and to gateways
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = EXIT_CODES_WITHOUT_TOOL)]
     Serve(Box<ServeArgs>),
     /// List the sessions that an agent on this node serves
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = EXIT_CODES_WITHOUT_TOOL)]
     Sessions(sessions::SessionsArgs),
     /// End a session that an agent on this node serves
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = EXIT_CODES_WITHOUT_TOOL)]
     Kill(sessions::KillArgs),
     /// Check what this node supports, and name what is missing
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = EXIT_CODES_OF_CHECK)]
     Check(check::CheckArgs),
 }
 

@@ -118,7 +118,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 /// may itself be a container, as kind makes them: then that is not the machine's first. A pod of its own is none.
 fn check_pids() -> anyhow::Result<()> {
     let here = entry::in_initial_pids();
-    match here.context("cannot read which pid namespace the agent is in: is /proc mounted?")? {
+    match here.context("cannot read from /proc which pid namespace the agent is in")? {
         true => {}
         false if std::process::id() == 1 => anyhow::bail!(
             "the agent is not in the node's pid namespace: run it there (in a pod: hostPID: true)"
@@ -156,8 +156,8 @@ fn cgroups(
         Err(error) => return Err(error.into()),
     };
     match cgroups.as_ref().map(Cgroups::sweep) {
-        Some(Err(error)) => warn!(error = chain(&error), "a predecessor's sessions stay behind"),
-        Some(Ok(sessions)) if sessions > 0 => info!(sessions, "ended what a predecessor left"),
+        Some(Err(error)) => warn!(error = chain(&error), "sessions of an earlier agent not ended"),
+        Some(Ok(sessions)) if sessions > 0 => info!(sessions, "sessions of an earlier agent ended"),
         _ => {}
     }
     Ok(cgroups)
@@ -195,7 +195,7 @@ async fn listen_tls(
 async fn drain(slots: &Slots, grace: Duration, signals: &mut Signals) {
     tokio::select! {
         () = slots.all_free() => {}
-        () = tokio::time::sleep(grace) => info!(sessions = slots.taken(), "grace is over"),
+        () = tokio::time::sleep(grace) => info!(sessions = slots.taken(), "grace period ended"),
         signal = signals.next() => info!(signal, sessions = slots.taken(), "asked again"),
     }
 }

@@ -9,7 +9,7 @@ use daemon::{OWN_FAILURE, failed};
 use hyper::{Method, StatusCode};
 use wire::SessionInfo;
 
-use super::ask::ask;
+use super::ask::{AskError, ask};
 use crate::config::{BadAddress, ListenAddress};
 
 /// Which agent.
@@ -85,7 +85,7 @@ pub fn list(args: &SessionsArgs) -> ExitCode {
             let _ = io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
-        Err(error) => failed(&wire::chain(&error), OWN_FAILURE),
+        Err(error) => unanswered(&error),
     }
 }
 
@@ -98,8 +98,16 @@ pub fn kill(args: &KillArgs) -> ExitCode {
             let _ = writeln!(io::stdout(), "session {} {how}", session.id);
             ExitCode::SUCCESS
         }
-        Err(error) => failed(&wire::chain(&error), OWN_FAILURE),
+        Err(error) => unanswered(&error),
     }
+}
+
+fn unanswered(error: &AskError) -> ExitCode {
+    let code = failed(&wire::chain(error), OWN_FAILURE);
+    if let AskError::Reach { .. } = error {
+        daemon::hint("start `nsdebug-agent serve`, or give its socket with --agent");
+    }
+    code
 }
 
 fn json(sessions: &[SessionInfo]) -> String {

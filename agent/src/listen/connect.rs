@@ -265,7 +265,7 @@ async fn answer(
 fn vouched_for<B>(request: &Request<B>, gateway: SocketAddr) -> Result<Peer, Refusal> {
     let path = request.uri().path();
     if !is_session(path) && path != END_PATH {
-        let message = "this agent gives gateways sessions, and nothing else";
+        let message = "this agent serves only sessions to gateways";
         return Err(Refusal::new(StatusReason::NotFound, message));
     }
     let headers = request.headers();
@@ -279,7 +279,7 @@ fn vouched_for<B>(request: &Request<B>, gateway: SocketAddr) -> Result<Peer, Ref
         forwarded.map_err(|error| Refusal::new(StatusReason::BadRequest, error.to_string()))?;
     let of_node = path == SessionTarget::NODE_ROUTE;
     if path != END_PATH && of_node != forwarded.pod_uid.is_none() {
-        let message = "the gateway has to say which pod it means, where it is one";
+        let message = "the gateway's request for a pod does not name the pod, or its request for a node names one";
         return Err(Refusal::new(StatusReason::BadRequest, message));
     }
     Ok(Peer::Gateway { address: gateway, forwarded: Arc::new(forwarded) })

@@ -100,8 +100,10 @@ impl Spec {
         let rules = || rules.into_iter().flatten();
         let nodes = linux.devices.iter().flatten().filter_map(Node::of_node);
         let by_rules = opens_disks(rules()).then(|| Reached {
-            what: OfNode::Kernel("leave to open disks of the node or its memory"),
-            place: "the devices of its control group".to_owned(),
+            what: OfNode::Kernel(
+                "a device rule that lets it open disks of the node, or the node's memory",
+            ),
+            place: "linux.resources.devices of its OCI spec".to_owned(),
         });
         let mounts = self.mounts.iter().flatten().filter_map(reached);
         let namespaces = linux.namespaces.as_ref().into_iter().flatten();
@@ -275,7 +277,7 @@ mod tests {
             json!({"allow": true, "type": "c", "major": 1, "minor": 1, "access": "r"}),
             json!({"allow": true}),
         ] {
-            assert_eq!(opens(rule.clone()), ["the devices of its control group"], "{rule}");
+            assert_eq!(opens(rule.clone()), ["linux.resources.devices of its OCI spec"], "{rule}");
             let after = found(json!({"resources": {"devices": [rule, none]}}));
             assert!(after.is_empty(), "{rule}");
         }

@@ -130,8 +130,8 @@ impl SessionRequest {
 
 fn websocket(upgrade: Result<Proposal, tungstenite::Error>) -> Result<Upgrade, Refusal> {
     let bad = |message| Refusal::new(StatusReason::BadRequest, message);
-    let upgrade =
-        upgrade.map_err(|rejection| bad(format!("a session is a websocket: {rejection}")))?;
+    let upgrade = upgrade
+        .map_err(|rejection| bad(format!("a session needs a websocket request: {rejection}")))?;
     upgrade.agreed().ok_or_else(|| {
         let spoken = Protocol::ALL.map(Protocol::as_str).join(", ");
         bad(format!("no common subprotocol: this agent supports {spoken}"))

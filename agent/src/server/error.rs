@@ -16,6 +16,7 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("10");
 pub struct Refusal {
     reason: StatusReason,
     message: String,
+    hint: Option<String>,
     exit_code: Option<u8>,
     pod_not_begun: bool,
 }
@@ -23,7 +24,14 @@ pub struct Refusal {
 impl Refusal {
     #[must_use]
     pub fn new(reason: StatusReason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), exit_code: None, pod_not_begun: false }
+        let message = message.into();
+        Self { reason, message, hint: None, exit_code: None, pod_not_begun: false }
+    }
+
+    /// The same, with what the user can do.
+    #[must_use]
+    pub fn with_hint(self, hint: Option<String>) -> Self {
+        Self { hint, ..self }
     }
 
     /// The same, with the exit code that a shell would have used: 126 or 127.
@@ -47,6 +55,10 @@ impl Refusal {
         let code = self.reason.code();
         let status = Status::refusal(code, self.reason.as_str(), self.message.clone());
         let status = if self.pod_not_begun { status.of_pod_not_begun() } else { status };
+        let status = match &self.hint {
+            Some(hint) => status.with_hint(hint),
+            None => status,
+        };
         match self.exit_code {
             Some(exit_code) => status.with_exit_code(exit_code),
             None => status,

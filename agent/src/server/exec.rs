@@ -139,7 +139,10 @@ impl<R: ContainerRuntime> Sessions<R> {
         route: impl FnOnce(&ExecRequest) -> Result<Aim, Refusal> + Send,
     ) -> Result<Response, Refusal> {
         let id = SessionId::random().map_err(|error| {
-            Refusal::new(StatusReason::InternalError, format!("no session can be named: {error}"))
+            Refusal::new(
+                StatusReason::InternalError,
+                format!("cannot create an ID for the session: {error}"),
+            )
         })?;
         let peer = arrival.peer.clone();
         let mut record = AuditRecord::open(&self.terms.audit, id.clone(), &peer);
@@ -314,7 +317,7 @@ impl From<StartError> for Refusal {
                     | StartError::Traceable { .. }
                     | StartError::HostTarget { .. }
                     | StartError::NodeNotAllowed
-                    | StartError::NotAlone
+                    | StartError::NotAlone { .. }
                     | StartError::NoCanary
                     | StartError::Exposed { .. }
                     | StartError::NotApart { .. }
@@ -331,8 +334,8 @@ impl From<StartError> for Refusal {
                     ours if ours.exit_code() != 125 => StatusReason::BadRequest,
                     _ => StatusReason::InternalError,
                 };
-                let hint = error.hint().map_or_else(String::new, |hint| format!("; {hint}"));
-                Self::new(reason, chain(&error) + &hint).with_exit_code(error.exit_code())
+                let refusal = Self::new(reason, chain(&error)).with_hint(error.hint());
+                refusal.with_exit_code(error.exit_code())
             }
         }
     }

@@ -13,7 +13,7 @@ pub(super) fn bounded(policy: &Policy, peer: &Peer) -> Result<Policy, Refusal> {
     let Peer::Gateway { forwarded, .. } = peer else { return Ok(policy.clone()) };
     let Policy::Toolbox { tree, most, host_targets, node_network, own } = policy else {
         // `serve` does not start like this; a request that gets here must not get the node.
-        let message = "this agent runs the node's own tools, which is not for gateways";
+        let message = "this agent runs with --tools host, so it accepts no sessions from gateways";
         return Err(Refusal::new(StatusReason::Forbidden, message));
     };
     Ok(Policy::Toolbox {

@@ -48,7 +48,7 @@ async fn no_such_method(method: Method, uri: Uri) -> Refusal {
     let path = shown(uri.path());
     Refusal::new(
         StatusReason::MethodNotAllowed,
-        format!("{path} does not answer to {}", shown(method.as_str())),
+        format!("{path} does not support {}", shown(method.as_str())),
     )
 }
 

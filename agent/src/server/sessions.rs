@@ -6,7 +6,7 @@ use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
-use wire::forward::{END_PATH, WHY};
+use wire::forward::{self, CAUSE, END_PATH, WHY};
 use wire::{SessionInfo, StatusReason, Withdrawal};
 
 use super::Refusal;
@@ -54,11 +54,15 @@ async fn withdraw(
     headers: HeaderMap,
 ) -> Result<StatusCode, Refusal> {
     let Peer::Gateway { forwarded, .. } = &peer else {
-        return Err(Refusal::new(StatusReason::NotFound, "this is for gateways"));
+        return Err(Refusal::new(
+            StatusReason::NotFound,
+            "only a gateway may end its sessions by this path",
+        ));
     };
     let why = headers.get(WHY).and_then(|why| why.to_str().ok()).unwrap_or_default();
     let why: Withdrawal = super::asked::parsed(why)?;
-    match registry.withdraw(forwarded, why) {
+    let cause = headers.get(CAUSE).and_then(|cause| forward::read_cause(cause.as_bytes()));
+    match registry.withdraw(forwarded, cause.as_deref().unwrap_or(why.words())) {
         0 => Err(Refusal::new(StatusReason::NotFound, "there is no such session here")),
         count => {
             tracing::info!(%peer, count, why = why.as_str(), "told to end");

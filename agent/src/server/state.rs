@@ -45,7 +45,7 @@ impl<R> Agent<R> {
 
     pub(super) fn admitting(&self) -> Result<(), Refusal> {
         if self.shutdown.is_draining() {
-            let message = "this agent is shutting down and takes no new sessions";
+            let message = "the agent is shutting down and accepts no new sessions";
             return Err(Refusal::new(StatusReason::ServiceUnavailable, message));
         }
         Ok(())

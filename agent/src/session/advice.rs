@@ -88,7 +88,7 @@ impl Advice {
         let profile = self.profile;
         (is_refused || self.runs(&FILTERING)).then(|| {
             format!(
-                "under the profile `{profile}` a tool may not change the network, or read its packet filter: --profile netadmin lets it"
+                "the profile `{profile}` does not allow changing the network or reading its packet filter: --profile netadmin allows it"
             )
         })
     }
@@ -109,7 +109,7 @@ impl Advice {
         let profile = self.profile;
         (!profile.looks_into_processes() && self.runs(&LOOKING)).then(|| {
             format!(
-                "under the profile `{profile}` a tool may not trace, capture packets, or look into and signal others' processes: --profile general lets it"
+                "the profile `{profile}` does not allow tracing, packet capture, or inspecting and signalling processes of other users: --profile general allows it"
             )
         })
     }
@@ -118,7 +118,7 @@ impl Advice {
         let is_nobody = self.profile == Profile::Baseline && self.run_as.is_none();
         let reads = self.runs(&READING) && self.words.iter().any(|word| is_of_target(word));
         (is_nobody && reads).then(|| {
-            "under the profile `baseline` a tool reads what every user may read: --profile restricted reads what the target's user may"
+            "the profile `baseline` can read only files that every user can read: --profile restricted reads those of the target's user too"
                 .to_owned()
         })
     }
@@ -212,8 +212,8 @@ mod tests {
     #[test]
     fn what_needs_a_right_is_told_which_profile_has_it_and_nothing_else_is() {
         for words in [&["strace", "-p", "1"][..], &["sh", "-c", "timeout 5 tcpdump -c 1"]] {
-            assert_helps(Profile::Baseline, words, 1, "--profile general lets it");
-            assert_helps(Profile::Restricted, words, 1, "under the profile `restricted`");
+            assert_helps(Profile::Baseline, words, 1, "--profile general allows it");
+            assert_helps(Profile::Restricted, words, 1, "the profile `restricted` does not allow");
         }
         for words in ["grep x /target/etc/hosts", "curl http://app/", "false", "grep strace x"] {
             assert_eq!(said(Profile::Baseline, words, 1), None, "{words}");

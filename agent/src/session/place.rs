@@ -35,13 +35,20 @@ pub enum NotEntered {
 }
 
 impl NotEntered {
-    fn as_str(self) -> &'static str {
+    /// The end of the message, and what to do.
+    fn said(self) -> (&'static str, &'static str) {
         match self {
-            Self::ByAgent => "the agent runs without --allow-host-targets (chart: hostTargets)",
-            Self::ByGateway => {
-                "the gateway, which goes by what the pod declares, has asked for no right to host targets"
+            Self::ByAgent => (
+                "host targets are not allowed here",
+                "run the agent with --allow-host-targets (chart: hostTargets)",
+            ),
+            Self::ByGateway => (
+                "the pod's spec does not show this, so the gateway did not check the user's right to host targets",
+                "with that right, use --profile netadmin: the gateway then checks it",
+            ),
+            Self::ByCommand => {
+                ("host targets are not entered by default", "--allow-host-targets enters it")
             }
-            Self::ByCommand => "--allow-host-targets enters it",
         }
     }
 }
@@ -87,7 +94,8 @@ impl FoundTarget {
                     Some(pod) => format!("container {}", pod.with_container()),
                     None => format!("container {}", located.id),
                 };
-                StartError::HostTarget { target, why, because: because.as_str() }
+                let (because, hint) = because.said();
+                StartError::HostTarget { target, why, because, hint }
             }
             (_, error) => error,
         }
@@ -270,11 +278,14 @@ mod tests {
             refused.starts_with("container app of pod shop/api-0 is a host target"),
             "{refused}"
         );
-        assert!(refused.ends_with("(chart: hostTargets)"), "{refused}");
+        assert!(refused.ends_with("host targets are not allowed here"), "{refused}");
         let unasked = said(NotEntered::ByGateway);
-        assert!(unasked.contains("no right to host targets"), "{unasked}");
-        let untold = said(NotEntered::ByCommand);
-        assert!(untold.ends_with("; --allow-host-targets enters it"), "{untold}");
+        assert!(unasked.contains("the user's right to host targets"), "{unasked}");
+        let untold = place.as_host_target(error(), NotEntered::ByCommand).hint();
+        assert!(
+            untold.as_ref().is_some_and(|hint| hint.contains("--allow-host-targets")),
+            "{untold:?}"
+        );
         let node = FoundTarget::Node.as_host_target(error(), NotEntered::ByAgent).to_string();
         assert!(node.starts_with("sessions on the node itself are not allowed"), "{node}");
     }

@@ -45,18 +45,18 @@ pub struct Choice {
 pub enum PolicyError {
     #[error(transparent)]
     UnknownMounts(#[from] UnknownMounts),
-    #[error("{what} has no effect with the node's own tools: it needs --tools toolbox")]
+    #[error("{what} cannot be used with the node's own tools")]
     OnlyInToolbox { what: &'static str },
     #[error(
         "the profile `{asked}` is above `{most}`, the highest that this agent gives (--max-profile; chart: maxProfile)"
     )]
     AboveMaximum { asked: Profile, most: Profile },
     #[error(
-        "the profile `netadmin` is not allowed here: NET_ADMIN reaches the node's network by link-netnsid, so it needs the right to host targets (agent: --allow-host-targets, or --netadmin-reaches-node-network to give it without; chart: hostTargets, netadminReachesNodeNetwork)"
+        "the profile `netadmin` is not allowed here: NET_ADMIN reaches the node's network, so it needs the right to host targets (agent: --allow-host-targets, or --netadmin-reaches-node-network to give it without; chart: hostTargets, netadminReachesNodeNetwork)"
     )]
     NodeNetwork,
     #[error(
-        "the profile `{profile}` has its own user: to choose one with --run-as takes the profile `general` or higher, or `restricted` to be the target's"
+        "--run-as cannot be used with the profile `{profile}`, which has a user of its own: use `general` or higher, or `restricted` to run as the target's user"
     )]
     NotItsChoice { profile: Profile },
 }
@@ -68,7 +68,7 @@ pub fn unseen(users: &[u32]) -> Option<String> {
     let (first, rest) = users.split_first()?;
     let users = rest.iter().fold(first.to_string(), |users, uid| format!("{users}, {uid}"));
     Some(format!(
-        "a tool cannot look into processes of uid {users} (open files, sockets, tracing): they are another user's (--run-as UID:GID looks into them, where the target could be that user), or hold more than the container usually would (a session with the right to host targets looks into them)"
+        "the tool cannot inspect processes of uid {users} (open files, sockets, tracing): they run as another user (--run-as UID:GID may help, if the target could become that user), or hold more capabilities than the runtime's default set (only a session with the right to host targets can inspect those)"
     ))
 }
 
@@ -102,17 +102,15 @@ impl Policy {
         let Self::Toolbox { tree, most, host_targets, node_network, .. } = self else {
             return match choice {
                 Choice { profile: Some(_), .. } => {
-                    Err(PolicyError::OnlyInToolbox { what: "a profile" })
+                    Err(PolicyError::OnlyInToolbox { what: "--profile" })
                 }
                 Choice { run_as: Some(_), .. } => {
-                    Err(PolicyError::OnlyInToolbox { what: "another user" })
+                    Err(PolicyError::OnlyInToolbox { what: "--run-as" })
                 }
                 Choice { node: true, .. } => {
                     Err(PolicyError::OnlyInToolbox { what: "a session on the node itself" })
                 }
-                Choice { write: true, .. } => {
-                    Err(PolicyError::OnlyInToolbox { what: "writing to /target" })
-                }
+                Choice { write: true, .. } => Err(PolicyError::OnlyInToolbox { what: "--write" }),
                 _ => Ok(None),
             };
         };
@@ -183,7 +181,9 @@ mod tests {
         };
         let refused = policy(false, false).limits(choice(Profile::Netadmin));
         let refused = refused.expect_err("it reaches the node").to_string();
-        assert!(refused.contains("link-netnsid") && refused.contains("right to host targets"));
+        assert!(
+            refused.contains("the node's network") && refused.contains("right to host targets")
+        );
         assert!(policy(true, false).limits(choice(Profile::Netadmin)).is_ok());
         assert!(policy(false, true).limits(choice(Profile::Netadmin)).is_ok());
         assert!(policy(false, false).limits(choice(Profile::General)).is_ok());
@@ -252,7 +252,7 @@ mod tests {
     fn whose_files_are_not_shown_is_said() {
         assert_eq!(unseen(&[]), None);
         let said = unseen(&[0, 33]).expect("a word");
-        assert!(said.contains("cannot look into processes of uid 0, 33 "), "{said}");
+        assert!(said.contains("cannot inspect processes of uid 0, 33 "), "{said}");
     }
 
     #[test]

@@ -25,7 +25,7 @@ impl fmt::Display for OutOfProcesses {
         let Self(limit) = self;
         write!(
             f,
-            "a process could not be started: the session (limit {limit} processes), or all sessions of this node together, had as many as they may"
+            "cannot start a process: the session reached its limit of {limit} processes (--session-pids), or all sessions of this node reached theirs (--all-sessions-pids)"
         )
     }
 }
@@ -37,7 +37,9 @@ impl fmt::Display for Exhausted {
             Self::Together(limit) => {
                 write!(f, "all sessions of this node together ran out of memory (limit {limit})")
             }
-            Self::Above => f.write_str("the node, or whatever limits the agent, ran out of memory"),
+            Self::Above => f.write_str(
+                "out of memory: the node, or a control group above the agent's (its pod's memory limit)",
+            ),
         }
     }
 }

@@ -37,7 +37,7 @@ pub use writable::make_cgroups_writable;
 pub enum CgroupError {
     #[error("cannot read {}", file.display())]
     Read { file: PathBuf, source: io::Error },
-    #[error("no control groups of this process can be found: is /sys/fs/cgroup mounted?")]
+    #[error("cannot find the control groups of this process: mount /sys/fs/cgroup")]
     NotMounted,
     #[error(
         "cannot make control groups writable: --remount-cgroups works only in a container with the node's pid namespace (hostPID)"

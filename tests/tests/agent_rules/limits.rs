@@ -74,7 +74,7 @@ fn idleness_and_age_end_a_session_and_say_so() {
         run(&mut agent.plugin(&[WEB, "--", "sh", "-c", talker])).expect_success();
         let endless = "while echo x; do sleep 0.2; done";
         let long = run(&mut agent.plugin(&[WEB, "--", "sh", "-c", endless])).expect_code(125);
-        assert!(long.err().contains("went on for 5s (--session-limit"), "{long}");
+        assert!(long.err().contains("longest duration reached: 5s (--session-limit"), "{long}");
         until("both to be gone", LIMIT, || agent.sessions().is_empty());
     });
 }
@@ -91,7 +91,7 @@ fn what_is_worth_the_node_ends_sooner() {
             let words = [words, &["--", "sleep", "86400"]].concat();
             run(&mut agent.plugin(&words)).expect_code(125).err()
         };
-        let shorter = "went on for 2s (--privileged-session-limit";
+        let shorter = "longest duration reached: 2s (--privileged-session-limit";
         for words in [&["--profile", "sysadmin", WEB][..], &["container/hostnet"]] {
             let said = ended(words);
             assert!(said.contains(shorter), "{words:?}: {said}");
@@ -102,7 +102,7 @@ fn what_is_worth_the_node_ends_sooner() {
         let said = String::from_utf8_lossy(&said);
         assert!(said.starts_with("HTTP/1.1 101 ") && said.contains(shorter), "{said}");
         let said = ended(&[WEB]);
-        assert!(said.contains("went on for 6s (--session-limit"), "{said}");
+        assert!(said.contains("longest duration reached: 6s (--session-limit"), "{said}");
     });
 }
 

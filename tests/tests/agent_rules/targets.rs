@@ -154,8 +154,8 @@ fn a_container_beside_that_may_trace_is_named_until_it_has_ended() {
         let tracing = ["--with-ns", &pids, "--cap-add", "CAP_SYS_PTRACE"];
         let debugger = containerd.run(&sleeper("debugger").option(&tracing));
         let refused = session().expect_code(125);
-        let who = "container debugger in the target's pid namespace holds";
-        for words in [who, "CAP_SYS_PTRACE", "until it ends", "--namespaces net"] {
+        let who = "container debugger in the target's pid namespace has";
+        for words in [who, "CAP_SYS_PTRACE", "ends with its shell", "--namespaces net"] {
             assert!(refused.err().contains(words), "{words}: {refused}");
         }
         let without = ["container/watched", "--namespaces", "net", "--", "true"];

@@ -76,6 +76,6 @@ fn an_agent_that_stops_waits_for_no_zombie() {
         until("the zombies to be left", LIMIT, || zombies(&noreap) > 10);
         agent.signal(Signal::TERM);
         let log = agent.wait_for_end();
-        assert!(log.contains("stopped") && !log.contains("left something behind"), "{log}");
+        assert!(log.contains("stopped") && !log.contains("not removed"), "{log}");
     });
 }

@@ -127,9 +127,9 @@ fn a_container_of_kubectl_debug_is_named_for_as_long_as_it_runs() {
         ["debug", "-n", "odd", "debugged", "--target=app", "--profile=general", "-c", "dbg"];
     let more = [&image, "--image-pull-policy=Never", "--", "/target-app", "sleep", "1000000"];
     cluster.kubectl(&[&debug[..], &more].concat()).expect_success();
-    let named = "container dbg of pod odd/debugged in the target's pid namespace holds";
+    let named = "container dbg of pod odd/debugged in the target's pid namespace has";
     until("the debugger to run", SOON, || session().err().contains(named));
-    assert_refused(&session(), "until it ends, as a container of `kubectl debug` does");
+    assert_refused(&session(), "a container of `kubectl debug` ends with its shell");
     cluster.kubectl(&["delete", "pod", "-n", "odd", "debugged"]).expect_success();
 }
 

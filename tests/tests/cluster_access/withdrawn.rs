@@ -29,7 +29,7 @@ fn a_right_that_is_taken_away_ends_the_sessions_that_took_it() {
     goes.revoke("shop");
     until("the session to end", SOON, || ended.has_ended());
     let ended = ended.finish().expect_code(125);
-    let said = "ended by the gateway: a right that the session needs was taken away";
+    let said = "ended by the gateway: right revoked: ";
     assert!(ended.err().contains(said), "{ended}");
     let logs = ["logs", "-n", "nsdebug", "-l", "app.kubernetes.io/component=gateway", "--tail=-1"];
     let user = format!("\"user\":\"{}\"", goes.name());

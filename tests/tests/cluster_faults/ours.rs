@@ -15,7 +15,7 @@ fn a_gateway_that_is_deleted_ends_its_own_sessions_and_no_new_one_waits_for_it()
         serves(&cluster);
     }
     for session in sessions {
-        session.assert_ends("ended by the gateway: it is stopping");
+        session.assert_ends("ended by the gateway: it is shutting down");
     }
 }
 
@@ -24,7 +24,7 @@ fn sessions_end_when_both_gateways_are_replaced() {
     let Some(cluster) = installed() else { return };
     let session = Lasting::start(&cluster);
     cluster.kubectl(&[&["rollout", "restart"], &GATEWAYS[..]].concat()).expect_success();
-    session.assert_ends("ended by the gateway: it is stopping");
+    session.assert_ends("ended by the gateway: it is shutting down");
     serves(&cluster);
     let status = ["rollout", "status", "--timeout=120s"];
     cluster.kubectl(&[&status[..], &GATEWAYS].concat()).expect_success();
@@ -51,6 +51,6 @@ fn an_agent_that_is_told_to_go_says_so_to_its_sessions() {
     let before = pods(&cluster, "agent");
     let delete = ["delete", "-n", RELEASE, &before[0], "--timeout=60s"];
     cluster.kubectl(&delete).expect_success();
-    session.assert_ends("the agent is stopping");
+    session.assert_ends("the agent is shutting down");
     serves(&cluster);
 }

@@ -109,7 +109,7 @@ fn each_right_that_is_missing_is_named_to_the_user_and_by_doctor() {
     cluster.apply(&role(&all));
     cluster.nsdebug_as(&carol, &session).expect_success();
     let doctor = cluster.nsdebug_as(&carol, &["-n", "shop", "doctor", "pod/api"]).expect_success();
-    assert!(doctor.out().contains("cannot see  pod "), "carol may not read pods: {doctor}");
+    assert!(doctor.out().contains("unknown     pod "), "carol may not read pods: {doctor}");
     let acting = cluster.nsdebug_as(&carol, &["--as", "admin", "-n", "shop", "api", "--", "true"]);
     assert_refused(&acting, "User \"carol\" cannot impersonate resource \"users\"");
     cluster.nsdebug(&["--as", "carol", "-n", "shop", "api", "--", "true"]).expect_success();

@@ -130,7 +130,7 @@ fn a_pod_of_several_users_is_seen_whole_or_it_is_said_whose_part_is_not() {
         let uid = other.split(':').next().expect("a user");
         harness::until("the other user to be told", Duration::from_secs(10), || {
             let said = stage.session(&plain, "general", &look);
-            let told = format!("cannot look into processes of uid {uid} ");
+            let told = format!("cannot inspect processes of uid {uid} ");
             said.out().contains("closed") && said.err().contains(&told)
         });
         // Who may rule the node anyway looks into all of them.
@@ -183,7 +183,7 @@ fn beside_a_user_namespace_no_tool_is_root_of_the_node() {
     let sees = |said: Finished| said.out().contains("target-app") || said.out().contains("socket:");
     for script in scripts {
         let said = stage.session(&mapped, "general", &["sh", "-c", script]);
-        assert!(said.err().contains("cannot look into processes of uid"), "{said}");
+        assert!(said.err().contains("cannot inspect processes of uid"), "{said}");
         assert!(!sees(said), "{script}");
         let mut all = stage.exec(&mapped, &["--profile", "general", "--allow-host-targets", "--"]);
         assert!(sees(run(all.args(["sh", "-c", script]))), "{script}");
@@ -287,7 +287,7 @@ fn who_is_nobody_sees_no_token_of_the_pod() {
     // As the target's user it would see all that `restricted` does.
     let mut other = stage.exec(&site, &["--profile", "baseline", "--run-as", "target", "--"]);
     let refused = run(other.args(["cat", &format!("/target{token}")])).expect_code(125);
-    assert!(refused.err().contains("the profile `baseline` has its own user"), "{refused}");
+    assert!(refused.err().contains("cannot be used with the profile `baseline`"), "{refused}");
     let own = run(&mut stage.inside(&site, &["/probe/probe", "read", &token]));
     assert_eq!(own.out(), format!("{token} done\n"), "the target keeps it: {own}");
     assert!(account.join("token").is_file(), "and so does the node");
@@ -315,7 +315,8 @@ fn who_is_nobody_is_no_user_of_the_pod() {
     for options in [&["--profile", "baseline", "--", "true"][..], &own_user] {
         harness::until("it to be refused", Duration::from_secs(10), || {
             let refused = run(&mut stage.exec(&plain, options));
-            refused.code() == 125 && refused.err().contains("has the user or group that the tool")
+            refused.code() == 125
+                && refused.err().contains("cannot run the tool with the user or group")
         });
     }
     stage.session(&plain, "general", &["true"]).expect_success();

@@ -34,7 +34,7 @@ fn a_network_that_a_wire_leads_to_is_reached_by_net_admin_alone_and_that_takes_t
     let mut plugin = agent.plugin(Listener::Unix);
     plugin.args(["container/site", "--profile", "netadmin", "--", "netids", "nic0"]);
     let refused = refused(&mut plugin, 125);
-    assert!(refused.err().contains("link-netnsid"), "{refused}");
+    assert!(refused.err().contains("reaches the node's network"), "{refused}");
     assert!(refused.out().is_empty() && has_card(), "{refused}");
     drop(agent);
 

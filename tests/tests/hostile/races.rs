@@ -154,7 +154,7 @@ fn a_session_that_is_stopped_from_inside_ends_when_it_is_told_to() {
         assert_eq!(said.code(), 137, "{said}");
         let limit = [options, &["--session-limit", "2s"]].concat();
         let said = end_stopped(&stage, &web, &limit, |_| ());
-        assert!(said.err().contains("went on for 2s (--session-limit)"), "{said}");
+        assert!(said.err().contains("longest duration reached: 2s (--session-limit)"), "{said}");
         assert_eq!(said.code(), 125, "{said}");
     }
 }

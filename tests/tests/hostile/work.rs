@@ -82,9 +82,9 @@ fn who_may_not_trace_is_told_which_profile_could() {
         for profile in ["restricted", "baseline"] {
             let said = stage.session(site, profile, &["strace", "-p", "1"]).expect_code(1);
             assert!(said.err().contains("Operation not permitted"), "{said}");
-            let hint = format!("under the profile `{profile}` a tool may not trace");
+            let hint = format!("the profile `{profile}` does not allow tracing");
             assert!(said.err().contains(&hint), "{said}");
-            assert!(said.err().trim_end().ends_with("--profile general lets it"), "{said}");
+            assert!(said.err().trim_end().ends_with("--profile general allows it"), "{said}");
             let asked = stage.session(site, profile, &["probe", "reach", "1"]).expect_success();
             assert!(asked.out().contains("reach seize EPERM"), "{asked}");
         }
@@ -99,7 +99,10 @@ fn what_general_may_not_is_told_how_it_may() {
             done.err().lines().last().unwrap_or_default().to_owned()
         };
         let add = said(2, &["ip", "link", "add", "dummy0", "type", "dummy"]);
-        assert!(add.starts_with("hint: ") && add.ends_with("--profile netadmin lets it"), "{add}");
+        assert!(
+            add.starts_with("hint: ") && add.ends_with("--profile netadmin allows it"),
+            "{add}"
+        );
         let touch = said(1, &["touch", "/target/new"]);
         assert!(touch.starts_with("hint: ") && touch.contains("--write"), "{touch}");
         let missing = said(2, &["grep", "x", "/target/nowhere"]);

@@ -63,7 +63,7 @@ fn a_process_too_many_is_told_with_the_limit() {
         for mut crowd in [stage.session(script), stage.local(script)] {
             let finished = run(&mut crowd);
             assert!(!finished.status.success(), "{finished}");
-            let said = "a process could not be started: the session (limit 256 processes)";
+            let said = "cannot start a process: the session reached its limit of 256 processes";
             assert!(finished.err().contains(said), "{finished}");
         }
         stage.assert_unharmed();

@@ -46,7 +46,7 @@ impl<'c> Stage<'c> {
         let Self { agent, .. } = self;
         agent.signal(rustix::process::Signal::TERM);
         let ended = agent.finish_within(Duration::from_secs(10)).expect_success();
-        assert!(!ended.err().contains("stays behind"), "{ended}");
+        assert!(!ended.err().contains("not removed"), "{ended}");
     }
 
     /// Kill the agent as nothing can be prepared for, and start another.

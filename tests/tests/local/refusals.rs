@@ -23,6 +23,15 @@ fn refused_in_a_line(done: Finished, words: &[&str]) {
     refused(done, 125, words);
 }
 
+/// Nsdebug's own failure is one line, and what to do about it another.
+fn refused_with_a_hint(done: Finished, words: &[&str], hint: &str) {
+    let err = done.err();
+    let (error, rest) = err.split_once('\n').expect("two lines");
+    assert!(error.starts_with("error: ") && !error.contains("hint"), "{done}");
+    assert_eq!(rest, format!("hint: {hint}\n"), "{done}");
+    refused(done, 125, words);
+}
+
 /// A command line that cannot be.
 fn misused(words: &[&str], expected: &[&str]) {
     refused(run(exec().args(words)), 2, expected);
@@ -149,7 +158,6 @@ fn without_the_rights_to_enter_the_needed_ones_are_named() {
         run(command.args(["--", "ps"]))
     };
     let pid = container.pid().to_string();
-    let rights = "entering needs root of the node, with CAP_SYS_ADMIN and CAP_SYS_PTRACE";
     let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups"];
     run(Command::new("chmod").arg("711").arg(stage.containerd.path())).expect_success();
     let denied = as_another(&nobody, &["--container", container.id()]);
@@ -158,12 +166,14 @@ fn without_the_rights_to_enter_the_needed_ones_are_named() {
         &["containerd does not answer on", "permission denied: run this as root"],
     );
     let denied = as_another(&nobody, &["--pid", &pid]);
-    let look = "no permission to look at process";
-    refused_in_a_line(denied, &[look, "root of the node", "CAP_SYS_PTRACE"]);
+    let hint = "run as root: this process has uid 65534";
+    refused_with_a_hint(denied, &["cannot inspect process", "permission denied"], hint);
     let weak = as_another(&["--bounding-set", "-sys_admin"], &["--container", container.id()]);
-    refused_in_a_line(weak, &["no permission to enter the target while", rights]);
+    let hint = "run with CAP_SYS_ADMIN, which this process lacks";
+    refused_with_a_hint(weak, &["cannot enter the target: ", "permission denied"], hint);
     let weak = as_another(&["--bounding-set", "-sys_admin,-sys_ptrace"], &["--pid", &pid]);
-    refused_in_a_line(weak, &["no permission", "root of the node"]);
+    let hint = "run with CAP_SYS_ADMIN and CAP_SYS_PTRACE, which this process lacks";
+    refused_with_a_hint(weak, &["permission denied"], hint);
 }
 
 #[test]
@@ -179,7 +189,12 @@ fn an_empty_command_is_refused() {
 #[test]
 fn a_command_line_that_cannot_be_says_what_would_be() {
     let kinds = "choose from pid, net, ipc, uts, cgroup, time";
-    let lost = ["`mnt` cannot be joined", "the tools would be lost", "/proc/1/root"];
+    let lost = [
+        "`mnt` cannot be joined",
+        "the tools would no longer be visible",
+        "/target",
+        "/proc/1/root",
+    ];
     misused(&["--pid", "1", "--namespaces", "mnt", "--", "ps"], &lost);
     misused(&["--pid", "1", "--namespaces", "nte", "--", "ps"], &["`nte`", kinds]);
     misused(&["--pid", "1", "--namespaces", "", "--", "ps"], &["--namespaces"]);
@@ -196,7 +211,7 @@ fn a_command_line_that_cannot_be_says_what_would_be() {
     misused(&["--container", "../../etc", "--", "ps"], &["cannot be a container ID"]);
     misused(&["--container", &"a".repeat(77), "--", "ps"], &["at most 76"]);
     misused(&["--pod", "web", "--", "ps"], &["NAMESPACE/NAME", "default/web"]);
-    misused(&["--pod", "shop/Web", "--", "ps"], &["`Web` cannot be a name in Kubernetes"]);
+    misused(&["--pod", "shop/Web", "--", "ps"], &["invalid name `Web`"]);
     misused(&["--container", "abcd", "-c", "web", "--", "ps"], &["cannot be used with"]);
     misused(&["--pid", "1", "--tools", "host", "--", "ps"], &["--tools", "multiple times"]);
     let done = run(agent().arg("exce"));

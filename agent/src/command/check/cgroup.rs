@@ -61,15 +61,16 @@ fn judge(version: &str, missing: &[&str], can_kill: bool) -> Finding {
     if !missing.is_empty() {
         let names = missing.join(", ");
         let means = if *missing == ["cpu"] {
-            "neither a session nor all of them together are limited by it"
+            "the processor time of sessions is not limited"
         } else {
-            "a toolbox needs --no-session-cgroup, and then neither a session nor all of them together are limited in anything, nor kept from devices that an image has nodes of"
+            "sessions in a toolbox work only with --no-session-cgroup: they have no limits, and can open every device file in the target's image"
         };
         return Finding::warn(what, format!("{version} without {names}: {means}"));
     }
     if !can_kill {
+        let file = if version == "v1" { "the freezer" } else { "cgroup.kill" };
         let text = format!(
-            "{version}, and no way to kill a group as one: what outlives its supervisor stays"
+            "{version} without {file}: a process that outlives its supervisor is not killed"
         );
         return Finding::warn(what, text);
     }
@@ -87,8 +88,13 @@ mod tests {
         assert_eq!(missing("cpuset memory"), ["pids", "cpu", "devices"]);
         let found = judge("v2", &["pids"], true);
         assert_eq!(found.severity, Severity::Warn);
-        assert!(found.text.contains("without pids: a toolbox needs --no-"), "{found}");
-        assert!(judge("v2", &["cpu"], true).text.contains("together are limited by it"));
+        assert!(
+            found.text.contains("without pids: sessions in a toolbox work only with --no-"),
+            "{found}"
+        );
+        assert!(
+            judge("v2", &["cpu"], true).text.contains("processor time of sessions is not limited")
+        );
         assert_eq!(judge("v1", &[], true).severity, Severity::Ok);
         assert_eq!(judge("v1", &[], false).severity, Severity::Warn);
     }

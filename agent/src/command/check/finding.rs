@@ -36,7 +36,7 @@ impl Finding {
     pub(super) fn needed<E: fmt::Display>(what: &str, tried: Result<(), E>, without: &str) -> Self {
         match tried {
             Ok(()) => Self::ok(what, ""),
-            Err(why) => Self::missing(what, format!("{why}; {without}")),
+            Err(why) => Self::missing(what, format!("{why}: without it, {without}")),
         }
     }
 }

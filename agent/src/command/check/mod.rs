@@ -31,7 +31,7 @@ pub struct CheckArgs {
     #[arg(long, env = "NSDEBUG_TOOLS", value_enum, default_value = "host")]
     tools: Tools,
 
-    /// The tree of tools of --tools toolbox
+    /// The directory of the toolbox, for --tools toolbox
     #[arg(long, env = "NSDEBUG_TOOLBOX", value_name = "DIR", default_value = TOOLBOX)]
     toolbox: PathBuf,
 }
@@ -55,33 +55,45 @@ pub fn run(args: &CheckArgs) -> ExitCode {
 
 fn kernel() -> Vec<Finding> {
     let root = rustix::process::geteuid();
-    let root = if root.is_root() { Ok(()) } else { Err(format!("this is uid {}", root.as_raw())) };
     let mut findings = vec![
-        Finding::needed("root", root, "nothing of this works: run it as root"),
-        Finding::needed("pidfd_open", probe::pidfd(), "a target cannot be held safely"),
+        if root.is_root() {
+            Finding::ok("root", "")
+        } else {
+            let text = format!("this process has uid {}: run as root", root.as_raw());
+            Finding::missing("root", text)
+        },
+        Finding::needed(
+            "pidfd_open",
+            probe::pidfd(),
+            "the pid of a target could be reused before it is entered",
+        ),
         Finding::needed("join by pidfd", probe::join_by_pidfd(), "a target cannot be entered"),
-        Finding::needed("new mount of proc", probe::new_mount("proc"), "ps would show the node"),
+        Finding::needed(
+            "new mount of proc",
+            probe::new_mount("proc"),
+            "ps shows the node's processes",
+        ),
         Finding::needed(
             "private mounts",
             probe::private_mounts(),
-            "what a session mounts would be the node's",
+            "mounts of a session appear on the node",
         ),
         Finding::needed(
             "sealed memory",
             probe::sealed_memory(),
-            "a target could change the helper",
+            "a target could overwrite the helper program",
         ),
         Finding::needed(
             "close_range",
             probe::close_range(),
-            "descriptors could leak to the helper",
+            "open files of the agent could leak to the helper",
         ),
     ];
     findings.push(match probe::children() {
         Ok(()) => Finding::ok("/proc/…/children", ""),
         Err(why) => {
-            let means = "what a tool leaves behind is found by its parent only";
-            Finding::warn("/proc/…/children", format!("{why}; {means}"))
+            let means = "processes that a tool leaves behind are not all found";
+            Finding::warn("/proc/…/children", format!("{why}: without it, {means}"))
         }
     });
     let what = "unix sockets";
@@ -95,17 +107,25 @@ fn kernel() -> Vec<Finding> {
 /// What only a toolbox needs.
 fn confinement(tree: &Path) -> Vec<Finding> {
     vec![
-        Finding::needed("new mount of tmpfs", probe::new_mount("tmpfs"), "no place to write to"),
-        Finding::needed("new mount of sysfs", probe::new_mount("sysfs"), "no /sys of the target"),
+        Finding::needed(
+            "new mount of tmpfs",
+            probe::new_mount("tmpfs"),
+            "a session has no writable /tmp",
+        ),
+        Finding::needed(
+            "new mount of sysfs",
+            probe::new_mount("sysfs"),
+            "a session has no /sys of the target",
+        ),
         Finding::needed(
             "mount_setattr",
             probe::restricted_clone(),
-            "the tools cannot be made read-only with all that is mounted in them",
+            "the toolbox and the mounts in it cannot be made read-only",
         ),
         Finding::needed(
             "pivot_root",
             probe::new_root(),
-            "the node's files could not be left behind",
+            "a session could still reach the node's files",
         ),
         Finding::needed(
             "seccomp filter",
@@ -115,8 +135,9 @@ fn confinement(tree: &Path) -> Vec<Finding> {
         match probe::packet_rings() {
             Ok(()) => Finding::ok("packet rings", ""),
             Err(why) => {
-                let means = "captures are refused: what they take could not be bounded";
-                Finding::warn("packet rings", format!("{why}; {means}"))
+                let means =
+                    "packet captures are refused, because their memory could not be limited";
+                Finding::warn("packet rings", format!("{why}: without it, {means}"))
             }
         },
         toolbox(tree),
@@ -126,14 +147,17 @@ fn confinement(tree: &Path) -> Vec<Finding> {
 fn toolbox(tree: &Path) -> Finding {
     let what = "toolbox";
     if !tree.join("usr/bin").is_dir() {
-        let text = format!("{} is no tree of tools: name it with --toolbox", tree.display());
+        let text = format!(
+            "{} is not a toolbox: it has no usr/bin. Build one with `make image`, and give its directory with --toolbox",
+            tree.display()
+        );
         return Finding::missing(what, text);
     }
     match probe::missing_in(tree)[..] {
         [] => Finding::ok(what, tree.display().to_string()),
         ref missing => {
             let text = format!(
-                "{} lacks {}; a session's root mounts over them",
+                "the toolbox {} has no {}: create them, a session needs them as mount points",
                 tree.display(),
                 missing.join(", ")
             );
@@ -153,11 +177,12 @@ fn privileges(tools: Tools) -> Vec<Finding> {
         let enters = matches!(capability.as_str(), "SYS_ADMIN" | "SYS_PTRACE");
         if (enters || tools == Tools::Toolbox) && !held.contains(capability) {
             let what = format!("CAP_{}", capability.as_str());
-            findings.push(Finding::missing(what, format!("not held; {without}")));
+            findings
+                .push(Finding::missing(what, format!("capability missing: without it, {without}")));
         }
     }
     if findings.is_empty() {
-        findings.push(Finding::ok("capabilities", "all that entering takes"));
+        findings.push(Finding::ok("capabilities", "all that sessions need"));
     }
     if tools == Tools::Toolbox {
         findings.extend(wire::Profile::ALL.map(|profile| of_profile(planned(profile), held)));
@@ -169,11 +194,12 @@ fn of_profile(profile: Profile, held: Capabilities) -> Finding {
     let what = format!("profile {profile}");
     let lacking = probe::lacking(profile, held);
     if !lacking.is_empty() {
-        let text = format!("not held: {lacking}; its sessions hold less than it promises");
+        let text =
+            format!("capability missing: {lacking}; sessions with this profile do not get it");
         return Finding::warn(what, text);
     }
     if !probe::has_canary(held) {
-        let text = "no capability is held that could keep a target's processes out of a tool";
+        let text = "the agent holds no capability that it can use as the canary, so the target's processes could trace the tool";
         return Finding::missing(what, text);
     }
     Finding::ok(what, "")
@@ -189,7 +215,9 @@ fn ask(socket: &Path) -> Finding {
     };
     match answer {
         Ok(version) => Finding::ok("containerd", version),
-        Err(why) => Finding::missing("containerd", format!("{why}; only `exec --pid` works")),
+        Err(why) => {
+            Finding::missing("containerd", format!("{why}: without it, only `exec --pid` works"))
+        }
     }
 }
 
@@ -202,7 +230,7 @@ mod tests {
         let missing = Finding::needed("pidfd_open", Err("Function not implemented"), "no target");
         assert_eq!(
             missing.to_string(),
-            "MISSING  pidfd_open             Function not implemented; no target"
+            "MISSING  pidfd_open             Function not implemented: without it, no target"
         );
         assert_eq!(Finding::needed::<&str>("root", Ok(()), "nothing").to_string(), "ok       root");
     }
@@ -218,10 +246,10 @@ mod tests {
     #[test]
     fn a_tree_that_is_not_there_or_not_whole_is_named() {
         let tree = tempfile::tempdir().expect("a directory");
-        assert!(toolbox(tree.path()).to_string().contains("no tree of tools"));
+        assert!(toolbox(tree.path()).to_string().contains("is not a toolbox"));
         std::fs::create_dir_all(tree.path().join("usr/bin")).expect("directories");
         let found = toolbox(tree.path());
         assert_eq!(found.severity, Severity::Missing);
-        assert!(found.text.contains("lacks proc, sys"), "{found}");
+        assert!(found.text.contains("has no proc, sys"), "{found}");
     }
 }

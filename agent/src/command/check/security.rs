@@ -42,24 +42,24 @@ fn judge(modules: &Modules) -> Vec<Finding> {
     let Modules { active, label, yama, selinux } = modules;
     let mut findings = vec![match active {
         Some(active) => Finding::ok("security modules", active),
-        None => Finding::ok("security modules", "not told: securityfs is not mounted here"),
+        None => Finding::ok("security modules", "unknown: securityfs is not mounted"),
     }];
     if let Some(enforce) = selinux {
         let label = label.as_deref().unwrap_or("unknown");
         findings.push(if enforce == "1" {
             let text = format!(
-                "enforcing, and this is {label}: entering needs an unconfined type such as spc_t"
+                "SELinux is enforcing and the agent runs as {label}: sessions need an unconfined type such as spc_t"
             );
             Finding::warn("SELinux", text)
         } else {
-            Finding::ok("SELinux", "permissive: it only logs")
+            Finding::ok("SELinux", "SELinux is permissive: it only logs")
         });
     } else if let Some(label) = label {
         findings.push(if label == "unconfined" {
-            let text = "we are unconfined: tools reach targets as far as the targets' own profiles let them";
+            let text = "AppArmor does not confine the agent; the AppArmor profile of a target can still deny tracing and signals";
             Finding::ok("AppArmor", text)
         } else {
-            let text = format!("this is confined by {label}: it may refuse mounts and signals; run the agent unconfined");
+            let text = format!("AppArmor confines the agent to {label}, which can deny mounts and signals: run the agent unconfined");
             Finding::warn("AppArmor", text)
         });
     }
@@ -73,7 +73,7 @@ fn ptrace_scope(scope: &str) -> Finding {
         "0" => Finding::ok(what, "ptrace_scope 0: strace and gdb work from `general` on"),
         "1" | "2" => {
             let text = format!(
-                "ptrace_scope {scope}: strace and gdb attach only in sessions with the right to host targets, which hold SYS_PTRACE; the other tools work"
+                "ptrace_scope {scope}: strace and gdb attach only in sessions with the right to host targets, because these hold SYS_PTRACE; the other tools work"
             );
             Finding::ok(what, text)
         }

@@ -68,7 +68,7 @@ pub struct ExecArgs {
     #[arg(long, env = "NSDEBUG_TOOLS", value_enum, default_value = "host")]
     pub tools: Tools,
 
-    /// The tree of tools of --tools toolbox
+    /// The directory of the toolbox, for --tools toolbox
     #[arg(long, env = "NSDEBUG_TOOLBOX", value_name = "DIR", default_value = TOOLBOX)]
     pub toolbox: PathBuf,
 
@@ -91,8 +91,8 @@ pub struct ExecArgs {
     #[command(flatten)]
     pub limits: LimitArgs,
 
-    /// Longest duration of the session, such as `90s` or `1h30m`. A tool that does not end on a signal, such as
-    /// a stopped one, is killed 4 s later [default: until the tool ends]
+    /// Longest duration of the session, such as `90s` or `1h30m`. A tool that ignores the
+    /// signal at its end, or is suspended (SIGSTOP), is killed 4 s later [default: until the tool ends]
     #[arg(
         long,
         env = "NSDEBUG_SESSION_LIMIT",

@@ -10,7 +10,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use daemon::failed;
+use daemon::{failed, hint};
 use entry::{Cgroups, Exit, HelperImage, ImageError, Layout, Profile, Request, Tool};
 use wire::chain;
 
@@ -22,7 +22,7 @@ use crate::session::local::{self, Manner, Ready};
 use crate::session::{Advice, Choice, OwnPaths, Policy, PolicyError, StartError};
 use crate::tools::Tools;
 use search::Search;
-use warning::{hint, warn};
+use warning::warn;
 
 #[must_use]
 pub fn run(args: ExecArgs) -> ExitCode {
@@ -31,7 +31,7 @@ pub fn run(args: ExecArgs) -> ExitCode {
         Err(error) => {
             let code = failed(&chain(&error), error.exit_code());
             if let Some(hint) = error.hint() {
-                warning::hint(&hint);
+                daemon::hint(&hint);
             }
             code
         }

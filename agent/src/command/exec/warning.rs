@@ -6,8 +6,3 @@ pub(super) fn warn(what: &str) {
     // Nothing to do where stderr is closed.
     let _ = writeln!(io::stderr(), "nsdebug-agent: {what}");
 }
-
-pub(super) fn hint(what: &str) {
-    // Nothing to do where stderr is closed.
-    let _ = writeln!(io::stderr(), "hint: {what}");
-}

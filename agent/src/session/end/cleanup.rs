@@ -173,7 +173,7 @@ async fn reaped(cgroup: SessionCgroup, container: &str, slot: Arc<Slot>) {
     }
     let closed = aside(cgroup, SessionCgroup::close).await;
     if let Some((_, Err(error))) = closed {
-        warn!(error = chain(&error), "a session's control group stays behind");
+        warn!(error = chain(&error), "control group of a session not removed");
     }
     drop((slot, forgiven));
 }

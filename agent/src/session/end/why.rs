@@ -52,10 +52,10 @@ impl Why {
             Self::KilledInside => "the session was killed from inside the target".to_owned(),
             Self::OutOfMemory(exhausted) => exhausted.to_string(),
             Self::OutOfProcesses(exhausted) => exhausted.to_string(),
-            Self::AgentStops => "the agent is stopping".to_owned(),
+            Self::AgentStops => "the agent is shutting down".to_owned(),
             Self::EndedBy(peer) => format!("ended by {peer}"),
             Self::Idle(limit) => format!("idle for {limit} (--idle-limit of the agent)"),
-            Self::TooLong(limit) => format!("went on for {limit}"),
+            Self::TooLong(limit) => format!("longest duration reached: {limit}"),
             Self::Forged => {
                 "the session said that it had ended while its processes ran on: they were killed"
                     .to_owned()

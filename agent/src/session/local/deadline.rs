@@ -48,7 +48,7 @@ impl Cut {
     pub(crate) fn reason(self) -> String {
         match self {
             Self::NotStarted => not_started(),
-            Self::TooLong(limit) => format!("the session went on for {limit} (--session-limit)"),
+            Self::TooLong(limit) => format!("longest duration reached: {limit} (--session-limit)"),
             Self::Deaf(Signal::SIGINT) => {
                 format!("the tool did not end after {INSISTS} interrupts and was killed")
             }
@@ -66,7 +66,9 @@ impl Cut {
 /// Why a session was given up that should have started long ago.
 pub(crate) fn not_started() -> String {
     let seconds = START.as_secs();
-    format!("the session did not start within {seconds} s: was it stopped from inside the target?")
+    format!(
+        "the session did not start within {seconds} s: it may have been stopped from inside the target"
+    )
 }
 
 /// What is to be done to a session that goes on.

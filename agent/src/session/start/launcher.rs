@@ -163,14 +163,14 @@ impl Launcher {
     pub async fn retire(&self) {
         let mut open = self.open.subscribe();
         if timeout(REMAINS, open.wait_for(|open| *open == 0)).await.is_err() {
-            warn!("sessions have left something behind");
+            warn!("control groups of sessions not removed");
         }
         let stock = mem::replace(&mut *self.stock(), Stock::Closed);
         let Stock::Spare(spare) = stock else { return };
         let Ok(Ok(prepared)) = spare.await else { return };
         let discarded = spawn_blocking(|| prepared.discard()).await;
         if let Ok(Err(error)) = discarded {
-            warn!(error = chain(&error), "a spare control group stays behind");
+            warn!(error = chain(&error), "unused control group not removed");
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod apparmor;
 pub(super) mod held;
+mod hint;
 mod launcher;
 pub(super) mod prepared;
 mod rehearsal;

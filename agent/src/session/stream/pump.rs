@@ -140,9 +140,11 @@ impl Finished {
         let (outcome, exit, reason) = match verdict {
             PumpEnd::Ended(exit, why, _) => (why.outcome(), Some(spoken(*exit)), why.reason()),
             PumpEnd::Cut(why) => (why.outcome(), None, why.reason()),
-            PumpEnd::Gone => {
-                (SessionOutcome::Abandoned, None, Some("the client went away".to_owned()))
-            }
+            PumpEnd::Gone => (
+                SessionOutcome::Abandoned,
+                None,
+                Some("the client closed the connection".to_owned()),
+            ),
             PumpEnd::Silent(how) => (SessionOutcome::Abandoned, None, Some((*how).to_owned())),
             PumpEnd::Offence(_, what) => (SessionOutcome::Failed, None, Some(what.clone())),
         };
@@ -260,9 +262,7 @@ impl Sender<'_> {
         match sent {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(PumpEnd::Gone),
-            Err(_) => {
-                Err(PumpEnd::Silent("the client did not take its output for ten minutes or more"))
-            }
+            Err(_) => Err(PumpEnd::Silent("the client read no output for 10 min")),
         }
     }
 
@@ -357,7 +357,7 @@ impl Receiver<'_> {
             };
             let message = match heard {
                 Err(_) if self.traffic.is_blocked() => continue,
-                Err(_) => return PumpEnd::Silent("the client was silent for a minute"),
+                Err(_) => return PumpEnd::Silent("no message from the client for 60 s"),
                 Ok(None) => return PumpEnd::Gone,
                 Ok(Some(Err(error))) => return offence_of(error),
                 Ok(Some(Ok(message))) => message,
