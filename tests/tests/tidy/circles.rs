@@ -1,8 +1,11 @@
-//! No two files import each other: what both need is a file of its own, below both.
+//! No files of a crate import each other, neither two nor more in a circle: what they need of each other is a file of
+//! its own, below them.
 //!
-//! A name counts for the file that defines it, however it is exported again, so that a folder may show what is in it.
+//! A name counts for the file that defines it, however it is exported again, so that a folder may show what is in it. The
+//! rule knows names in imports and paths. It does not know methods: what a file calls on a value that another file hands
+//! to it is no import. Nor does it know tests at the end of a file, which may look at anything.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 
 use crate::source::{Source, words};
@@ -24,25 +27,45 @@ struct Import {
     name: String,
 }
 
-/// The pairs among `sources`, all files of one crate below `root`, that import each other.
+/// The circles among `sources`, all files of one crate below `root`: of files that reach each other, the shortest.
 pub(crate) fn findings(root: &Path, sources: &[Source]) -> Vec<String> {
     let crate_ = Crate::of(root, sources);
-    let edges: BTreeMap<_, _> =
+    let edges: Edges<'_> =
         crate_.files.keys().map(|module| (module, crate_.edges(module))).collect();
+    let mut named = BTreeSet::new();
     let mut found = Vec::new();
-    for (one, from_one) in &edges {
-        for (other, names) in from_one.iter().filter(|(other, _)| one < other) {
-            let Some(back) = edges.get(other).and_then(|back| back.get(*one)) else { continue };
-            let [here, there] = [*one, other].map(|module| &crate_.files[module].shown);
-            let list = |names: &BTreeSet<String>| Vec::from_iter(names.clone()).join(", ");
-            found.push(format!(
-                "{here} takes {} of {there}, which takes {} of it: give what both need a file below both",
-                list(names),
-                list(back)
-            ));
+    for module in edges.keys().copied() {
+        if named.contains(module) {
+            continue;
+        }
+        if let Some(circle) = shortest_circle(&edges, module) {
+            found.push(crate_.describe(&edges, &circle));
+            named.extend(circle);
         }
     }
     found
+}
+
+/// What each file takes of which others.
+type Edges<'c> = BTreeMap<&'c Module, BTreeMap<Module, BTreeSet<String>>>;
+
+/// The fewest files by which `start` comes back to itself, which it begins with.
+fn shortest_circle<'c>(edges: &Edges<'c>, start: &'c Module) -> Option<Vec<&'c Module>> {
+    let mut seen = BTreeSet::new();
+    let mut ways = VecDeque::from([vec![start]]);
+    while let Some(way) = ways.pop_front() {
+        for (next, _) in
+            edges.iter().filter(|(next, _)| edges[way[way.len() - 1]].contains_key(**next))
+        {
+            if *next == start {
+                return Some(way);
+            }
+            if seen.insert(*next) {
+                ways.push_back([&way[..], &[next]].concat());
+            }
+        }
+    }
+    None
 }
 
 struct Crate {
@@ -51,15 +74,28 @@ struct Crate {
 
 impl Crate {
     fn of(root: &Path, sources: &[Source]) -> Self {
-        let files = sources.iter().filter_map(|source| {
+        // A `main.rs` beside a `lib.rs` is another crate's root, and is imported by none.
+        let library = sources.iter().any(|source| source.path == root.join("lib.rs"));
+        let sources =
+            sources.iter().filter(|source| !(library && source.path == root.join("main.rs")));
+        let files = sources.filter_map(|source| {
             let inside = source.path.strip_prefix(root).ok()?.with_extension("");
             let mut module: Module =
                 inside.iter().map(|part| part.to_string_lossy().into_owned()).collect();
-            // A `main.rs` beside a `lib.rs` is another crate's root, and has nothing to import.
             module.pop_if(|last| ["mod", "lib", "main"].contains(&last.as_str()));
             Some((module, File::of(source)))
         });
         Self { files: files.collect() }
+    }
+
+    fn describe(&self, edges: &Edges<'_>, circle: &[&Module]) -> String {
+        let next = circle.iter().cycle().skip(1);
+        let steps = circle.iter().zip(next).map(|(module, next)| {
+            let names = Vec::from_iter(edges[*module][*next].clone()).join(", ");
+            format!("{} takes {names} of {}", self.files[*module].shown, self.files[*next].shown)
+        });
+        let steps = steps.collect::<Vec<_>>().join("; ");
+        format!("{steps}: give what they need of each other a file below them")
     }
 
     /// The files that `module` takes something of, and what.
@@ -223,7 +259,8 @@ mod examples {
             ("x/src/b.rs", "use super::a;\npub struct B;\nfn f(_: a::A) {}\n"),
         ];
         let found = found(&files);
-        let said = "x/src/a/inner.rs takes B of x/src/b.rs, which takes A of it";
+        let said =
+            "x/src/a/inner.rs takes B of x/src/b.rs; x/src/b.rs takes A of x/src/a/inner.rs: ";
         assert!(found.len() == 1 && found[0].starts_with(said), "{found:?}");
     }
 
@@ -232,6 +269,35 @@ mod examples {
         let files = [
             ("x/src/lib.rs", "mod child;\npub use child::Child;\nstruct P(Child);\nstruct Q;\n"),
             ("x/src/child.rs", "pub struct Child(super::Q);\n"),
+        ];
+        assert_eq!(found(&files).len(), 1);
+    }
+
+    #[test]
+    fn a_longer_circle_is_found_once_and_by_its_shortest_way() {
+        let files = [
+            ("x/src/lib.rs", "mod a;\nmod b;\nmod c;\nmod d;\nmod e;\n"),
+            ("x/src/a.rs", "use crate::b::B;\npub struct A(B);\n"),
+            ("x/src/b.rs", "use crate::c::C;\nuse crate::d::D;\npub struct B(C, D);\n"),
+            ("x/src/c.rs", "pub struct C(crate::a::A);\n"),
+            ("x/src/d.rs", "pub struct D(crate::e::E);\n"),
+            ("x/src/e.rs", "pub struct E(crate::a::A);\n"),
+        ];
+        let found = found(&files);
+        let said = "x/src/a.rs takes B of x/src/b.rs; x/src/b.rs takes C of x/src/c.rs; x/src/c.rs takes A";
+        assert!(found[0].starts_with(said), "{found:?}");
+        // Another that has a file of its own is named too.
+        assert!(found.len() == 2 && found[1].starts_with("x/src/d.rs takes E"), "{found:?}");
+        assert_eq!(self::found(&files[..4]).len(), 1);
+    }
+
+    #[test]
+    fn a_program_beside_its_library_hides_nothing_of_it() {
+        let files = [
+            ("x/src/a.rs", "use crate::B;\npub struct A(B);\n"),
+            ("x/src/b.rs", "use crate::A;\npub struct B(A);\n"),
+            ("x/src/lib.rs", "mod a;\nmod b;\npub use a::A;\npub use b::B;\n"),
+            ("x/src/main.rs", "fn main() {}\n"),
         ];
         assert_eq!(found(&files).len(), 1);
     }

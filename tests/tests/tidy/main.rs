@@ -87,7 +87,7 @@ fn in_crates(crates: &[&str], rule: impl Fn(&Path, &[Source]) -> Vec<String>) ->
 }
 
 #[test]
-fn no_two_files_import_each_other() {
+fn no_files_import_in_a_circle() {
     assert_tidy(&in_crates(&SHIPPED, circles::findings));
 }
 
