@@ -38,14 +38,16 @@ pub(crate) struct Ahead<S> {
     inner: S,
     read: BytesMut,
     known: Known,
-    /// Bytes that may yet be read while it is not known.
+    /// Bytes that may be read while it is not known, and how many of them are left.
+    most_unknown: usize,
     ration: usize,
 }
 
 impl<S> Ahead<S> {
     /// Of a stranger, of whom no more than `ration` bytes are read.
     pub(crate) fn of(inner: S, ration: usize) -> Self {
-        Self { inner, read: BytesMut::new(), known: Known::default(), ration }
+        let (read, known) = (BytesMut::new(), Known::default());
+        Self { inner, read, known, most_unknown: ration, ration }
     }
 
     pub(crate) fn known(&self) -> Known {
@@ -59,13 +61,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Ahead<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { inner, read: ahead, known, ration } = &mut *self;
+        let Self { inner, read: ahead, known, most_unknown, ration } = &mut *self;
         if ahead.is_empty() {
             let is_known = known.get();
             let (room, most) =
                 if is_known { (limits::AHEAD, usize::MAX) } else { (BIT, BIT.min(*ration)) };
             if most == 0 {
-                return Poll::Ready(Err(io::Error::other("a stranger said too much")));
+                let why = format!("unauthenticated client sent more than {most_unknown} bytes");
+                return Poll::Ready(Err(io::Error::other(why)));
             }
             ahead.reserve(room); // the same bytes again, while more comes
             let read = pin!(inner.read_buf(&mut ahead.limit(most))).poll(context);

@@ -78,7 +78,10 @@ impl End {
 
 impl AuditSubject for Subject {
     fn dropped_request(&self) -> impl Serialize {
-        Refused { code: 499, message: "the client gave up" }
+        Refused {
+            code: 499,
+            message: "the client closed the connection before the session started",
+        }
     }
 
     fn dropped_session(&self, seconds: f64) -> impl Serialize {

@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use daemon::logging::{self, LogArgs};
-use daemon::{OWN_FAILURE, USAGE, failed};
+use daemon::{OWN_FAILURE, USAGE, failed, hint};
 use tokio::runtime;
 use tracing::Level;
 
 use crate::config::{Config, ServeArgs};
-use crate::serve::Gateway;
+use crate::serve::{Gateway, NotInPod};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -56,7 +56,13 @@ pub fn run(cli: Cli) -> ExitCode {
         .and_then(|runtime| runtime.block_on(async { Gateway::start(config).await?.run().await }));
     match served {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&wire::chain(error.as_ref()), OWN_FAILURE),
+        Err(error) => {
+            let code = failed(&wire::chain(error.as_ref()), OWN_FAILURE);
+            if error.is::<NotInPod>() {
+                hint("outside of a pod, give --kubeconfig");
+            }
+            code
+        }
     }
 }
 

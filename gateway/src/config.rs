@@ -1,5 +1,6 @@
 //! What `serve` is told, from flags and environment to values that cannot contradict each other.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -20,11 +21,11 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Serve the API to kube-apiserver, and let agents connect
 #[derive(Clone, Debug, clap::Args)]
 pub struct ServeArgs {
-    /// Where kube-apiserver connects; only its front proxy's certificate is let in
+    /// Address for kube-apiserver; only its front-proxy client certificate is accepted
     #[arg(long, env = "NSDEBUG_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:8443")]
     listen: SocketAddr,
 
-    /// Where agents connect, with the token of their service account
+    /// Address for agents, which authenticate with the token of their service account
     #[arg(
         long,
         env = "NSDEBUG_LISTEN_AGENTS",
@@ -33,7 +34,7 @@ pub struct ServeArgs {
     )]
     listen_agents: SocketAddr,
 
-    /// Where /healthz, /readyz and /metrics are, without TLS
+    /// Address of /healthz, /livez (the same), /readyz and /metrics, without TLS
     #[arg(
         long,
         env = "NSDEBUG_LISTEN_HEALTH",
@@ -42,7 +43,7 @@ pub struct ServeArgs {
     )]
     listen_health: SocketAddr,
 
-    /// The namespace that this runs in
+    /// The namespace of this gateway
     #[arg(long, env = "NSDEBUG_NAMESPACE", value_name = "NAME", default_value = "nsdebug")]
     namespace: String,
 
@@ -74,7 +75,7 @@ pub struct ServeArgs {
     #[arg(long, env = "NSDEBUG_DNS_NAME", value_name = "NAME", value_delimiter = ',')]
     dns_name: Vec<String>,
 
-    /// A certificate chain to show, PEM; read again when it changes [default: make one]
+    /// The gateway's certificate chain, PEM; read again when it changes [default: the gateway creates one]
     #[arg(long, env = "NSDEBUG_TLS_CERT", value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
 
@@ -82,7 +83,7 @@ pub struct ServeArgs {
     #[arg(long, env = "NSDEBUG_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
 
-    /// The Secret in which replicas share the certificate they make
+    /// The Secret in which replicas share the certificate that they create
     #[arg(
         long,
         env = "NSDEBUG_CERTIFICATE_SECRET",
@@ -91,7 +92,7 @@ pub struct ServeArgs {
     )]
     certificate_secret: String,
 
-    /// The ConfigMap in which agents find who signed it
+    /// The ConfigMap with the CA certificate by which agents verify the gateway
     #[arg(
         long,
         env = "NSDEBUG_CA_CONFIG_MAP",
@@ -100,7 +101,7 @@ pub struct ServeArgs {
     )]
     ca_config_map: String,
 
-    /// How long a certificate that is made is good for; it is replaced after three quarters
+    /// Validity of the certificates that the gateway creates; each is replaced after three quarters of it
     #[arg(
         long,
         env = "NSDEBUG_CERTIFICATE_LIFETIME",
@@ -110,7 +111,7 @@ pub struct ServeArgs {
     )]
     certificate_lifetime: TimeSpan,
 
-    /// Do not ask whether the user may also `create` `pods/exec` of Kubernetes itself
+    /// Do not require the right to `create` `pods/exec` of Kubernetes (kubectl exec) as well
     #[arg(
         long,
         env = "NSDEBUG_INSECURE_SKIP_CORE_EXEC_REVIEW",
@@ -118,8 +119,7 @@ pub struct ServeArgs {
     )]
     insecure_skip_core_exec_review: bool,
 
-    /// Give the profile `netadmin`, which reaches the node's network by `link-netnsid`, to a user who may use it
-    /// and may not enter host targets
+    /// Allow the profile `netadmin` without the right to host targets, though it reaches the node's network
     #[arg(
         long,
         env = "NSDEBUG_NETADMIN_REACHES_NODE_NETWORK",
@@ -144,7 +144,7 @@ pub struct ServeArgs {
     )]
     max_sessions_per_user: NonZeroU32,
 
-    /// How often it is asked whether a session may still go on
+    /// Interval at which the user's rights to a running session are checked again
     #[arg(
         long,
         env = "NSDEBUG_REVIEW_EVERY",
@@ -154,7 +154,7 @@ pub struct ServeArgs {
     )]
     review_every: TimeSpan,
 
-    /// How long a session may go on
+    /// Longest duration of a session
     #[arg(
         long,
         env = "NSDEBUG_MAX_SESSION",
@@ -164,8 +164,8 @@ pub struct ServeArgs {
     )]
     max_session: TimeSpan,
 
-    /// How long a session may go on that is worth as much as its node: with `sysadmin`, on a node, or in
-    /// a host target
+    /// Longest duration of a session on a node, in a host target, or with `sysadmin` or `netadmin` (`netadmin`
+    /// only without --netadmin-reaches-node-network)
     #[arg(
         long,
         env = "NSDEBUG_MAX_HOST_SESSION",
@@ -175,17 +175,17 @@ pub struct ServeArgs {
     )]
     max_host_session: TimeSpan,
 
-    /// Write the audit log to this file; a session that cannot be written down is then refused
+    /// Write the audit log to this file; a session that cannot be logged is then refused
     /// [default: stdout]
     #[arg(long, env = "NSDEBUG_AUDIT_LOG", value_name = "FILE")]
     audit_log: Option<PathBuf>,
 
-    /// How long to serve on after the first SIGTERM or SIGINT, while Kubernetes learns not to send
-    /// anybody here
+    /// Time to keep serving after the first SIGTERM or SIGINT, until Kubernetes sends no more requests to this
+    /// gateway
     #[arg(long, env = "NSDEBUG_LEAVE", value_name = "DURATION", default_value = "5s")]
     leave: TimeSpan,
 
-    /// How long running sessions may go on after that
+    /// Time that running sessions get after --leave
     #[arg(long, env = "NSDEBUG_GRACE", value_name = "DURATION", default_value = "30s")]
     grace: TimeSpan,
 }
@@ -219,8 +219,29 @@ pub(crate) struct Longest {
 
 impl Longest {
     /// Of a session that is worth as much as its node or not; never more than the usual one.
-    pub(crate) fn of(self, is_worth_the_node: bool) -> Duration {
-        if is_worth_the_node { self.host.min(self.usual) } else { self.usual }
+    pub(crate) fn of(self, is_worth_the_node: bool) -> LongestOf {
+        if is_worth_the_node && self.host < self.usual {
+            let (flag, value) = ("--max-host-session", "gateway.maxHostSessionSeconds");
+            LongestOf { duration: self.host, flag, value }
+        } else {
+            let (flag, value) = ("--max-session", "gateway.maxSessionSeconds");
+            LongestOf { duration: self.usual, flag, value }
+        }
+    }
+}
+
+/// How long one session may go on, and what says so: a flag, and a value of the chart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LongestOf {
+    pub(crate) duration: Duration,
+    flag: &'static str,
+    value: &'static str,
+}
+
+impl fmt::Display for LongestOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { duration, flag, value } = self;
+        write!(f, "{} ({flag}; chart: {value})", TimeSpan::from(*duration))
     }
 }
 
@@ -333,7 +354,12 @@ mod tests {
         let flags = ["--max-session=1h30m", "--max-host-session=60", "--grace=500ms", "--leave=0"];
         let config = config(&flags).expect("a configuration");
         let longest = [false, true].map(|host| config.longest.of(host));
-        assert_eq!(longest, [5400, 60].map(Duration::from_secs));
+        assert_eq!(longest.map(|one| one.duration), [5400, 60].map(Duration::from_secs));
+        let said = [
+            "1h30m (--max-session; chart: gateway.maxSessionSeconds)",
+            "1m (--max-host-session; chart: gateway.maxHostSessionSeconds)",
+        ];
+        assert_eq!(longest.map(|one| one.to_string()), said);
         assert_eq!((config.grace, config.leave), (Duration::from_millis(500), Duration::ZERO));
         assert_eq!(config.review_every, Duration::from_secs(300));
     }

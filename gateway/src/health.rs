@@ -41,9 +41,11 @@ async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
     let Health { trust, shown, metrics: _, shutdown } = health;
     let unready = |why: &str| (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"));
     match shown.usable() {
-        _ if shutdown.is_leaving() => unready("shutting down"),
-        _ if trust.borrow().is_none() => unready("the front proxy is not known"),
-        Err(why) => unready(&format!("certificate of no use: {why}")),
+        _ if shutdown.is_leaving() => unready("the gateway is shutting down"),
+        _ if trust.borrow().is_none() => unready(
+            "no CA of kube-apiserver's front proxy yet: see ConfigMap kube-system/extension-apiserver-authentication",
+        ),
+        Err(why) => unready(&format!("certificate cannot be used: {why}")),
         Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
     }
 }

@@ -156,7 +156,7 @@ impl Metrics {
         registry.register("agent_calls", "Connections that agents offered", agents.clone());
         let help = "Connections of agents that wait for a session";
         registry.register("agent_connections_idle", help, idle.clone());
-        let help = "When the certificate that is shown ends, in seconds since 1970";
+        let help = "Expiry of the certificate in use, in seconds since the Unix epoch";
         registry.register_with_unit(
             "certificate_not_after",
             help,

@@ -9,7 +9,7 @@ use daemon::Signals;
 use daemon::audit::AuditLog;
 use daemon::shutdown::{Control, Shutdown, shutdown};
 use kube::Client;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use rustls::crypto::ring;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -150,7 +150,7 @@ impl Gateway {
             tokio::time::sleep(leave).await;
             control.drain();
             if tokio::time::timeout(grace, quotas.all_free()).await.is_err() {
-                info!(sessions = quotas.taken(), "grace is over");
+                info!(sessions = quotas.taken(), "grace period ended");
             }
         };
         tokio::select! {
@@ -224,12 +224,25 @@ fn keep(
     Ok(())
 }
 
+/// There is no service account to ask the API server with.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use the service account of a pod")]
+pub(crate) struct NotInPod(#[source] InClusterError);
+
+/// The cause of `error`, which is about a kubeconfig that the error round it names.
+fn cause(error: KubeconfigError) -> anyhow::Error {
+    match error {
+        KubeconfigError::ReadConfig(source, _) => source.into(),
+        error => error.into(),
+    }
+}
+
 async fn client(config: &Config) -> anyhow::Result<Client> {
     let inferred = match &config.kubeconfig {
-        None => kube::Config::incluster().context("not in a pod: give --kubeconfig")?,
+        None => kube::Config::incluster().map_err(NotInPod)?,
         Some(path) => {
-            let file = Kubeconfig::read_from(path)
-                .with_context(|| format!("cannot read {}", path.display()))?;
+            let file = Kubeconfig::read_from(path).map_err(cause);
+            let file = file.with_context(|| format!("cannot read {}", path.display()))?;
             kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
                 .await
                 .with_context(|| format!("cannot use {}", path.display()))?

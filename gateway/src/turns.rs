@@ -54,9 +54,11 @@ struct Request {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Busy {
-    #[error("you already have {WAITING} requests that wait for their review: wait for them")]
+    #[error(
+        "too many requests of this user ({WAITING}) wait for an access review: try again later"
+    )]
     Own,
-    #[error("the gateway is busy: this request had no turn within {} s; try again", LIMIT.as_secs())]
+    #[error("the gateway is busy: the request waited {} s; try again", LIMIT.as_secs())]
     All,
 }
 

@@ -39,7 +39,7 @@ enum NotReceived {
     OtherNode { proved: String, claimed: String },
     #[error(transparent)]
     Crowded(#[from] Crowded),
-    #[error("this gateway is shutting down")]
+    #[error("the gateway is shutting down")]
     Leaving,
 }
 

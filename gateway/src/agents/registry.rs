@@ -94,7 +94,9 @@ pub(crate) struct Answer {
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AgentError {
-    #[error("no agent of the node {node} is connected: is its pod of the DaemonSet running there?")]
+    #[error(
+        "no agent of the node {node} is connected: look at the pod of the DaemonSet nsdebug-agent there"
+    )]
     Absent { node: String },
     #[error("the agent of the node {node} was lost before it answered")]
     Lost {
@@ -105,7 +107,7 @@ pub(crate) enum AgentError {
     #[error("the agent of the node {node} did not answer within {} s", ANSWER_LIMIT.as_secs())]
     Silent { node: String },
     #[error(
-        "the agent of the node {node} is older than this gateway and knows no dry runs: nothing is known beyond the reviews, which are in order"
+        "the agent on node {node} is too old for dry runs: upgrade it. RBAC allows the session; whether the agent would start it is not known"
     )]
     Older { node: String },
     #[error("the agent answered {code} in an unexpected form")]

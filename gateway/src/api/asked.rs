@@ -31,11 +31,11 @@ impl SessionRequest {
             )
         })?;
         if request.method() != Method::GET {
-            let message = "a session is asked for by GET, as websockets are; SPDY is not spoken";
+            let message = "use GET with a websocket upgrade; SPDY is not supported";
             return Err(Refusal::new(StatusReason::MethodNotAllowed, message));
         }
         if request.version() != Version::HTTP_11 {
-            return Err(Refusal::new(StatusReason::BadRequest, "websockets are of HTTP/1.1"));
+            return Err(Refusal::new(StatusReason::BadRequest, "use HTTP/1.1 for a websocket"));
         }
         check_no_body(request.headers())?;
         let query = uri.query().unwrap_or_default();
@@ -48,7 +48,7 @@ impl SessionRequest {
         };
         let request = ExecRequest::from_query(query).map_err(|error| bad(&error))?;
         if request.containerd_namespace.is_some() {
-            let message = "a pod's containers are in one containerd namespace, which is not the caller's to choose";
+            let message = "parameter `containerd-namespace` is not allowed for a pod: its containerd namespace is fixed";
             return Err(Refusal::new(StatusReason::BadRequest, message));
         }
         let profile = request.profile.unwrap_or_default();
@@ -73,6 +73,6 @@ fn check_no_body(headers: &HeaderMap) -> Result<(), Refusal> {
     if empty && !headers.contains_key(TRANSFER_ENCODING) {
         Ok(())
     } else {
-        Err(Refusal::new(StatusReason::BadRequest, "the request for a websocket has no body"))
+        Err(Refusal::new(StatusReason::BadRequest, "a websocket request must not have a body"))
     }
 }

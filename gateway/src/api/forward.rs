@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use axum::http::{HeaderMap, Request, request};
-use wire::forward::{END_PATH, SESSION_DIGITS, WHY};
+use wire::forward::{self, CAUSE, END_PATH, SESSION_DIGITS, WHY};
 use wire::{ApiTarget, AuditId, Forwarded, SessionTarget, StatusReason, Withdrawal, chain, header};
 
 use super::asked::SessionRequest;
@@ -55,9 +55,14 @@ pub(super) fn head(
     Ok(head)
 }
 
-/// What tells the agent to end the sessions of `forwarded`.
-pub(super) fn end(forwarded: &Forwarded, why: Withdrawal) -> axum::http::Result<Request<()>> {
-    vouching(Request::post(END_PATH).header(WHY, why.as_str()), forwarded).body(())
+/// What tells the agent to end the sessions of `forwarded`, and the `cause` in words.
+pub(super) fn end(
+    forwarded: &Forwarded,
+    why: Withdrawal,
+    cause: &str,
+) -> axum::http::Result<Request<()>> {
+    let head = Request::post(END_PATH).header(WHY, why.as_str());
+    vouching(head.header(CAUSE, forward::cause(cause)), forwarded).body(())
 }
 
 fn vouching(head: request::Builder, forwarded: &Forwarded) -> request::Builder {

@@ -17,7 +17,7 @@ use super::forward;
 use crate::access::{AccessError, Reviewer};
 use crate::agents::{Agents, Answer};
 use crate::audit::AuditRecord;
-use crate::config::Longest;
+use crate::config::{Longest, LongestOf};
 use crate::identity::Caller;
 use crate::metrics::{Metrics, SessionOutcome};
 use crate::quotas::SessionPlace;
@@ -71,9 +71,9 @@ impl Session {
             let mut carried = pin!(carried(client, agent, meter.clone()));
             let outcome = tokio::select! {
                 outcome = &mut carried => outcome,
-                why = watched(&terms, longest, &caller, &rights) => {
+                (why, cause) = watched(&terms, longest, &caller, &rights) => {
                     // Whatever comes of it, this is the end.
-                    let _ = timeout(FAREWELL, farewell.heard(why, carried)).await;
+                    let _ = timeout(FAREWELL, farewell.heard(why, &cause, carried)).await;
                     why.into()
                 }
             };
@@ -90,9 +90,14 @@ impl Session {
 
 impl Farewell {
     /// Completes when the session has ended with its agent's last word, or there will be none.
-    async fn heard(&self, why: Withdrawal, carried: impl Future<Output = SessionOutcome>) {
+    async fn heard(
+        &self,
+        why: Withdrawal,
+        cause: &str,
+        carried: impl Future<Output = SessionOutcome>,
+    ) {
         let told = async {
-            let head = forward::end(&self.forwarded, why).map_err(drop)?;
+            let head = forward::end(&self.forwarded, why, cause).map_err(drop)?;
             let code = self.agents.tell(&self.node, head).await.map_err(drop)?;
             code.is_success().then_some(()).ok_or(())
         };
@@ -120,17 +125,21 @@ async fn carried(client: OnUpgrade, agent: Answer, meter: Meter) -> SessionOutco
     }
 }
 
-/// Completes when the session must not go on.
+/// Completes when the session must not go on; why, also in words.
 async fn watched(
     terms: &SessionSettings,
-    longest: Duration,
+    longest: LongestOf,
     caller: &Caller,
     rights: &[Right],
-) -> Withdrawal {
+) -> (Withdrawal, String) {
     tokio::select! {
-        () = terms.shutdown.ended() => Withdrawal::Stopped,
-        () = tokio::time::sleep(longest) => Withdrawal::Expired,
-        () = revoked(terms, caller, rights) => Withdrawal::Revoked,
+        () = terms.shutdown.ended() => {
+            (Withdrawal::Stopped, Withdrawal::Stopped.words().to_owned())
+        }
+        () = tokio::time::sleep(longest.duration) => {
+            (Withdrawal::Expired, format!("longest duration reached: {longest}"))
+        }
+        cause = revoked(terms, caller, rights) => (Withdrawal::Revoked, cause),
     }
 }
 
@@ -144,8 +153,8 @@ impl From<Withdrawal> for SessionOutcome {
     }
 }
 
-/// Completes when a right is gone, or nobody can say for a while whether it is still there.
-async fn revoked(terms: &SessionSettings, caller: &Caller, rights: &[Right]) {
+/// Completes when a right is gone, or nobody can say for a while whether it is still there: which, in words.
+async fn revoked(terms: &SessionSettings, caller: &Caller, rights: &[Right]) -> String {
     let mut unknown = 0;
     loop {
         // An API server that restarts must not end every session that it carries no more of.
@@ -156,7 +165,15 @@ async fn revoked(terms: &SessionSettings, caller: &Caller, rights: &[Right]) {
             Err(AccessError::Unknown { .. }) if unknown < MOST_UNKNOWN => unknown += 1,
             Err(error) => {
                 info!(error = chain(&error), "no longer allowed");
-                return;
+                return match error {
+                    AccessError::Denied { right, .. } => {
+                        format!("right revoked: {}", right.in_a_role())
+                    }
+                    AccessError::Unknown { .. } => format!(
+                        "the API server did not confirm its rights in {} reviews in a row",
+                        unknown + 1
+                    ),
+                };
             }
         }
     }

@@ -74,7 +74,7 @@ impl Files {
         }
         *seen = now; // also when it fails: once a change in the log is enough
         match self.load(shown) {
-            Ok(()) => info!(chain = %self.chain.display(), "certificate shown"),
+            Ok(()) => info!(chain = %self.chain.display(), "certificate in use"),
             Err(problem) => error!(error = chain(&problem), "new certificate ignored"),
         }
     }

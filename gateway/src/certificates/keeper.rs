@@ -119,7 +119,7 @@ impl Keeper {
         let every = EVERY.min(often.unwrap_or(EVERY));
         loop {
             if let Err(problem) = self.once().await {
-                error!(error = chain(&problem), "certificates not kept");
+                error!(error = chain(&problem), "certificate not renewed");
             }
             let pause = if self.seen.is_some() { every } else { EVERY_AT_FIRST };
             tokio::select! {
@@ -143,7 +143,7 @@ impl Keeper {
             let shown = self.shown.show(current.chain.as_bytes(), current.key.as_bytes());
             let name = self.names.secret.clone();
             shown.map_err(|source| KeepError::Show { name, source })?;
-            info!(ends = self.shown.ends(), "certificate shown");
+            info!(ends = self.shown.ends(), "certificate in use");
             self.seen = Some(current.chain);
         }
         Ok(())

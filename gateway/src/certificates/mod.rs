@@ -55,7 +55,7 @@ impl Shown {
     pub(crate) fn show(&self, chain: &[u8], key: &[u8]) -> Result<(), PairError> {
         self.0.store(Some(Arc::new(Loaded::read(chain, key)?)));
         if let Err(why) = self.usable() {
-            warn!("certificate of no use: {why}");
+            warn!("certificate cannot be used: {why}");
         }
         Ok(())
     }
@@ -65,9 +65,9 @@ impl Shown {
         let now = OffsetDateTime::now_utc().unix_timestamp();
         match self.0.load().as_ref() {
             None => Err("there is no certificate yet"),
-            Some(loaded) if now < loaded.begins => {
-                Err("it is not valid yet: this node's clock, or its maker's, is wrong")
-            }
+            Some(loaded) if now < loaded.begins => Err(
+                "it is not valid yet: the clock of this node, or of the gateway that created it, is wrong",
+            ),
             Some(loaded) if now >= loaded.ends => Err("it has expired"),
             Some(_) => Ok(()),
         }

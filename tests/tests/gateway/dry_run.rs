@@ -82,7 +82,7 @@ async fn an_agent_that_does_not_say_that_it_knows_dry_runs_is_not_asked() {
     rig.until("it is taken in", async || rig.metric("agent_connections_idle").await == 1).await;
     let answer = rig.ask(&dry_run(EXEC, "")).await;
     assert!(answer.starts_with("HTTP/1.1 501 "), "{answer}");
-    assert!(answer.contains("the agent of the node n1 is older than this gateway"), "{answer}");
+    assert!(answer.contains("the agent on node n1 is too old for dry runs"), "{answer}");
     // Reviews come first: who may not is told so.
     rig.api.world().denied.insert("use nsdebug.dev/profiles".to_owned());
     let answer = rig.ask(&dry_run(EXEC, "")).await;
