@@ -30,6 +30,7 @@ impl Flag {
         let (default, about) = apart(&about, "[default: ");
         let code = |text: &str| if text.is_empty() { String::new() } else { format!("`{text}`") };
         let environment = code(environment.split('=').next().unwrap_or_default());
+        let about = in_a_sentence(&about);
         let names = self.names.replace('|', "\\|");
         format!(
             "| `{names}` | {environment} | {} | {} |",
@@ -51,6 +52,18 @@ fn apart(text: &str, opening: &str) -> (String, String) {
     }
     let text = format!("{} {}", before.trim(), after.trim());
     (inside.to_owned(), text.trim().to_owned())
+}
+
+/// `Which one Possible values: - a: Aye - b: Bee`, where each value had a line, as a sentence.
+fn in_a_sentence(about: &str) -> String {
+    let Some((what, values)) = about.split_once(" Possible values: - ") else {
+        return about.to_owned();
+    };
+    let values = values.split(" - ").map(|value| {
+        let (name, text) = value.split_once(':').unwrap_or((value, ""));
+        format!("`{name}` ({})", text.trim())
+    });
+    format!("{what}: {}", values.collect::<Vec<_>>().join(" or "))
 }
 
 /// The flags of a help text, which gives each a line, or a line and a paragraph below it.
@@ -93,21 +106,22 @@ fn help(mut program: Command, words: &[&str]) -> String {
 fn tables(name: &str, program: impl Fn() -> Command) -> String {
     let top = help(program(), &[]);
     let shared = flags(&top);
-    let mut text = format!("\n## {name}\n{}", table(&shared));
+    let mut text = format!("\n## {name}\n{}", table(name, &shared));
     for command in commands(&top) {
         let mut own = flags(&help(program(), &[&command]));
         own.retain(|flag| !shared.iter().any(|known| known.names == flag.names));
-        write!(text, "\n### {name} {command}\n{}", table(&own)).expect("a text takes it");
+        write!(text, "\n### {name} {command}\n{}", table(name, &own)).expect("a text takes it");
     }
     text
 }
 
-fn table(flags: &[Flag]) -> String {
+/// Of the command or program of this `name`.
+fn table(name: &str, flags: &[Flag]) -> String {
     if flags.is_empty() {
-        return "\nNo flags of its own.\n".to_owned();
+        return format!("\nTakes the flags of `{name}` above.\n");
     }
     let rows = flags.iter().map(|flag| flag.row() + "\n").collect::<String>();
-    format!("\n| flag | environment | default | is |\n|---|---|---|---|\n{rows}")
+    format!("\n| flag | environment | default | meaning |\n|---|---|---|---|\n{rows}")
 }
 
 #[test]
@@ -143,6 +157,11 @@ fn a_flag_is_read_from_either_form_of_help() {
     }
     let words = Flag { names: "--x".to_owned(), about: "Y [default: Z, else W]".to_owned() };
     assert_eq!(words.row(), "| `--x` |  |  | Y [default: Z, else W] |");
+    let values = "Options:\n      --x <X>\n          Which one\n\n          Possible values:\n          - a:   Aye\n          - bee: Bee\n\n          [default: a]\n";
+    assert_eq!(
+        flags(values)[0].row(),
+        "| `--x <X>` |  | `a` | Which one: `a` (Aye) or `bee` (Bee) |"
+    );
 }
 
 #[test]
