@@ -85,9 +85,9 @@ where
         };
         match message {
             Message::Binary(bytes) => match received.take(&bytes, protocol) {
-                Ok(Said::Nothing) => {}
-                Ok(Said::Taken(bytes)) => taken.tell(bytes),
-                Ok(Said::Output(piece)) => {
+                Ok(FromAgent::Nothing) => {}
+                Ok(FromAgent::Taken(bytes)) => taken.tell(bytes),
+                Ok(FromAgent::Output(piece)) => {
                     if output.write(piece).await.is_err() {
                         // Nobody reads us any more: the session ends by that, not by this.
                         std::future::pending::<()>().await;
@@ -126,7 +126,7 @@ impl From<tungstenite::Error> for End {
 }
 
 /// What is left to be done about a message.
-enum Said {
+enum FromAgent {
     Nothing,
     /// Without a copy.
     Output(Piece),
@@ -136,23 +136,23 @@ enum Said {
 
 impl Received {
     /// Counts a message.
-    fn take(&mut self, message: &Bytes, protocol: Protocol) -> Result<Said, BadFrame> {
+    fn take(&mut self, message: &Bytes, protocol: Protocol) -> Result<FromAgent, BadFrame> {
         let (to, count, payload) = match FromServer::decode(message, protocol) {
             Ok(FromServer::Stdout(payload)) => (stdio::Sink::Stdout, &mut self.stdout, payload),
             Ok(FromServer::Stderr(payload)) => (stdio::Sink::Stderr, &mut self.stderr, payload),
             Ok(FromServer::Status(json)) => {
                 self.status = Some(message.slice_ref(json));
-                return Ok(Said::Nothing);
+                return Ok(FromAgent::Nothing);
             }
-            Ok(FromServer::Taken(bytes)) => return Ok(Said::Taken(bytes)),
-            Err(BadFrame::Empty) => return Ok(Said::Nothing),
+            Ok(FromServer::Taken(bytes)) => return Ok(FromAgent::Taken(bytes)),
+            Err(BadFrame::Empty) => return Ok(FromAgent::Nothing),
             Err(bad) => return Err(bad),
         };
         if payload.is_empty() {
-            return Ok(Said::Nothing); // how some servers say that they are there
+            return Ok(FromAgent::Nothing); // how some servers say that they are there
         }
         *count += payload.len() as u64;
-        Ok(Said::Output(Piece { to, bytes: message.slice_ref(payload) }))
+        Ok(FromAgent::Output(Piece { to, bytes: message.slice_ref(payload) }))
     }
 }
 

@@ -175,8 +175,13 @@ impl File {
         let lines: Vec<_> = source.before_tests().map(|(_, code)| code.as_str()).collect();
         let (mut body, mut imports) = (lines.join("\n"), Vec::new());
         while let Some((start, end)) = next_import(&body) {
-            expand(&body[start..end], &[], &mut imports);
             let word = start - USE.len();
+            let tree = &body[start..end];
+            // The parent of a module that is written in this file is this file.
+            let inside =
+                body[..word].ends_with(' ').then(|| tree.strip_prefix("super::")).flatten();
+            let prefix = inside.map(|_| "self".to_owned());
+            expand(inside.unwrap_or(tree), prefix.as_slice(), &mut imports);
             body.replace_range(word..end, "");
         }
         Self { shown: source.path.display().to_string(), body, imports }
@@ -271,6 +276,19 @@ mod examples {
             ("x/src/child.rs", "pub struct Child(super::Q);\n"),
         ];
         assert_eq!(found(&files).len(), 1);
+    }
+
+    #[test]
+    fn a_module_inside_a_file_takes_nothing_of_that_file_s_parent() {
+        let files = [
+            ("x/src/lib.rs", "mod a;\nmod b;\npub use b::B;\n"),
+            (
+                "x/src/a.rs",
+                "pub enum Sink {}\nmod direct {\n    use super::Sink;\n    fn f(_: Sink) {}\n}\n",
+            ),
+            ("x/src/b.rs", "use crate::a::Sink;\npub struct B(Sink);\n"),
+        ];
+        assert_eq!(found(&files), [""; 0]);
     }
 
     #[test]
