@@ -3,6 +3,7 @@
 use crate::cli::UsageError;
 use crate::connect::ConnectError;
 use crate::kubernetes::error::ClusterError;
+use crate::many::copy::CopyError;
 use crate::many::files::FileError;
 use crate::session::SessionError;
 
@@ -25,6 +26,8 @@ pub(crate) enum Failure {
     Session(#[from] SessionError),
     #[error(transparent)]
     File(#[from] FileError),
+    #[error(transparent)]
+    Copy(#[from] CopyError),
 }
 
 impl From<ConnectError> for Failure {
@@ -51,7 +54,7 @@ impl Failure {
             Self::Usage(_) => USAGE,
             Self::Connect(error) => error.exit_code().unwrap_or(OURS),
             Self::Cluster(error) => error.exit_code().unwrap_or(OURS),
-            Self::Runtime(_) | Self::Session(_) | Self::File(_) => OURS,
+            Self::Runtime(_) | Self::Session(_) | Self::File(_) | Self::Copy(_) => OURS,
         }
     }
 
@@ -74,7 +77,7 @@ impl Failure {
             Self::Connect(error) => error.hint(),
             Self::Cluster(error) => error.hint(),
             Self::Session(error) => error.hint(),
-            Self::Runtime(_) | Self::File(_) => None,
+            Self::Runtime(_) | Self::File(_) | Self::Copy(_) => None,
         }
     }
 }

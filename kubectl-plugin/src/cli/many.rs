@@ -33,6 +33,10 @@ pub(crate) struct ManyFlags {
     #[arg(long, env = "NSDEBUG_COLOR", value_name = "WHEN", default_value = "auto")]
     pub(crate) color: When,
 
+    /// Read stdin once, at most 1 MiB, and give all of it to the tool of each pod
+    #[arg(long, env = "NSDEBUG_STDIN_COPY", value_parser = FalseyValueParser::new(), conflicts_with = "stdin")]
+    pub(crate) stdin_copy: bool,
+
     /// End all sessions when the first one fails, or its tool exits with another code than 0
     #[arg(long, env = "NSDEBUG_FAIL_FAST", value_parser = FalseyValueParser::new())]
     pub(crate) fail_fast: bool,
@@ -52,6 +56,7 @@ impl ManyFlags {
             ("--output", self.output.is_some()),
             ("--output-dir", self.output_dir.is_some()),
             ("--ignore", self.ignore.is_some()),
+            ("--stdin-copy", self.stdin_copy),
         ];
         given.into_iter().find_map(|(flag, given)| given.then_some(flag))
     }

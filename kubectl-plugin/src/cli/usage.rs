@@ -57,6 +57,7 @@ impl UsageError {
             Self::NoTerminalForShell => {
                 Some("give a command after `--`, or -i to feed a shell from stdin")
             }
+            Self::ManyReaders => Some("--stdin-copy gives each of many pods all of stdin"),
             Self::TooMany { .. } => Some("--max-pods COUNT allows more"),
             _ => None,
         }

@@ -3,11 +3,13 @@
 //! One pod that is named is not looked for here: its session is `command::run`'s, at the cost of one request.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 
-use super::run::{self, Purpose, Terminals};
+use super::run::{self, Purpose};
 use crate::cli::{Arguments, ManyFlags, SelectionFlags, UsageError, When};
 use crate::error::Failure;
 use crate::kubernetes::{Cluster, PodQuery};
+use crate::many::copy;
 use crate::many::files;
 use crate::many::form::{Form, Showing};
 use crate::many::member::Member;
@@ -17,6 +19,7 @@ use crate::many::run::Order;
 use crate::many::select::{Wish, select};
 use crate::outcome::Outcome;
 use crate::runtime;
+use crate::session::Wiring;
 use crate::target::Target;
 
 /// Whether `arguments` may be about more than one pod.
@@ -42,6 +45,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     if arguments.targets.len() > 1 || arguments.many.given().is_some() {
         fits_many(arguments)?;
     }
+    let stdin = arguments.many.stdin_copy.then(copy::read).transpose()?;
     runtime::run(async {
         let Arguments { cluster, certificates, .. } = arguments;
         let cluster = Cluster::open(cluster, certificates).await?;
@@ -51,7 +55,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         {
             return run::in_pod(&cluster, &only.target, arguments).await;
         }
-        crate::many::run::run(cluster, order(arguments, members)?).await
+        crate::many::run::run(cluster, order(arguments, members, stdin)?).await
     })
 }
 
@@ -103,16 +107,21 @@ fn fits_many(arguments: &Arguments) -> Result<(), UsageError> {
 }
 
 /// What is run in several `members`, who have one terminal and one stdin between them.
-fn order(arguments: &Arguments, members: Vec<Member>) -> Result<Order, Failure> {
+fn order(
+    arguments: &Arguments,
+    members: Vec<Member>,
+    stdin: Option<Arc<[u8]>>,
+) -> Result<Order, Failure> {
     fits_many(arguments)?;
-    let none = Terminals { stdin: false, stdout: false, stderr: false };
-    let (words, _) = run::words(arguments, none, None, Purpose::Session)?;
+    let wiring = Wiring { stdin: stdin.is_some(), tty: false };
+    let words = run::words_of(arguments, wiring, None, Purpose::Session)?;
     let ManyFlags { prefix, color, fail_fast, .. } = arguments.many;
     let is_terminal = std::io::stdout().is_terminal();
     Ok(Order {
         naming: Naming::of(prefix, &members, is_coloured(color, is_terminal)),
         members,
         shared: Shared { query: words.query, limit: words.limit },
+        stdin,
         showing: showing(&arguments.many, is_terminal)?,
         is_terminal,
         most_at_once: arguments.selection.max_concurrent.get().into(),

@@ -231,9 +231,19 @@ pub(super) fn words(
     term: Option<String>,
     purpose: Purpose,
 ) -> Result<(Words, Option<&'static str>), UsageError> {
-    let Arguments { choice, timeout, quiet, namespaces, container, .. } = arguments;
     let asked = Wiring { stdin: arguments.stdin, tty: arguments.tty };
     let (wiring, warning) = wire_up(asked, arguments.command.is_empty(), terminals)?;
+    Ok((words_of(arguments, wiring, term, purpose)?, warning))
+}
+
+/// What the session of `arguments` is with these streams.
+pub(super) fn words_of(
+    arguments: &Arguments,
+    wiring: Wiring,
+    term: Option<String>,
+    purpose: Purpose,
+) -> Result<Words, UsageError> {
+    let Arguments { choice, timeout, quiet, namespaces, container, .. } = arguments;
     let Choice { profile, run_as, write, reason } = choice;
     let request = ExecRequest {
         container: container.clone(),
@@ -259,7 +269,7 @@ pub(super) fn words(
         timeout.map(TimeSpan::duration).filter(|limit| !limit.is_zero()),
         *quiet,
     );
-    Ok((Words { query, wiring, limit, quiet }, warning))
+    Ok(Words { query, wiring, limit, quiet })
 }
 
 /// Where `arguments` lead: to one agent if one is named, else into a cluster.

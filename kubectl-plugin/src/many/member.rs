@@ -2,12 +2,10 @@
 
 use std::fmt;
 
-use wire::{ApiTarget, Label};
+use wire::{ApiTarget, DefaultContainer, Label};
 
 use crate::kubernetes::ListedPod;
 
-/// What names the container that kubectl takes.
-const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 /// The label with what a Deployment adds to the name of each of its sets.
 const TEMPLATE_HASH: &str = "pod-template-hash";
 
@@ -68,10 +66,8 @@ impl fmt::Display for Member {
 }
 
 fn default_container(pod: &ListedPod) -> Option<String> {
-    let named = pod.metadata.annotations.get(DEFAULT_CONTAINER);
-    let containers = &pod.spec.containers;
-    let named = named.and_then(|name| containers.iter().find(|container| container.name == *name));
-    let name = named.or(containers.first()).map(|container| &container.name)?;
+    let containers = pod.spec.containers.iter().map(|container| container.name.as_str());
+    let name = DefaultContainer::of(Some(&pod.metadata.annotations), containers)?.name;
     // It becomes part of a file's name.
     name.parse::<Label>().ok().map(|name| name.to_string())
 }
@@ -118,8 +114,8 @@ mod tests {
     #[test]
     fn the_container_that_is_annotated_is_taken_if_it_is_there() {
         let annotated = |name: &str| {
-            let pod =
-                member(|pod| pod["metadata"]["annotations"] = json!({DEFAULT_CONTAINER: name}));
+            let annotations = json!({"kubectl.kubernetes.io/default-container": name});
+            let pod = member(|pod| pod["metadata"]["annotations"] = annotations);
             pod.expect("a member").container
         };
         assert_eq!(annotated("proxy").as_deref(), Some("proxy"));

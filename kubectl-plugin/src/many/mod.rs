@@ -4,6 +4,7 @@
 //! command line; `command::many` does.
 
 mod answers;
+pub(crate) mod copy;
 pub(crate) mod files;
 mod fold;
 pub(crate) mod form;

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use wire::Signal;
 
 use super::answers::Answers;
+use super::copy;
 use super::form::{Showing, Stage};
 use super::listener::{ListenError, Said};
 use super::member::Member;
@@ -38,6 +39,8 @@ const FOLDED_WITHIN: Duration = Duration::from_secs(5);
 pub(crate) struct Order {
     pub(crate) members: Vec<Member>,
     pub(crate) shared: Shared,
+    /// For each tool.
+    pub(crate) stdin: Option<Arc<[u8]>>,
     pub(crate) naming: Naming,
     pub(crate) showing: Showing,
     pub(crate) is_terminal: bool,
@@ -96,6 +99,7 @@ struct Round {
     stage: Arc<Stage>,
     members: Vec<Arc<Member>>,
     shared: Arc<Shared>,
+    stdin: Option<Arc<[u8]>>,
     fail_fast: bool,
     quiet: bool,
     course: Course,
@@ -128,6 +132,7 @@ impl Round {
             queue: Queue::of(members.len(), order.most_at_once),
             members: members.into_iter().map(Arc::new).collect(),
             shared: Arc::new(shared),
+            stdin: order.stdin,
             fail_fast: order.fail_fast,
             quiet: order.quiet,
             sessions: JoinSet::new(),
@@ -168,7 +173,7 @@ impl Round {
         while let Some((who, tries)) = self.queue.next() {
             let member = Arc::clone(&self.members[who]);
             let listener = self.stage.listener(who, self.answers.prefix(who), &member);
-            let (pipes, ends) = session::pipes(None);
+            let (pipes, ends) = session::pipes(self.stdin.as_ref().map(copy::feed));
             self.told.insert(who, ends.signals.clone());
             let (cluster, shared) = (Arc::clone(&self.cluster), Arc::clone(&self.shared));
             self.sessions.spawn(async move {

@@ -21,7 +21,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
-use wire::frame::{self, Channel};
+use wire::frame::{self, Channel, FromClient, Protocol};
 use wire::{Ending, Exit, Status};
 
 use crate::scripted::{Left, left, program};
@@ -37,6 +37,8 @@ pub(crate) enum Answer {
     Session(u8),
     /// A session whose tool says this, and ends with this code.
     Says(&'static [u8], u8),
+    /// A session whose tool says what it is told, to the end of that.
+    Echoes,
     /// A session whose tool says `begun`, and goes on until the client ends it.
     GoesOn,
     /// The first so many requests are refused, as by an agent that has no room; the next has a session.
@@ -212,9 +214,11 @@ async fn respond(
     let key = headers.get("sec-websocket-key").cloned();
     let query = line.split_once('?').map(|(_, query)| query.to_owned()).unwrap_or_default();
     let answer = choose(&path, &method, &body, Asked { line, headers }, &world);
+    let echoes = matches!(answer, Answer::Echoes);
     let (says, code) = match &answer {
         Answer::Session(code) => (query.clone().into_bytes(), Some(*code)),
         Answer::Says(says, code) => (says.to_vec(), Some(*code)),
+        Answer::Echoes => (Vec::new(), Some(0)),
         _ => (b"begun\n".to_vec(), None),
     };
     match answer {
@@ -233,11 +237,13 @@ async fn respond(
             response
         }
         Answer::NoRoom(_) | Answer::Pages(_) => unreachable!("it is answered as something else"),
-        Answer::Session(_) | Answer::Says(..) | Answer::GoesOn => {
+        Answer::Session(_) | Answer::Says(..) | Answer::Echoes | Answer::GoesOn => {
             let key = key.expect("a key");
             tokio::spawn(async move {
                 let upgraded = TokioIo::new(upgrade.await.expect("an upgrade"));
-                let socket = WebSocketStream::from_raw_socket(upgraded, Role::Server, None).await;
+                let mut socket =
+                    WebSocketStream::from_raw_socket(upgraded, Role::Server, None).await;
+                let says = if echoes { told(&mut socket).await } else { says };
                 world.lock().expect("no panic").opened();
                 session(socket, &says, code, &world).await;
             });
@@ -304,6 +310,20 @@ fn review(body: &str, world: &mut World) -> Answer {
     )
 }
 
+/// All of stdin.
+async fn told<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<S>) -> Vec<u8> {
+    use futures_util::StreamExt;
+    let mut all = Vec::new();
+    loop {
+        let Some(Ok(Message::Binary(message))) = socket.next().await else { continue };
+        match FromClient::decode(&message, Protocol::V5).expect("a good message") {
+            FromClient::Stdin(bytes) => all.extend_from_slice(bytes),
+            FromClient::CloseStdin => return all,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 async fn session<S: AsyncRead + AsyncWrite + Unpin>(
     mut socket: WebSocketStream<S>,
     says: &[u8],
@@ -311,8 +331,10 @@ async fn session<S: AsyncRead + AsyncWrite + Unpin>(
     world: &Mutex<World>,
 ) {
     use futures_util::{SinkExt, StreamExt};
-    let output = Message::Binary(frame::encode(Channel::Stdout, says).into());
-    socket.send(output).await.expect("output");
+    for piece in says.chunks(wire::limits::FRAME - 1) {
+        let output = Message::Binary(frame::encode(Channel::Stdout, piece).into());
+        socket.send(output).await.expect("output");
+    }
     // A client that hears of the end may have asked for the next before this is counted otherwise.
     let close = || world.lock().expect("no panic").open -= 1;
     let Some(code) = code else {

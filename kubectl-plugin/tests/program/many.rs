@@ -1,7 +1,8 @@
 //! One command in many pods: which are entered, what they say, and what all of it comes to.
 
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::io::{Read, Write};
+use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -287,6 +288,35 @@ fn a_folder_has_the_bytes_of_each_pod_and_no_file_is_overwritten() {
     let again = server.run(&[&words, &ALL[..]].concat());
     assert_eq!(again.code, 125);
     assert!(again.stderr.contains("shop_web-0_app.out: File exists"), "{}", again.stderr);
+}
+
+/// What is left of the program with `words`, whose stdin is `input`.
+fn fed(server: &ApiServer, words: &[&str], input: &[u8]) -> Left {
+    let mut command = server.command(words);
+    let mut child = command.stdin(Stdio::piped()).spawn().expect("the program");
+    let mut stdin = child.stdin.take().expect("stdin");
+    // It may be more than is read.
+    let _ = stdin.write_all(input);
+    drop(stdin);
+    left(child)
+}
+
+#[test]
+fn stdin_is_copied_to_each_pod_up_to_a_limit() {
+    let server = web(&[Answer::Echoes, Answer::Echoes]);
+    let words = [&["--stdin-copy", "-o", "fold"], &ALL[..]].concat();
+    let left = fed(&server, &words, b"one\ntwo\n");
+    let folded = "2 pods, all alike:\n  one\n  two\n";
+    assert_eq!((left.code, String::from_utf8_lossy(&left.stdout).as_ref()), (0, folded));
+    let words = [&["--stdin-copy", "-o", "json"], &ALL[..]].concat();
+    let most = vec![b'\n'; 1 << 20];
+    let left = fed(&server, &words, &most);
+    let bytes = String::from_utf8(left.stdout).expect("JSON");
+    assert_eq!(bytes.matches("\"bytes\":1048576").count(), 2);
+    let before = server.asked().len();
+    let left = fed(&server, &words, &[&most[..], b"x"].concat());
+    assert_eq!((left.code, server.asked().len()), (125, before));
+    assert!(left.stderr.contains("stdin has more than 1048576 bytes"), "{}", left.stderr);
 }
 
 #[test]
