@@ -245,7 +245,7 @@ fn a_bad_query_is_refused_by_name() {
             ),
             ("command=ps&namespaces=mnt", "mnt"),
             ("command=ps&namespaces=colour", "colour"),
-            ("command=ps&containerd-namespace=a/b", "`containerd-namespace`"),
+            ("command=ps&containerd-namespace=a/b", "invalid --containerd-namespace: "),
         ];
         for (query, words) in cases {
             let answer = refused(agent, query);

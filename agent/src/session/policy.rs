@@ -45,7 +45,7 @@ pub struct Choice {
 pub enum PolicyError {
     #[error(transparent)]
     UnknownMounts(#[from] UnknownMounts),
-    #[error("{what} cannot be used with the node's own tools")]
+    #[error("{what} needs --tools toolbox")]
     OnlyInToolbox { what: &'static str },
     #[error(
         "the profile `{asked}` is above `{most}`, the highest that this agent gives (--max-profile; chart: maxProfile)"

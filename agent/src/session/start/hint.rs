@@ -6,7 +6,7 @@ use std::io;
 use entry::{Capability, PlanError, TargetError, probe};
 
 use super::apparmor;
-use crate::session::{PolicyError, StartError};
+use crate::session::StartError;
 
 impl StartError {
     /// What to do, where that does not follow from the cause.
@@ -27,7 +27,6 @@ impl StartError {
             Self::NoToolbox { .. } => {
                 "build one with `make image`, and give its directory with --toolbox"
             }
-            Self::Policy(PolicyError::OnlyInToolbox { .. }) => "--tools toolbox",
             Self::Permission { .. } | Self::Target(TargetError::Denied { .. }) => {
                 return apparmor::hint().or_else(privilege);
             }
