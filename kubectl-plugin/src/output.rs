@@ -68,6 +68,20 @@ fn shown(text: &str) -> String {
     shown
 }
 
+/// `json` with what a terminal would obey, or not show as it is, escaped: the same JSON to a program.
+pub(crate) fn json(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c.is_control() || is_deceptive(c) {
+            let units = &mut [0; 2];
+            shown.extend(c.encode_utf16(units).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
 /// Of Unicode's format characters and separators, those that change where others stand or are seen by
 /// nobody: soft hyphen, joiners, marks and controls of direction, spaces without width, separators of
 /// lines, annotations, selectors and tags.
@@ -112,6 +126,14 @@ mod tests {
         let lines: Vec<_> = forged.lines().collect();
         assert_eq!(lines, ["no", "    | hint: run this", "    | error: that\\u{2028}note: x"]);
         assert_eq!(in_one_line("a\nb\n"), "a b");
+    }
+
+    #[test]
+    fn json_that_is_shown_is_the_same_and_nothing_acts_in_a_terminal() {
+        let value = serde_json::json!({"line": "a\u{1b}[2J\u{9b}31m\u{202e}\u{e0041}\t猫\""});
+        let shown = json(&value.to_string());
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).expect("JSON"), value);
+        assert!(!shown.chars().any(|c| c.is_control() || is_deceptive(c)), "{shown}");
     }
 
     #[test]

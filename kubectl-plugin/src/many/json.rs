@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::kept::Counts;
 use super::lines::LineEnd;
 use super::member::Member;
+use crate::output;
 use crate::stdio::Sink;
 
 /// What all lines of one pod begin with.
@@ -54,7 +55,7 @@ impl JsonHead {
 }
 
 fn written(line: Map<String, Value>) -> Vec<u8> {
-    let mut bytes = Value::Object(line).to_string().into_bytes();
+    let mut bytes = output::json(&Value::Object(line).to_string()).into_bytes();
     bytes.push(b'\n');
     bytes
 }
