@@ -48,13 +48,17 @@ fn every_kind_of_target_comes_to_a_pod_and_its_tool_s_exit_code() {
     let set = ["get", "rs", "-n", "shop", "-l", "app=web", "-o", "name"];
     let set = cluster.kubectl(&set).expect_success().out();
     let set = set.trim().replace("replicaset.apps/", "rs/");
-    for target in [&["deploy/web"][..], &[&set], &["svc/web"], &["-l", "app=web"]] {
+    for target in [&["deploy/web"][..], &[&set], &["svc/web"]] {
         let words = [&["-n", "shop"], target, &["--", "sh", "-c", "hostname; exit 3"]].concat();
         let finished = cluster.nsdebug(&words);
         assert_eq!(finished.status.code(), Some(3), "{finished}");
         assert!(finished.out().starts_with("web-"), "{finished}");
         assert_eq!(of_a_pod(&finished), "Defaulted container \"web\" out of: web, sidecar\n");
     }
+    let all = ["-n", "shop", "-l", "app=web", "--", "sh", "-c", "hostname; exit 3"];
+    let all = cluster.nsdebug(&all).expect_code(3);
+    let is_named = |line: &str| line.split_once(": ").is_some_and(|(pod, name)| pod == name);
+    assert!(all.out().lines().count() == 2 && all.out().lines().all(is_named), "{all}");
     let sidecar = ["-n", "shop", "deploy/web", "-c", "sidecar", "--", "ps", "-ef"];
     let sidecar = cluster.nsdebug(&sidecar).expect_success();
     assert!(sidecar.out().contains("port=8081"), "{sidecar}");
