@@ -18,7 +18,7 @@ pub(crate) struct ManyFlags {
     pub(crate) output: Option<Form>,
 
     /// Write the output of each pod, which may be binary, to files of its own in this folder: `NAMESPACE_POD_CONTAINER.out` and `.err`
-    #[arg(long, env = "NSDEBUG_OUTPUT_DIR", value_name = "DIR", conflicts_with = "output")]
+    #[arg(long, env = "NSDEBUG_OUTPUT_DIR", value_name = "DIR", conflicts_with_all = ["output", "follow"])]
     pub(crate) output_dir: Option<PathBuf>,
 
     /// What of a line makes no difference when answers are folded, such as a number that is always another
@@ -36,6 +36,10 @@ pub(crate) struct ManyFlags {
     /// Read stdin once, at most 1 MiB, and give all of it to the tool of each pod
     #[arg(long, env = "NSDEBUG_STDIN_COPY", value_parser = FalseyValueParser::new(), conflicts_with = "stdin")]
     pub(crate) stdin_copy: bool,
+
+    /// Also enter pods that appear, and pods again whose container restarts, until this command is ended
+    #[arg(long, env = "NSDEBUG_FOLLOW", value_parser = FalseyValueParser::new())]
+    pub(crate) follow: bool,
 
     /// End all sessions when the first one fails, or its tool exits with another code than 0
     #[arg(long, env = "NSDEBUG_FAIL_FAST", value_parser = FalseyValueParser::new())]
@@ -57,6 +61,7 @@ impl ManyFlags {
             ("--output-dir", self.output_dir.is_some()),
             ("--ignore", self.ignore.is_some()),
             ("--stdin-copy", self.stdin_copy),
+            ("--follow", self.follow),
         ];
         given.into_iter().find_map(|(flag, given)| given.then_some(flag))
     }

@@ -26,6 +26,10 @@ pub(crate) enum UsageError {
     NoWorkload,
     #[error("no COMMAND is given: a shell needs one pod, and a plain session")]
     ManyShells,
+    #[error("--follow needs --selector, --field-selector, or only workloads and --all-pods")]
+    NothingToFollow,
+    #[error("--follow has no end, which `--output {form}` waits for: use text or json")]
+    EndlessForm { form: &'static str },
     #[error("--tty needs one pod, and a plain session")]
     ManyTerminals,
     #[error(

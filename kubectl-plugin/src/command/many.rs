@@ -16,7 +16,7 @@ use crate::many::member::Member;
 use crate::many::naming::{Naming, Prefix};
 use crate::many::one::Shared;
 use crate::many::run::Order;
-use crate::many::select::{Wish, select};
+use crate::many::select::{Followed, Wish, select};
 use crate::outcome::Outcome;
 use crate::runtime;
 use crate::session::Wiring;
@@ -49,13 +49,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     runtime::run(async {
         let Arguments { cluster, certificates, .. } = arguments;
         let cluster = Cluster::open(cluster, certificates).await?;
-        let members = select(&cluster, &wish).await?;
+        let (members, followed) = select(&cluster, &wish).await?;
         if let [only] = &members[..]
             && arguments.many.given().is_none()
         {
             return run::in_pod(&cluster, &only.target, arguments).await;
         }
-        crate::many::run::run(cluster, order(arguments, members, stdin)?).await
+        crate::many::run::run(cluster, order(arguments, members, followed, stdin)?).await
     })
 }
 
@@ -75,6 +75,11 @@ fn wish(arguments: &Arguments) -> Result<Wish, UsageError> {
     let is_workload = |target: &Target| matches!(target, Target::Workload { .. });
     if *all_pods && !targets.iter().any(is_workload) {
         return Err(UsageError::NoWorkload);
+    }
+    // What is followed is found again by a selector.
+    let is_followed = selection.selects() || (*all_pods && targets.iter().all(is_workload));
+    if many.follow && !is_followed {
+        return Err(UsageError::NothingToFollow);
     }
     let query = PodQuery { labels: selector.clone(), fields: field_selector.clone() };
     Ok(Wish {
@@ -110,6 +115,7 @@ fn fits_many(arguments: &Arguments) -> Result<(), UsageError> {
 fn order(
     arguments: &Arguments,
     members: Vec<Member>,
+    followed: Vec<Followed>,
     stdin: Option<Arc<[u8]>>,
 ) -> Result<Order, Failure> {
     fits_many(arguments)?;
@@ -118,10 +124,14 @@ fn order(
     let ManyFlags { prefix, color, fail_fast, .. } = arguments.many;
     let is_terminal = std::io::stdout().is_terminal();
     Ok(Order {
-        naming: Naming::of(prefix, &members, is_coloured(color, is_terminal)),
+        naming: Naming::of(prefix, &members, is_coloured(color, is_terminal))
+            .with_namespaces(arguments.selection.all_namespaces && arguments.many.follow),
         members,
         shared: Shared { query: words.query, limit: words.limit },
         stdin,
+        followed: if arguments.many.follow { followed } else { Vec::new() },
+        most: arguments.selection.max_pods.get().into(),
+        container: arguments.container.clone(),
         showing: showing(&arguments.many, is_terminal)?,
         is_terminal,
         most_at_once: arguments.selection.max_concurrent.get().into(),
@@ -131,6 +141,14 @@ fn order(
 }
 
 fn showing(flags: &ManyFlags, is_terminal: bool) -> Result<Showing, Failure> {
+    if flags.follow {
+        return match flags.output {
+            None | Some(Form::Text) => Ok(Showing::Text),
+            Some(Form::Json) => Ok(Showing::Json),
+            Some(Form::Table) => Err(UsageError::EndlessForm { form: "table" }.into()),
+            Some(Form::Fold) => Err(UsageError::EndlessForm { form: "fold" }.into()),
+        };
+    }
     if let Some(folder) = &flags.output_dir {
         files::folder(folder)?;
         return Ok(Showing::Files(folder.clone()));

@@ -57,6 +57,7 @@ pub(crate) struct ListedPod {
 pub(crate) struct ListedMetadata {
     pub(crate) name: String,
     pub(crate) namespace: String,
+    pub(crate) uid: String,
     pub(crate) owner_references: Vec<ListedOwner>,
     pub(crate) labels: std::collections::BTreeMap<String, String>,
     pub(crate) annotations: std::collections::BTreeMap<String, String>,
@@ -83,9 +84,40 @@ pub(crate) struct ListedContainer {
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub(crate) struct ListedStatus {
     pub(crate) phase: String,
+    pub(crate) container_statuses: Vec<ListedRun>,
+    pub(crate) init_container_statuses: Vec<ListedRun>,
+    pub(crate) ephemeral_container_statuses: Vec<ListedRun>,
+}
+
+/// What a container does.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct ListedRun {
+    name: String,
+    restart_count: i32,
+    state: ListedState,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct ListedState {
+    running: Option<serde::de::IgnoredAny>,
+}
+
+impl ListedStatus {
+    /// How often `container` was restarted, if it runs.
+    pub(crate) fn runs(&self, container: &str) -> Option<i32> {
+        let all = [
+            &self.container_statuses,
+            &self.init_container_statuses,
+            &self.ephemeral_container_statuses,
+        ];
+        let one = all.into_iter().flatten().find(|one| one.name == container)?;
+        one.state.running.map(|_| one.restart_count)
+    }
 }
 
 #[derive(Deserialize)]
@@ -96,6 +128,11 @@ pub(super) struct Page {
 }
 
 impl Page {
+    /// What a watch goes on from.
+    pub(super) fn version(&self) -> &str {
+        &self.metadata.resource_version
+    }
+
     /// Where the page after this is, if the first one is at `path`.
     pub(super) fn next(&self, path: &str) -> Option<String> {
         let rest = Some(&self.metadata.rest).filter(|rest| !rest.is_empty())?;
@@ -104,8 +141,9 @@ impl Page {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 struct PageMetadata {
+    resource_version: String,
     #[serde(rename = "continue")]
     rest: String,
 }

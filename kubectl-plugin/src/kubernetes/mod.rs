@@ -18,13 +18,16 @@ mod unusable;
 
 use std::time::{Duration, Instant};
 
+use futures_util::{Stream, StreamExt};
 use http_body_util::BodyExt;
 use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode, header};
 use k8s_openapi::List;
 use k8s_openapi::api::core::v1::{Event, Pod};
-use kube::Config;
 use kube::client::{Body, Client};
+use kube::core::WatchEvent;
+use kube::{Config, Error as KubeError};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::timeout;
@@ -43,6 +46,9 @@ use listing::{PAGE, Page};
 
 /// What one answer may take; a gateway waits for an agent, and that for its container runtime.
 const ANSWER: Duration = Duration::from_mins(1);
+
+/// Seconds of one watch: shorter than what stands between keeps a silent connection.
+const WATCH: u32 = 290;
 
 /// Bytes of one answer: ten thousand pods and what they say of themselves.
 const LONGEST_ANSWER: usize = 256 << 20;
@@ -184,21 +190,45 @@ impl Cluster {
         name.parse().map_err(|_| ClusterError::Target(TargetError::Name))
     }
 
-    /// Gives every pod of `query`, of one namespace or of all, to `take`.
+    /// Gives every pod of `query`, of one namespace or of all, to `take`. Returns the version that a watch goes on from.
     pub(crate) async fn list(
         &self,
         namespace: Option<&str>,
         query: &PodQuery,
         mut take: impl FnMut(ListedPod),
-    ) -> Result<(), ClusterError> {
+    ) -> Result<String, ClusterError> {
         let path = format!("{}&limit={PAGE}", query.path(namespace));
         let mut next = Some(path.clone());
+        let mut version = String::new();
         while let Some(here) = next {
             let page: Page = self.get(&here).await?;
             next = page.next(&path);
+            page.version().clone_into(&mut version);
             page.items.into_iter().for_each(&mut take);
         }
-        Ok(())
+        Ok(version)
+    }
+
+    /// What becomes of the pods of `query` from `version` on.
+    pub(crate) async fn watch(
+        &self,
+        namespace: Option<&str>,
+        query: &PodQuery,
+        version: &str,
+    ) -> Result<impl Stream<Item = Result<WatchEvent<ListedPod>, ClusterError>>, ClusterError> {
+        let version = utf8_percent_encode(version, NON_ALPHANUMERIC);
+        let path = query.path(namespace);
+        let request = Request::get(format!(
+            "{path}&watch=true&allowWatchBookmarks=true&timeoutSeconds={WATCH}&resourceVersion={version}"
+        ));
+        let request = request.header(header::USER_AGENT, AGENT).body(Vec::new());
+        let request = request
+            .map_err(|error| ClusterError::Upgrade(upgrade::UpgradeError::Request(error)))?;
+        let server = self.server();
+        let failed = move |error: KubeError| ClusterError::from_transport(&server, error);
+        let opening = timeout(self.limit, self.client.request_events::<ListedPod>(request));
+        let events = opening.await.map_err(|_| self.silent())?.map_err(&failed)?;
+        Ok(events.map(move |event| event.map_err(&failed)))
     }
 
     /// What a refused session means, asking once more where the answer alone does not say it.

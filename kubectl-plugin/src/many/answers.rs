@@ -29,27 +29,47 @@ struct PodAnswer {
 #[derive(Debug)]
 pub(crate) struct Answers {
     stage: Arc<Stage>,
+    naming: Naming,
     all: Vec<PodAnswer>,
 }
 
 impl Answers {
-    pub(crate) fn of(members: &[Member], mut naming: Naming, stage: Arc<Stage>) -> Self {
-        let answer = |member: &Member| {
-            let row = Row {
-                name: naming.name(member),
-                node: member.node.clone(),
-                fate: Fate::NotBegun,
-                took: Duration::ZERO,
-                words: String::new(),
-            };
-            let (prefix, head) = (naming.prefix(member), JsonHead::of(member));
-            PodAnswer { prefix, head, row, kept: None }
+    pub(crate) fn of(members: &[Member], naming: Naming, stage: Arc<Stage>) -> Self {
+        let mut answers = Self { all: Vec::new(), naming, stage };
+        for member in members {
+            answers.join(member);
+        }
+        answers
+    }
+
+    /// One more.
+    pub(crate) fn join(&mut self, member: &Member) {
+        let row = Row {
+            name: self.naming.name(member),
+            node: member.node.clone(),
+            fate: Fate::NotBegun,
+            took: Duration::ZERO,
+            words: String::new(),
         };
-        Self { all: members.iter().map(answer).collect(), stage }
+        let (prefix, head) = (self.naming.prefix(member), JsonHead::of(member));
+        self.all.push(PodAnswer { prefix, head, row, kept: None });
+    }
+
+    pub(crate) fn name(&self, who: usize) -> &str {
+        &self.all[who].row.name
     }
 
     pub(crate) fn prefix(&self, who: usize) -> &str {
         &self.all[who].prefix
+    }
+
+    /// The container of `who` has restarted: what it says from now on is another session's.
+    pub(crate) fn is_restarted(&mut self, who: usize, restarts: i32) {
+        let answer = &mut self.all[who];
+        let plain = answer.row.name.split(" (").next().unwrap_or_default().to_owned();
+        let name = if restarts == 0 { plain } else { format!("{plain} (restart {restarts})") };
+        answer.prefix = answer.prefix.replace(&answer.row.name, &name);
+        answer.row.name = name;
     }
 
     /// `who` has not begun, because another one failed.

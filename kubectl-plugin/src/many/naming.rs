@@ -45,6 +45,12 @@ impl Naming {
         Self { prefix, with_namespace, is_coloured, seen: HashMap::new() }
     }
 
+    /// With namespaces in any case: of pods that are still to come, they may differ.
+    pub(crate) fn with_namespaces(mut self, are_needed: bool) -> Self {
+        self.with_namespace |= are_needed;
+        self
+    }
+
     /// The name of `member` among the others.
     pub(crate) fn name(&self, member: &Member) -> String {
         let mut name = match member.namespace() {

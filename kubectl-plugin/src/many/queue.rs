@@ -36,6 +36,13 @@ impl Queue {
         Some((next, self.tries.get(&next).copied().unwrap_or(0)))
     }
 
+    /// One more that is to begin: one that was not there before, or a further session of one that was.
+    pub(crate) fn add(&mut self, one: usize) {
+        self.all = self.all.max(one + 1);
+        self.tries.remove(&one);
+        self.waiting.push_back(one);
+    }
+
     /// A session has ended: one that was turned away may have its place.
     pub(crate) fn ended(&mut self) {
         self.running -= 1;

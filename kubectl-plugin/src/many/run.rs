@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use tokio::select;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep};
-use wire::Signal;
+use wire::{Label, Signal};
 
 use super::answers::Answers;
 use super::copy;
+use super::follow::{self, IsNew, Seen};
 use super::form::{Showing, Stage};
 use super::listener::{ListenError, Said};
 use super::member::Member;
@@ -19,10 +20,12 @@ use super::naming::Naming;
 use super::one::{self, OneEnd, Shared};
 use super::printer::Printer;
 use super::queue::Queue;
+use super::roster::{Roster, Sighting, Step};
+use super::select::Followed;
 use super::session;
 use super::verdict::Fate;
 use crate::error::Failure;
-use crate::kubernetes::Cluster;
+use crate::kubernetes::{Cluster, ListedPod};
 use crate::outcome::Outcome;
 use crate::session::SessionError;
 use crate::signals::Signals;
@@ -39,6 +42,11 @@ const FOLDED_WITHIN: Duration = Duration::from_secs(5);
 pub(crate) struct Order {
     pub(crate) members: Vec<Member>,
     pub(crate) shared: Shared,
+    /// Pods that are entered when they come. Then `members` are not entered besides: they are seen first.
+    pub(crate) followed: Vec<Followed>,
+    /// Pods that are followed at a time.
+    pub(crate) most: usize,
+    pub(crate) container: Option<Label>,
     /// For each tool.
     pub(crate) stdin: Option<Arc<[u8]>>,
     pub(crate) naming: Naming,
@@ -109,6 +117,14 @@ struct Round {
     told: BTreeMap<usize, mpsc::Sender<Signal>>,
     answers: Answers,
     hints: BTreeSet<String>,
+    following: Option<Following>,
+}
+
+/// What comes of pods that are not known yet.
+struct Following {
+    seen: mpsc::Receiver<Seen>,
+    roster: Roster,
+    container: Option<Label>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,11 +138,19 @@ enum Course {
 
 impl Round {
     fn of(cluster: Cluster, order: Order, printer: Arc<Printer>) -> Self {
-        let Order { members, shared, naming, showing, is_terminal, .. } = order;
-        let is_shared = members.len() > 1;
+        let Order { members, shared, naming, showing, is_terminal, followed, .. } = order;
+        let cluster = Arc::new(cluster);
+        let is_shared = members.len() > 1 || !followed.is_empty();
+        let members = if followed.is_empty() { members } else { Vec::new() };
+        let following = (!followed.is_empty()).then(|| Following {
+            seen: follow::follow(&cluster, followed),
+            roster: Roster::of(order.most),
+            container: order.container,
+        });
         let stage = Arc::new(Stage { printer, showing, is_terminal, is_shared });
         Self {
-            cluster: Arc::new(cluster),
+            cluster,
+            following,
             answers: Answers::of(&members, naming, Arc::clone(&stage)),
             stage,
             queue: Queue::of(members.len(), order.most_at_once),
@@ -152,13 +176,14 @@ impl Round {
         let mut has_unfolded = false;
         loop {
             select! {
-                ended = self.sessions.join_next() => match ended {
+                ended = next_end(&mut self.sessions, self.following.is_some()) => match ended {
                     Some(Ok((who, end, took))) => self.end(who, end, took).await?,
                     // None is ever cancelled, and a panic has been printed.
                     Some(Err(_)) => self.queue.ended(),
                     None => return Ok(()),
                 },
                 signal = signals.next() => self.hear(signal),
+                seen = next_seen(&mut self.following) => self.see(seen).await?,
                 () = &mut unfolds, if !has_unfolded => {
                     has_unfolded = true;
                     self.answers.unfold().await?;
@@ -201,6 +226,7 @@ impl Round {
             self.course = Course::Ends;
         }
         self.queue.give_up();
+        self.following = None;
     }
 
     /// A session that has as many signals before it as it can have hears no other.
@@ -223,6 +249,10 @@ impl Round {
         let is_cut = self.course == Course::IsCutShort && fate != Fate::Failed;
         let told = if is_cut { Fate::Ended } else { fate };
         self.answers.add(who, (told, took), said, words).await?;
+        let again = self.following.as_mut().map(|following| following.roster.ended(who));
+        if let Some(Step::Again(who, restarts)) = again {
+            self.enter_again(who, restarts);
+        }
         if self.fail_fast && fate != Fate::Exited(0) && self.course == Course::GoesOn {
             self.course = Course::IsCutShort;
             for one in self.queue.give_up() {
@@ -257,6 +287,71 @@ impl Round {
         })
     }
 
+    /// What was seen of pods that are followed.
+    async fn see(&mut self, seen: Seen) -> Result<(), Unheard> {
+        let Some(following) = &mut self.following else { return Ok(()) };
+        let printer = Arc::clone(&self.stage.printer);
+        let mut gone = Vec::new();
+        match seen {
+            Seen::Trouble(words) => {
+                printer.say("", "warning", &format!("pods are not watched: {words}")).await?;
+            }
+            Seen::Gone(key) => gone.push(key),
+            Seen::All(place, all) => gone = following.roster.missing(place, &all),
+            Seen::Pod(place, pod, is_new) => self.see_pod(place, *pod, is_new).await?,
+        }
+        for key in gone {
+            let Some(following) = &mut self.following else { return Ok(()) };
+            if let Step::Left(who) = following.roster.gone(&key) {
+                self.note(who, "the pod is deleted").await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn see_pod(
+        &mut self,
+        place: usize,
+        pod: ListedPod,
+        is_new: IsNew,
+    ) -> Result<(), Unheard> {
+        let Some(following) = &mut self.following else { return Ok(()) };
+        let (key, uid, status) = (follow::key(&pod), pod.metadata.uid.clone(), pod.status.clone());
+        let member = Member::listed(pod, following.container.as_ref());
+        let Some(member) = member else { return Ok(()) };
+        let runs = member.container.as_ref().and_then(|container| status.runs(container));
+        let name = key.1.clone();
+        match following.roster.seen(Sighting { place, key, uid, runs }) {
+            Step::Nothing | Step::Left(_) => {}
+            Step::NoRoom => {
+                let words = "is not entered: there are as many pods as --max-pods allows";
+                self.stage.printer.say("", "warning", &format!("{name} {words}")).await?;
+            }
+            Step::Again(who, restarts) => self.enter_again(who, restarts),
+            Step::Join(who) => {
+                self.answers.join(&member);
+                self.members.push(Arc::new(member));
+                self.queue.add(who);
+                if is_new.0 {
+                    self.note(who, "the pod is new").await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn note(&self, who: usize, words: &str) -> Result<(), Unheard> {
+        if self.quiet {
+            return Ok(());
+        }
+        Ok(self.stage.printer.say(self.answers.name(who), "note", words).await?)
+    }
+
+    fn enter_again(&mut self, who: usize, restarts: i32) {
+        self.answers.is_restarted(who, restarts);
+        self.queue.add(who);
+    }
+
     /// Ends all sessions, as a person would.
     fn stop(&mut self) {
         self.hear(Signal::Int);
@@ -274,6 +369,25 @@ impl Round {
             }
         }
         Ok(Outcome::of(self.answers.code()))
+    }
+}
+
+/// The next session to end; none, if none runs and no other is to come.
+async fn next_end<T: 'static>(
+    sessions: &mut JoinSet<T>,
+    more_may_come: bool,
+) -> Option<Result<T, JoinError>> {
+    match sessions.join_next().await {
+        None if more_may_come => std::future::pending().await,
+        ended => ended,
+    }
+}
+
+async fn next_seen(following: &mut Option<Following>) -> Seen {
+    let Some(following) = following else { return std::future::pending().await };
+    match following.seen.recv().await {
+        Some(seen) => seen,
+        None => std::future::pending().await,
     }
 }
 

@@ -35,8 +35,11 @@ pub(crate) struct Wish {
     pub(crate) detailed: bool,
 }
 
-/// The pods and nodes of `wish`, in the order in which they are named or listed.
-pub(crate) async fn select(cluster: &Cluster, wish: &Wish) -> Result<Vec<Member>, Failure> {
+/// The pods and nodes of `wish`, in the order in which they are named or listed, and what more of them are found by.
+pub(crate) async fn select(
+    cluster: &Cluster,
+    wish: &Wish,
+) -> Result<(Vec<Member>, Vec<Followed>), Failure> {
     let namespace = wish.namespace.as_ref().map_or(cluster.default_namespace(), Label::as_str);
     let mut selection = Selection::of(wish);
     if let Some(query) = &wish.query {
@@ -54,20 +57,31 @@ pub(crate) async fn select(cluster: &Cluster, wish: &Wish) -> Result<Vec<Member>
     if selection.found > usize::from(wish.most.get()) {
         return Err(UsageError::TooMany { found: selection.found, most: wish.most }.into());
     }
-    if wish.detailed { Ok(selection.detailed(cluster).await) } else { Ok(selection.members) }
+    let followed = std::mem::take(&mut selection.followed);
+    let members = if wish.detailed { selection.detailed(cluster).await } else { selection.members };
+    Ok((members, followed))
+}
+
+/// Pods that are found by what they have.
+#[derive(Clone, Debug)]
+pub(crate) struct Followed {
+    /// Or all namespaces.
+    pub(crate) namespace: Option<String>,
+    pub(crate) query: PodQuery,
 }
 
 struct Selection<'a> {
     wish: &'a Wish,
     members: Vec<Member>,
     known: HashSet<String>,
+    followed: Vec<Followed>,
     /// All that were found: members are kept only as far as they may be entered.
     found: usize,
 }
 
 impl<'a> Selection<'a> {
     fn of(wish: &'a Wish) -> Self {
-        Self { wish, members: Vec::new(), known: HashSet::new(), found: 0 }
+        Self { wish, members: Vec::new(), known: HashSet::new(), followed: Vec::new(), found: 0 }
     }
 
     fn add(&mut self, member: Member) {
@@ -87,6 +101,8 @@ impl<'a> Selection<'a> {
         query: &PodQuery,
         what: &str,
     ) -> Result<(), Failure> {
+        let namespace = place.map(str::to_owned);
+        self.followed.push(Followed { namespace, query: query.clone() });
         let before = self.found;
         let container = self.wish.container.clone();
         let listing = cluster.list(place, query, |pod| {

@@ -43,8 +43,10 @@ pub(crate) enum Answer {
     GoesOn,
     /// The first so many requests are refused, as by an agent that has no room; the next has a session.
     NoRoom(usize),
-    /// Each page once, in this order.
+    /// Each page once, in this order, and the last one for ever.
     Pages(Vec<Value>),
+    /// A watch that has these events and ends; its path has `?watch` behind it.
+    Events(Vec<Value>),
     /// What a gateway answers to a dry run, of this code.
     DryRun(u16, Value),
 }
@@ -236,6 +238,10 @@ async fn respond(
             response.headers_mut().insert(wire::dry_run::DRY_RUN, all);
             response
         }
+        Answer::Events(events) => {
+            let lines = events.iter().map(|event| format!("{event}\n")).collect::<Vec<_>>();
+            plain(200, "application/json", lines.concat())
+        }
         Answer::NoRoom(_) | Answer::Pages(_) => unreachable!("it is answered as something else"),
         Answer::Session(_) | Answer::Says(..) | Answer::Echoes | Answer::GoesOn => {
             let key = key.expect("a key");
@@ -267,7 +273,10 @@ fn switched(key: &str) -> Response<Full<Bytes>> {
 /// The answer to what is asked, which is written down.
 fn choose(path: &str, method: &Method, body: &str, asked: Asked, world: &Mutex<World>) -> Answer {
     let mut world = world.lock().expect("no panic");
+    let asked_line = asked.line.clone();
     world.asked.push(asked);
+    let watch = asked_line.contains("watch=true").then(|| format!("{path}?watch"));
+    let path = watch.as_deref().unwrap_or(path);
     let next = match world.answers.get(path).cloned() {
         None if method == Method::POST => return review(body, &mut world),
         None => return Answer::Text(404, "404 page not found\n"),
@@ -276,7 +285,7 @@ fn choose(path: &str, method: &Method, body: &str, asked: Asked, world: &Mutex<W
     };
     match next {
         Answer::Pages(mut pages) => {
-            let page = pages.remove(0);
+            let page = if pages.len() > 1 { pages.remove(0) } else { pages[0].clone() };
             world.answers.insert(path.to_owned(), Answer::Pages(pages));
             Answer::Json(200, page)
         }

@@ -1,7 +1,7 @@
 //! One command in many pods: which are entered, what they say, and what all of it comes to.
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -320,6 +320,52 @@ fn stdin_is_copied_to_each_pod_up_to_a_limit() {
 }
 
 #[test]
+fn pods_that_appear_restart_and_go_are_followed_until_ctrl_c() {
+    let server = web(&[Answer::Says(b"x\n", 0), Answer::Says(b"x\n", 0)]);
+    let running = |name: &str, restarts: u8| {
+        let mut pod = pod("shop", name, "Running");
+        pod["metadata"]["uid"] = json!(name);
+        pod["status"]["containerStatuses"] =
+            json!([{"name": "app", "restartCount": restarts, "state": {"running": {}}}]);
+        pod
+    };
+    let page = |items: Value| json!({"metadata": {"resourceVersion": "7"}, "items": items});
+    let one = page(json!([running("web-0", 0)]));
+    // One list to choose from, one to follow from, and one after the watch.
+    server.answer(PODS, Answer::Pages(vec![one.clone(), one, page(json!([running("web-1", 0)]))]));
+    let event = |kind: &str, pod: Value| json!({"type": kind, "object": pod});
+    let mut waits = running("web-1", 0);
+    waits["status"]["containerStatuses"][0]["state"] = json!({"waiting": {}});
+    server.answer(
+        &format!("{PODS}?watch"),
+        Answer::Events(vec![
+            event("ADDED", waits),
+            event("MODIFIED", running("web-1", 0)),
+            event("MODIFIED", running("web-0", 3)),
+        ]),
+    );
+    let words = ["-l", "app=web", "--follow", "--", "ss"];
+    let mut child = server.command(&words).spawn().expect("the program");
+    let mut stderr = BufReader::new(child.stderr.take().expect("stderr"));
+    let mut said = Vec::new();
+    while !said.iter().any(|line: &String| line.contains("deleted")) {
+        let mut line = String::new();
+        assert_ne!(stderr.read_line(&mut line).expect("text"), 0, "it goes on: {said:?}");
+        said.push(line);
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).expect("a signal");
+    let left = left(child);
+    assert_eq!(lines(&left), set(["web-0: x", "web-0 (restart 3): x", "web-1: x"]));
+    assert_eq!(
+        said,
+        ["web-1: note: the pod is new\n", "web-0 (restart 3): note: the pod is deleted\n"]
+    );
+    assert_eq!(left.code, 0);
+    let watch = server.asked().into_iter().find(|asked| asked.line.contains("watch=true"));
+    assert!(watch.expect("a watch").line.contains("&resourceVersion=7"));
+}
+
+#[test]
 fn binary_output_of_several_pods_is_refused() {
     let server = web(&[Answer::Says(b"\x7fELF\0", 0), Answer::GoesOn]);
     let left = server.run(&ALL);
@@ -355,6 +401,7 @@ fn words_that_do_not_fit_many_pods_are_refused() {
         ),
         (&["-o", "json", "doctor", "a"], "--output has no effect with `doctor`"),
         (&["a", "b", "-o", "json", "--output-dir", "x", "--", "ps"], "cannot be used with"),
+        (&["a", "--follow", "--", "ps"], "--follow needs --selector"),
         (&["a", "b", "--ignore", "(", "--", "ps"], "--ignore"),
         (&["a", "node/n1", "-c", "app", "--", "ps"], "the target is not a pod"),
         (&["a", "container/0123abcd", "--", "ps"], "needs --agent"),

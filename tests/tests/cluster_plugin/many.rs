@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use harness::{Cluster, Running};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 /// More than an agent gives one caller, and than are asked for at a time.
 const CROWD: usize = 10;
@@ -103,4 +103,43 @@ fn a_pod_that_is_refused_deleted_or_stopped_changes_nothing_for_the_others() {
     let unheard = format!("{stopped}: error: the tool did not end within 5 s of SIGINT");
     assert!(ended.err().contains(&unheard), "{ended}");
     assert!(ended.err().contains("note: 5 pods: 2 exited with 0, "), "{ended}");
+}
+
+#[test]
+fn pods_that_appear_restart_and_go_are_followed() {
+    let Some(cluster) = Cluster::with_nsdebug() else { return };
+    let pods = started(&cluster, "grown", 1);
+    let first = &pods[0];
+    let script = "trap 'echo told; exit 0' INT; echo begun; while :; do sleep 0.1; done";
+    let mut command = cluster.plugin();
+    let selected = ["-n", "many", "-l", "app=grown", "--follow"];
+    command.args(selected).args(["--", "sh", "-c", script]);
+    let running = Running::start(&mut command);
+    running.wait_for_stdout(&format!("{first}: begun\n"));
+    let scale = ["scale", "-n", "many", "deploy/grown", "--replicas", "2"];
+    cluster.kubectl(&scale).expect_success();
+    running.wait_for_stderr("note: the pod is new\n");
+    let pid = cluster.pid_of("many", first, None);
+    let pid = Pid::from_raw(pid.try_into().expect("a pid")).expect("a pid");
+    kill_process(pid, Signal::KILL).expect("the application is a process of this machine");
+    running.wait_for_stdout(&format!("{first} (restart 1): begun\n"));
+    cluster.kubectl(&["delete", "pod", "-n", "many", first, "--wait=false"]).expect_success();
+    running.wait_for_stderr(&format!("{first} (restart 1): note: the pod is deleted\n"));
+    running.signal(Signal::INT);
+    let ended = running.finish();
+    assert!(ended.out().contains(": told\n"), "{ended}");
+}
+
+#[test]
+fn equal_answers_of_a_workload_are_one() {
+    let Some(cluster) = Cluster::with_nsdebug() else { return };
+    let pods = started(&cluster, "equal", 3);
+    let all = ["-n", "many", "deploy/equal", "--all-pods", "-o", "fold"];
+    let alike = cluster.nsdebug(&[&all[..], &["--", "ss", "-Hltn"]].concat()).expect_success();
+    assert!(alike.out().starts_with("3 pods, all alike:\n"), "{alike}");
+    let names = cluster.nsdebug(&[&all[..], &["--", "hostname"]].concat()).expect_success();
+    assert!(names.out().starts_with("3 pods, no two alike; "), "{names}");
+    let ignore = ["--ignore", "equal-.*", "--", "hostname"];
+    let ignored = cluster.nsdebug(&[&all[..], &ignore].concat()).expect_success();
+    assert_eq!(ignored.out(), format!("3 pods, all alike:\n  {}\n", pods[0]));
 }
