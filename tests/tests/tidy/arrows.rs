@@ -11,7 +11,7 @@ struct Room {
     refuses: &'static [&'static str],
 }
 
-const ROOMS: [Room; 7] = [
+const ROOMS: [Room; 8] = [
     Room {
         folder: "wire",
         knows: &[],
@@ -37,6 +37,11 @@ const ROOMS: [Room; 7] = [
         ],
     },
     Room {
+        folder: "capture",
+        knows: &[],
+        refuses: &["tokio", "kube", "containerd-client", "hyper", "nix", "rustix", "time", "tonic"],
+    },
+    Room {
         folder: "agent",
         knows: &["nsdebug-wire", "nsdebug-entry", "nsdebug-daemon"],
         refuses: &["kube"],
@@ -54,6 +59,7 @@ const ROOMS: [Room; 7] = [
             "nsdebug-entry",
             "nsdebug-daemon",
             "nsdebug-agent",
+            "nsdebug-capture",
             "nsdebug-gateway",
         ],
         refuses: &[],
