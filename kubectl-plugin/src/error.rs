@@ -1,5 +1,6 @@
 //! Everything that can end the program other than the tool's own end, with its exit code.
 
+use crate::capture::CaptureError;
 use crate::cli::UsageError;
 use crate::connect::ConnectError;
 use crate::kubernetes::error::ClusterError;
@@ -28,6 +29,8 @@ pub(crate) enum Failure {
     File(#[from] FileError),
     #[error(transparent)]
     Copy(#[from] CopyError),
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
 }
 
 impl From<ConnectError> for Failure {
@@ -54,7 +57,8 @@ impl Failure {
             Self::Usage(_) => USAGE,
             Self::Connect(error) => error.exit_code().unwrap_or(OURS),
             Self::Cluster(error) => error.exit_code().unwrap_or(OURS),
-            Self::Runtime(_) | Self::Session(_) | Self::File(_) | Self::Copy(_) => OURS,
+            Self::Capture(error) if error.is_of_usage() => USAGE,
+            Self::Runtime(_) | Self::File(_) | Self::Copy(_) | Self::Session(_) | Self::Capture(_) => OURS,
         }
     }
 
@@ -77,6 +81,7 @@ impl Failure {
             Self::Connect(error) => error.hint(),
             Self::Cluster(error) => error.hint(),
             Self::Session(error) => error.hint(),
+            Self::Capture(error) => error.hint().map(str::to_owned),
             Self::Runtime(_) | Self::File(_) | Self::Copy(_) => None,
         }
     }

@@ -5,6 +5,7 @@
 //! exit code. Errors are printed here
 //! and nowhere else. Nothing of `entry` or Linux namespaces is known on this side.
 
+mod capture;
 mod cli;
 mod command;
 mod connect;

@@ -156,7 +156,7 @@ fn write_all(
 }
 
 /// `write_all` that also waits for a descriptor which another program made non-blocking.
-fn write_piece(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_piece(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match file.write(bytes) {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
@@ -194,6 +194,11 @@ pub(crate) fn read_input() -> io::Result<mpsc::Receiver<io::Result<Vec<u8>>>> {
     };
     std::thread::Builder::new().name("input".to_owned()).spawn(read)?;
     Ok(input)
+}
+
+/// stdout, for what is no tool's output as it came.
+pub(crate) fn own_stdout() -> io::Result<File> {
+    unbuffered().map(|(stdout, _)| stdout)
 }
 
 /// stdout and stderr past the line buffering of the standard library.

@@ -36,6 +36,11 @@ impl Captured {
         captured
     }
 
+    /// How much came so far.
+    pub(crate) fn length(&self) -> usize {
+        self.lock().bytes.len()
+    }
+
     /// Everything read so far.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         self.lock().bytes.clone()

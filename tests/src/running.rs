@@ -65,6 +65,11 @@ impl Running {
         self.stdout.text()
     }
 
+    /// Bytes that the program wrote to stdout so far.
+    pub fn stdout_length(&self) -> usize {
+        self.stdout.length()
+    }
+
     /// What the program wrote to stderr so far.
     pub fn stderr(&self) -> String {
         self.stderr.text()

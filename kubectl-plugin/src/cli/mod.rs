@@ -8,11 +8,13 @@ use clap::builder::{FalseyValueParser, StyledStr};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser};
 
+mod capture;
 mod cluster;
 mod many;
 mod selection;
 mod usage;
 
+pub(crate) use capture::CaptureFlags;
 pub(crate) use cluster::{CertificateFlags, ClusterFlags};
 pub(crate) use many::{ManyFlags, When};
 pub(crate) use selection::SelectionFlags;
@@ -51,6 +53,7 @@ Exit codes:
     override_usage = "kubectl nsdebug TARGET [-c NAME] [-i] [-t] [OPTIONS] [-- COMMAND [ARG]...]
        kubectl nsdebug TARGET... [--all-pods] [OPTIONS] -- COMMAND [ARG]...
        kubectl nsdebug -l SELECTOR [-A] [OPTIONS] -- COMMAND [ARG]...
+       kubectl nsdebug capture TARGET... [-f FILTER] (-w FILE | --split DIR | --wireshark) [OPTIONS]
        kubectl nsdebug doctor [TARGET] [OPTIONS] [-- COMMAND [ARG]...]
        kubectl nsdebug version [OPTIONS]"
 )]
@@ -131,6 +134,8 @@ pub(crate) struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 #[command(defer = true)]
 pub(crate) enum Subcommand {
+    /// Capture the packets of many pods into one file, in order of time
+    Capture(Box<CaptureFlags>),
     /// Check whether a session with the same arguments would work, and if not, why
     Doctor {
         /// The target of the session that is checked

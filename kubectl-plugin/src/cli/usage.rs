@@ -14,6 +14,14 @@ pub(crate) enum UsageError {
     TooMany { found: usize, most: NonZeroU16 },
     #[error("{flag} has no effect with `{command}`, which is about one session")]
     OneSession { flag: &'static str, command: &'static str },
+    #[error("a node is not captured: its packets include those of the capture itself")]
+    CaptureOfNode,
+    #[error("packets need a place: -w FILE, --split DIR or --wireshark")]
+    NoPlace,
+    #[error("packets are not text, and stdout is a terminal")]
+    PacketsOnTerminal,
+    #[error("{flag} needs -w FILE or --split DIR")]
+    NoFile { flag: &'static str },
     #[error("--stdin needs one pod, and a plain session")]
     ManyReaders,
     #[error("with --agent one target is entered, and several are given")]
@@ -62,6 +70,9 @@ impl UsageError {
                 Some("give a command after `--`, or -i to feed a shell from stdin")
             }
             Self::ManyReaders => Some("--stdin-copy gives each of many pods all of stdin"),
+            Self::PacketsOnTerminal => {
+                Some("give -w FILE or --wireshark, or pipe them: -w - | wireshark -k -i -")
+            }
             Self::TooMany { .. } => Some("--max-pods COUNT allows more"),
             _ => None,
         }

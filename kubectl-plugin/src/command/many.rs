@@ -59,7 +59,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     })
 }
 
-fn wish(arguments: &Arguments) -> Result<Wish, UsageError> {
+pub(super) fn wish(arguments: &Arguments) -> Result<Wish, UsageError> {
     let Arguments { targets, selection, many, container, namespace, direct, .. } = arguments;
     let SelectionFlags { selector, field_selector, all_namespaces, all_pods, max_pods, .. } =
         selection;

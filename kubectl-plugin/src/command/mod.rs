@@ -1,5 +1,6 @@
 //! One file per subcommand; a session itself needs no name.
 
+mod capture;
 pub(crate) mod complete;
 mod doctor;
 mod many;
@@ -18,6 +19,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<Outcome, Failure> {
     match arguments.subcommand.take() {
         None if many::is_meant(&arguments) => many::run(&arguments),
         None => run::run(arguments),
+        Some(Subcommand::Capture(flags)) => capture::run(arguments, *flags),
         Some(Subcommand::Doctor { target, command }) => {
             many::is_not_meant(&arguments, "doctor")?;
             let targets = target.into_iter().collect();

@@ -307,15 +307,23 @@ fn way(arguments: Arguments) -> Result<Way, UsageError> {
         return Err(UsageError::ContainerOfNoPod);
     }
     let target = of_agent(target, namespace)?;
+    let credentials = credentials(&address, certificates)?;
+    Ok(Way::Agent { address, credentials, target })
+}
+
+/// How the agent at `address` is known, and how it knows us.
+pub(super) fn credentials(
+    address: &Address,
+    certificates: CertificateFlags,
+) -> Result<Credentials, UsageError> {
     if matches!(address, Address::Https { .. }) && certificates.certificate_authority.is_none() {
         return Err(UsageError::NoAuthority);
     }
-    let credentials = Credentials {
+    Ok(Credentials {
         authority: certificates.certificate_authority,
         client: certificates.client_certificate.zip(certificates.client_key),
         server_name: certificates.tls_server_name,
-    };
-    Ok(Way::Agent { address, credentials, target })
+    })
 }
 
 /// Where in a cluster a session is to be.
@@ -336,7 +344,10 @@ fn place(target: Option<Target>, selection: SelectionFlags) -> Result<ClusterTar
     }
 }
 
-fn of_agent(target: Target, namespace: Option<Label>) -> Result<SessionTarget, UsageError> {
+pub(super) fn of_agent(
+    target: Target,
+    namespace: Option<Label>,
+) -> Result<SessionTarget, UsageError> {
     match target {
         Target::Container(id) => Ok(SessionTarget::Container(id)),
         Target::Pod(name) => {

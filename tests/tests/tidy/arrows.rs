@@ -51,7 +51,11 @@ const ROOMS: [Room; 8] = [
         knows: &["nsdebug-wire", "nsdebug-daemon"],
         refuses: &["containerd-client", "nix"],
     },
-    Room { folder: "kubectl-plugin", knows: &["nsdebug-wire"], refuses: &["containerd-client"] },
+    Room {
+        folder: "kubectl-plugin",
+        knows: &["nsdebug-wire", "nsdebug-capture"],
+        refuses: &["containerd-client"],
+    },
     Room {
         folder: "tests",
         knows: &[

@@ -1,0 +1,158 @@
+//! `kubectl nsdebug capture`: tcpdump in many pods, and their packets in one file.
+//!
+//! `command::capture` decides what is wanted. From here: `subject` finds the pods and has the filter checked, `flow`
+//! reads, orders, writes and counts, `summary` says what became of it. What a packet file is, is in the crate
+//! `capture`.
+
+mod destination;
+mod error;
+mod files;
+mod flow;
+mod names;
+mod pod;
+mod subject;
+mod summary;
+mod tool;
+
+pub(crate) use destination::To;
+pub(crate) use error::CaptureError;
+pub(crate) use flow::Limits;
+pub(crate) use subject::Access;
+pub(crate) use tool::Traffic;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use capture::merge::Bounds;
+use capture::pcapng::Head;
+use capture::rotation::Rotation;
+use files::PacketFiles;
+use flow::{Flow, Halt};
+use pod::{Pod, PodEnd};
+use subject::{Subject, Subjects};
+use summary::PodRow;
+
+use crate::error::Failure;
+use crate::many::session::deadline;
+use crate::outcome::Outcome;
+use crate::output;
+use crate::session::SessionError;
+use crate::signals::Signals;
+
+/// What `--fail-on-drop` returns.
+const DROPPED: u8 = 1;
+/// A pod failed, or its packets are incomplete.
+const INCOMPLETE: u8 = 125;
+/// SIGPIPE: the exit code that a shell shows of `yes | head -1`.
+const CLOSED_PIPE: u8 = 13;
+
+/// A capture, decided.
+#[derive(Debug)]
+pub(crate) struct CaptureOrder {
+    pub(crate) traffic: Traffic,
+    /// The session that checks the filter; none where nothing can be wrong.
+    pub(crate) check: Option<String>,
+    /// The session that captures.
+    pub(crate) query: String,
+    pub(crate) to: To,
+    pub(crate) rotation: Rotation,
+    pub(crate) limits: Limits,
+    /// Of a session, beside those limits.
+    pub(crate) timeout: Option<std::time::Duration>,
+    /// What the file says of itself.
+    pub(crate) comment: String,
+    pub(crate) fail_on_drop: bool,
+    pub(crate) quiet: bool,
+}
+
+pub(crate) async fn run(access: Access, order: CaptureOrder) -> Result<Outcome, Failure> {
+    let Subjects { way, all: subjects, names } = subject::find(access, &order.traffic).await?;
+    let (way, ends_at) = (Arc::new(way), deadline(order.timeout));
+    if let Some(check) = &order.check {
+        subject::check(&way, &subjects, check, &order.traffic, ends_at).await?;
+    }
+    let signals = Signals::listen(true).map_err(SessionError::Signals)?;
+    let head = Head {
+        application: concat!("kubectl-nsdebug ", env!("CARGO_PKG_VERSION")).to_owned(),
+        system: std::env::consts::OS.to_owned(),
+        comment: order.comment.clone(),
+    };
+    let destination = destination::open(&order.to)?;
+    let (mut files, written) =
+        PacketFiles::open(destination, head, order.rotation).map_err(CaptureError::File)?;
+    files.name(&names);
+    let bounds = bounds(&order.traffic);
+    let traffic = order.traffic.clone();
+    let mut flow = Flow::of(files, written, signals, order.limits, traffic, bounds);
+    flow.is_announced = order.quiet;
+    flow.open(&way, subjects, &order.query, ends_at);
+    let ran = flow.run().await;
+    end(flow, ran, &order).await
+}
+
+/// Packets that the kernel keeps for a second are waited for longer.
+fn bounds(traffic: &Traffic) -> Bounds {
+    let usual = Bounds::default();
+    if traffic.is_live { usual } else { Bounds { lateness: usual.lateness * 3, ..usual } }
+}
+
+/// Says what became of every pod, and returns what the capture as a whole was worth.
+async fn end(
+    mut flow: Flow,
+    ran: Result<(), CaptureError>,
+    order: &CaptureOrder,
+) -> Result<Outcome, Failure> {
+    flow.sessions.shutdown().await;
+    for number in 0..flow.pods.len() {
+        flow.count(number);
+    }
+    let rows = rows(&flow);
+    let late = flow.merge.late();
+    let Flow { files, written, stop, .. } = flow;
+    let stop = match (ran, stop) {
+        (Err(error), _) => return Err(error.into()),
+        (Ok(()), Some(Halt::Files(error))) => Some(error),
+        (Ok(()), _) => {
+            files.finish().await;
+            written.await.ok().and_then(Result::err)
+        }
+    };
+    if !order.quiet {
+        let table = summary::table(&rows, late, order.traffic.is_live);
+        table.lines().for_each(output::plain);
+    }
+    match stop {
+        Some(error) if error.is_closed_pipe() && order.to == To::Wireshark => {}
+        Some(error) if error.is_closed_pipe() => return Ok(Outcome::killed_by(CLOSED_PIPE)),
+        Some(error) => return Err(CaptureError::File(error).into()),
+        None => {}
+    }
+    let has_failed = rows.iter().any(|row| row.reason.is_some());
+    let has_dropped = order.fail_on_drop && rows.iter().any(|row| row.dropped() > 0);
+    Ok(Outcome::of(match (has_failed, has_dropped) {
+        (true, _) => INCOMPLETE,
+        (false, true) => DROPPED,
+        (false, false) => 0,
+    }))
+}
+
+/// A row for each pod that was asked for, in that order.
+fn rows(flow: &Flow) -> Vec<PodRow> {
+    let begun: HashMap<usize, &Pod> = flow.pods.iter().map(|pod| (pod.subject, pod)).collect();
+    let row = |(number, subject): (usize, &Subject)| {
+        let pod = subject.name.clone();
+        let Some(begun) = begun.get(&number) else {
+            let reason = flow.failed.get(&number).cloned();
+            let reason = reason.or(Some("ended before it began".to_owned()));
+            return PodRow { pod, reason, ..PodRow::default() };
+        };
+        let reason = match &begun.end {
+            Some(PodEnd::Whole) => None,
+            Some(PodEnd::Cut(reason)) => Some(reason.clone()),
+            None => Some("its end was not waited for: packets and counts may be missing".into()),
+        };
+        let counts = begun.counts(flow.merge.waiting(begun.source), flow.is_left_out());
+        PodRow { pod, counts, bytes: begun.bytes, reason }
+    };
+    flow.subjects.iter().enumerate().map(row).collect()
+}

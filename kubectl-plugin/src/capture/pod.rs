@@ -1,0 +1,127 @@
+//! One pod of a capture: what came of it, and what became of that.
+
+use std::time::Instant;
+
+use capture::merge::{Merge, Source};
+use capture::pcap::{BadStream, Reader};
+use capture::pcapng::Counts;
+use tokio::sync::mpsc;
+use wire::Signal;
+
+use super::files::Place;
+use super::tool::{ToolWords, Traffic};
+use crate::many::session::Ends;
+use crate::stdio::{Piece, Sink};
+
+/// How a pod's part of the capture ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum PodEnd {
+    /// As it was told to, all of its packets having arrived.
+    Whole,
+    /// Why there is no more of it.
+    Cut(String),
+}
+
+/// A pod whose session runs, or has run.
+pub(super) struct Pod {
+    /// Its place in the list of what is asked for.
+    pub(super) subject: usize,
+    pub(super) place: Place,
+    pub(super) source: Source,
+    /// `None` when all of the output has come.
+    pub(super) output: Option<mpsc::Receiver<Piece>>,
+    signals: mpsc::Sender<Signal>,
+    reader: Reader,
+    pub(super) words: ToolWords,
+    broken: Option<BadStream>,
+    pub(super) end: Option<PodEnd>,
+    arrived: u64,
+    pub(super) written: u64,
+    /// Bytes on the wire of those that are written.
+    pub(super) bytes: u64,
+}
+
+impl Pod {
+    pub(super) fn new(
+        subject: usize,
+        place: Place,
+        source: Source,
+        traffic: &Traffic,
+        ends: Ends,
+    ) -> Self {
+        let Ends { output, signals } = ends;
+        Self {
+            subject,
+            place,
+            source,
+            output: Some(output),
+            signals,
+            reader: Reader::new(traffic.expected()),
+            words: ToolWords::default(),
+            broken: None,
+            end: None,
+            arrived: 0,
+            written: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Takes what came, or that nothing more comes. Whether the tool has counted again.
+    pub(super) fn take(&mut self, piece: Option<Piece>, merge: &mut Merge, now: Instant) -> bool {
+        let Some(Piece { to, bytes }) = piece else {
+            self.output = None;
+            merge.end(self.source);
+            if self.broken.is_none() && self.arrived > 0 {
+                self.broken = self.reader.finish().err();
+            }
+            return false;
+        };
+        match to {
+            Sink::Stderr => return self.words.add(&bytes),
+            // What follows a broken rule is not looked at: its session was told to end.
+            Sink::Stdout if self.broken.is_some() => return false,
+            Sink::Stdout => self.reader.add(bytes),
+        }
+        loop {
+            match self.reader.packet() {
+                Ok(Some(packet)) => {
+                    self.arrived += 1;
+                    merge.push(self.source, packet, now);
+                }
+                Ok(None) => return false,
+                Err(broken) => {
+                    self.broken = Some(broken);
+                    self.tell(Signal::Int);
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// Sends the tool a signal; one too many is left out, as with a process.
+    pub(super) fn tell(&self, signal: Signal) {
+        let _ = self.signals.try_send(signal);
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.end.is_some() && self.output.is_none()
+    }
+
+    /// Notes how the session ended. `reason` is `None` if it ended by itself with success.
+    pub(super) fn ended(&mut self, reason: Option<String>) {
+        let broken = self.broken.map(|broken| format!("its packets cannot be read: {broken}"));
+        self.end = Some(broken.or(reason).map_or(PodEnd::Whole, PodEnd::Cut));
+    }
+
+    /// What is known of its packets now: those that wait are neither written nor dropped.
+    pub(super) fn counts(&self, waiting: usize, are_left_out: bool) -> Counts {
+        let tally = self.words.tally();
+        let lost = self.arrived - self.written - waiting as u64;
+        Counts {
+            received: tally.received.max(self.arrived + tally.dropped),
+            dropped_by_kernel: tally.dropped,
+            dropped_by_us: if are_left_out { 0 } else { lost },
+            written: self.written,
+        }
+    }
+}
