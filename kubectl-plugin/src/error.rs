@@ -58,7 +58,11 @@ impl Failure {
             Self::Connect(error) => error.exit_code().unwrap_or(OURS),
             Self::Cluster(error) => error.exit_code().unwrap_or(OURS),
             Self::Capture(error) if error.is_of_usage() => USAGE,
-            Self::Runtime(_) | Self::File(_) | Self::Copy(_) | Self::Session(_) | Self::Capture(_) => OURS,
+            Self::Runtime(_)
+            | Self::File(_)
+            | Self::Copy(_)
+            | Self::Session(_)
+            | Self::Capture(_) => OURS,
         }
     }
 

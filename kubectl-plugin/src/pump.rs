@@ -20,6 +20,9 @@ use crate::stdio::{self, Output, Piece};
 use crate::terminal::Resizes;
 use crate::window::{Taken, Window};
 
+/// What an ask is, among other signs of life: its answer comes behind all that the agent has sent before.
+const ASK: &[u8] = b"?";
+
 /// What came before the end.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Received {
@@ -97,6 +100,11 @@ where
             },
             Message::Text(_) => break End::Broken(BrokenRule::Text),
             Message::Close(close) => break closed(close),
+            Message::Pong(answer) if answer == ASK => {
+                if output.mark().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
         }
     };
@@ -164,6 +172,8 @@ pub(crate) struct Input {
     pub(crate) resizes: Option<Resizes>,
     /// For the tool; `None` where the server would not understand.
     pub(crate) signals: Option<mpsc::Receiver<Signal>>,
+    /// Of the reader of the output, whether there is more of it: an empty piece is the answer.
+    pub(crate) asks: Option<mpsc::Receiver<()>>,
 }
 
 /// Passes on what the person says, and asks for signs of life. Ends only when stdin fails.
@@ -189,6 +199,7 @@ where
             },
             size = next_size(&mut input.resizes) => binary(frame::resize(size)),
             signal = next_signal(&mut input.signals) => binary(frame::signal(signal)),
+            () = next_ask(&mut input.asks) => Message::Ping(Bytes::from_static(ASK)),
             _ = ping.tick() => Message::Ping(Bytes::new()),
         };
         if server.send(message).await.is_err() {
@@ -219,6 +230,16 @@ async fn next_size(resizes: &mut Option<Resizes>) -> frame::Size {
     match resizes {
         Some(resizes) => resizes.next().await,
         None => std::future::pending().await,
+    }
+}
+
+async fn next_ask(asks: &mut Option<mpsc::Receiver<()>>) {
+    let next = match asks {
+        Some(asks) => asks.recv().await,
+        None => None,
+    };
+    if next.is_none() {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -262,6 +283,19 @@ mod tests {
         ));
         let pieces = std::iter::from_fn(|| pieces.blocking_recv()).collect();
         (received, end, pieces)
+    }
+
+    #[test]
+    fn an_answer_comes_behind_the_output_before_it_and_other_signs_of_life_do_not() {
+        let (received, _, pieces) = heard(vec![
+            message(Channel::Stdout, b"one"),
+            Message::Pong(Bytes::new()),
+            Message::Pong(Bytes::from_static(ASK)),
+            message(Channel::Stdout, b"two"),
+        ]);
+        let bytes: Vec<_> = pieces.iter().map(|piece| piece.bytes.as_ref()).collect();
+        assert_eq!(bytes, [&b"one"[..], b"", b"two"]);
+        assert_eq!(received.stdout, 6);
     }
 
     #[test]
@@ -340,6 +374,7 @@ mod tests {
                 window: window::open(protocol).1,
                 resizes: None,
                 signals: None,
+                asks: None,
             };
             send(&mut messages_of(&mut messages), input, protocol).await;
             let input = Input {
@@ -347,6 +382,7 @@ mod tests {
                 window: window::open(protocol).1,
                 resizes: None,
                 signals: None,
+                asks: None,
             };
             let mut sink = messages_of(&mut messages);
             // Everything that can be said is said before the first wait.

@@ -130,7 +130,7 @@ pub(crate) async fn run(
         (None, None)
     };
     let stdin = wiring.stdin.then(stdio::read_input).transpose().map_err(SessionError::Stdin)?;
-    let ends = OwnEnds { output, finished, stdin, resizes };
+    let ends = OwnEnds { output, finished, stdin, resizes, asks: None };
     converse(connection, ends, watch).await
 }
 
@@ -144,6 +144,8 @@ pub(crate) struct Pipes {
     /// For the tool, as if this process had got them: the first that ends a session has it end at its agent, a second
     /// one ends it here.
     pub(crate) signals: mpsc::Receiver<Signal>,
+    /// Whether there is more output: an empty piece, behind all that the agent has sent, is the answer.
+    pub(crate) asks: mpsc::Receiver<()>,
 }
 
 /// Streams `connection` through `pipes`. `output` is closed when all of the tool's output has been given to it, which
@@ -153,13 +155,14 @@ pub(crate) async fn piped(
     pipes: Pipes,
     deadline: Option<(Instant, Duration)>,
 ) -> Result<Outcome, SessionError> {
-    let Pipes { output, stdin, signals } = pipes;
+    let Pipes { output, stdin, signals, asks } = pipes;
     let watch = Watch::new(Heard::Queue(signals), deadline);
     let ends = OwnEnds {
         output: Output::queued(output),
         finished: Finished::is_elsewhere(),
         stdin,
         resizes: None,
+        asks: Some(asks),
     };
     converse(connection, ends, watch).await
 }
@@ -170,6 +173,7 @@ struct OwnEnds {
     finished: Finished,
     stdin: Option<mpsc::Receiver<io::Result<Vec<u8>>>>,
     resizes: Option<Resizes>,
+    asks: Option<mpsc::Receiver<()>>,
 }
 
 async fn converse(
@@ -178,11 +182,12 @@ async fn converse(
     mut watch: Watch,
 ) -> Result<Outcome, SessionError> {
     let Connection { socket, protocol, note: _, defaulted: _ } = connection;
-    let OwnEnds { output, mut finished, stdin, resizes } = ends;
+    let OwnEnds { output, mut finished, stdin, resizes, asks } = ends;
     let passes_on = protocol == Protocol::Nsdebug;
     let (mut server, words) = socket.split();
     let (taken, window) = window::open(protocol);
-    let input = Input { stdin, window, resizes, signals: passes_on.then(|| watch.pass_on()) };
+    let signals = passes_on.then(|| watch.pass_on());
+    let input = Input { stdin, window, resizes, signals, asks };
     let listening = Listening { protocol, taken, silence: PEER_SILENCE };
     let ended = select! {
         (received, end) = pump::receive(words, output, listening) => Ended::Server(received, end),

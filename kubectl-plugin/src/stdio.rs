@@ -101,6 +101,12 @@ impl Output {
         Self { queue, behind: Arc::default(), direct: None }
     }
 
+    /// Puts an empty piece behind all that came so far: an answer to a question of the reader of the queue.
+    pub(crate) async fn mark(&mut self) -> Result<(), OutputError> {
+        let piece = Piece { to: Sink::Stdout, bytes: Bytes::new() };
+        self.queue.send(piece).await.map_err(|_| OutputError::Gone)
+    }
+
     /// Writes `piece`, or has it written. Fails where nothing more will ever be.
     pub(crate) async fn write(&mut self, piece: Piece) -> Result<(), OutputError> {
         let Piece { to, mut bytes } = piece;

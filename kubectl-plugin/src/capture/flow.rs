@@ -22,7 +22,7 @@ use wire::Signal;
 
 use super::error::CaptureError;
 use super::files::{PacketFileError, PacketFiles, Written};
-use super::pod::Pod;
+use super::pod::{Pod, SETTLE};
 use super::subject::{self, OpenWay, Subject};
 use super::summary;
 use super::tool::Traffic;
@@ -97,6 +97,7 @@ pub(super) struct Flow {
     traffic: Traffic,
     limits: Limits,
     deadline: Deadline,
+    lateness: Duration,
     /// Packets that are in files.
     packets: u64,
     /// Set when the tools were told to end.
@@ -131,6 +132,7 @@ impl Flow {
             traffic,
             limits,
             deadline: None,
+            lateness: bounds.lateness,
             packets: 0,
             stop: None,
             is_full: false,
@@ -243,11 +245,26 @@ impl Flow {
             let now = Instant::now();
             match self.merge.next(now) {
                 Next::Write(source, packet) => self.write_packet(source.index(), &packet, now)?,
-                Next::Wait(due) => return Ok(Due::At(due)),
+                Next::Wait(due) => return Ok(Due::At(self.ask(due, now))),
                 Next::Empty => return Ok(Due::Never),
             }
         }
         Ok(Due::WithRoom)
+    }
+
+    /// Asks the pods that the first packet waits for, if they can know. When to look again: at `due` at the latest.
+    fn ask(&mut self, due: Instant, now: Instant) -> Instant {
+        let arrived = due.checked_sub(self.lateness);
+        let Some(ripe) = arrived.and_then(|at| at.checked_add(SETTLE)) else { return due };
+        if !self.traffic.is_live {
+            return due;
+        }
+        if now < ripe {
+            return ripe.min(due);
+        }
+        let awaited: Vec<_> = self.merge.awaited().collect();
+        let again = awaited.iter().filter_map(|source| self.pods[source.index()].ask(now));
+        again.min().map_or(due, |again| again.min(due))
     }
 
     fn write_packet(

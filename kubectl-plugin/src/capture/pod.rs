@@ -1,6 +1,6 @@
 //! One pod of a capture: what came of it, and what became of that.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use capture::merge::{Merge, Source};
 use capture::pcap::{BadStream, Reader};
@@ -12,6 +12,12 @@ use super::files::Place;
 use super::tool::{ToolWords, Traffic};
 use crate::many::session::Ends;
 use crate::stdio::{Piece, Sink};
+
+/// What a packet may take from the kernel to the agent: so long before a question all had arrived there.
+pub(super) const SETTLE: Duration = Duration::from_millis(5);
+
+/// How often a pod is asked: fifty silent pods are asked 2500 times a second then.
+const ASK_EVERY: Duration = Duration::from_millis(20);
 
 /// How a pod's part of the capture ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +37,9 @@ pub(super) struct Pod {
     /// `None` when all of the output has come.
     pub(super) output: Option<mpsc::Receiver<Piece>>,
     signals: mpsc::Sender<Signal>,
+    asks: mpsc::Sender<()>,
+    /// When it was last asked whether there is more, and whether it has answered.
+    asked: Option<(Instant, bool)>,
     reader: Reader,
     pub(super) words: ToolWords,
     broken: Option<BadStream>,
@@ -49,13 +58,15 @@ impl Pod {
         traffic: &Traffic,
         ends: Ends,
     ) -> Self {
-        let Ends { output, signals } = ends;
+        let Ends { output, signals, asks } = ends;
         Self {
             subject,
             place,
             source,
             output: Some(output),
             signals,
+            asks,
+            asked: None,
             reader: Reader::new(traffic.expected()),
             words: ToolWords::default(),
             broken: None,
@@ -80,6 +91,10 @@ impl Pod {
             Sink::Stderr => return self.words.add(&bytes),
             // What follows a broken rule is not looked at: its session was told to end.
             Sink::Stdout if self.broken.is_some() => return false,
+            Sink::Stdout if bytes.is_empty() => {
+                self.hear(merge);
+                return false;
+            }
             Sink::Stdout => self.reader.add(bytes),
         }
         loop {
@@ -95,6 +110,28 @@ impl Pod {
                     return false;
                 }
             }
+        }
+    }
+
+    /// Asks whether there are packets that have not come, unless it was asked a moment ago. When to ask again.
+    pub(super) fn ask(&mut self, now: Instant) -> Option<Instant> {
+        if let Some((at, has_answered)) = self.asked {
+            let again = at.checked_add(ASK_EVERY).filter(|again| now < *again);
+            if !has_answered || again.is_some() {
+                return again.filter(|_| has_answered); // an answer is heard of
+            }
+        }
+        if self.asks.try_send(()).is_ok() {
+            self.asked = Some((now, false));
+        }
+        None
+    }
+
+    /// The answer: what was on its way when it was asked has come.
+    fn hear(&mut self, merge: &mut Merge) {
+        if let Some((at, _)) = self.asked {
+            self.asked = Some((at, true));
+            merge.heard(self.source, at.checked_sub(SETTLE).unwrap_or(at));
         }
     }
 

@@ -203,7 +203,7 @@ async fn judge(
     deadline: Deadline,
 ) -> Result<Option<String>, Failure> {
     let connection = open(way, &subject.at, query, deadline).await?;
-    let (pipes, Ends { mut output, signals: _signals }) = pipes(None);
+    let (pipes, Ends { mut output, signals: _signals, asks: _asks }) = pipes(None);
     let mut words = ToolWords::default();
     let listening = async {
         while let Some(piece) = output.recv().await {

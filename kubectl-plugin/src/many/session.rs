@@ -35,13 +35,17 @@ pub(crate) struct Ends {
     /// Ends when all of the output has come, before the session is over.
     pub(crate) output: mpsc::Receiver<Piece>,
     pub(crate) signals: mpsc::Sender<Signal>,
+    /// Asks whether there is more output; the answer is an empty piece behind it.
+    pub(crate) asks: mpsc::Sender<()>,
 }
 
 /// Both ends of a session that does not run yet.
 pub(crate) fn pipes(stdin: Option<mpsc::Receiver<io::Result<Vec<u8>>>>) -> (Pipes, Ends) {
     let (pieces, output) = mpsc::channel(QUEUE);
     let (signals, heard) = mpsc::channel(SIGNALS);
-    (Pipes { output: pieces, stdin, signals: heard }, Ends { output, signals })
+    let (asks, asked) = mpsc::channel(1);
+    let pipes = Pipes { output: pieces, stdin, signals: heard, asks: asked };
+    (pipes, Ends { output, signals, asks })
 }
 
 /// Opens the session of `query`, with all of its time before it. To drop this asks for nothing more.
