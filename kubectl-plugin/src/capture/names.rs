@@ -27,13 +27,13 @@ pub(super) struct Facts {
 
 /// What is known of namespaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Known {
+pub(super) struct KnownNames {
     pub(super) names: Vec<(IpAddr, String)>,
     /// By `NAMESPACE/POD`.
     pods: HashMap<String, Facts>,
 }
 
-impl Known {
+impl KnownNames {
     pub(super) fn pod(&self, namespace: &str, name: &str) -> Facts {
         self.pods.get(&format!("{namespace}/{name}")).cloned().unwrap_or_default()
     }
@@ -129,8 +129,8 @@ struct PodAddress {
 }
 
 /// What the user may know of these namespaces.
-pub(super) async fn learn(cluster: &Cluster, namespaces: &BTreeSet<String>) -> Known {
-    let mut known = Known::default();
+pub(super) async fn learn(cluster: &Cluster, namespaces: &BTreeSet<String>) -> KnownNames {
+    let mut known = KnownNames::default();
     for namespace in namespaces {
         let path = |plural| format!("/api/v1/namespaces/{namespace}/{plural}?limit={PAGE}");
         let (pods, services) = (path("pods"), path("services"));
@@ -169,18 +169,18 @@ mod tests {
 
     use super::*;
 
-    fn known(kind: Kind, object: serde_json::Value) -> Known {
-        let mut known = Known::default();
+    fn known(kind: Kind, object: serde_json::Value) -> KnownNames {
+        let mut known = KnownNames::default();
         known.add(kind, serde_json::from_value(object).expect("an object"));
         known
     }
 
-    fn named(known: &Known) -> String {
+    fn named(known: &KnownNames) -> String {
         let names = known.names.iter().map(|(address, name)| format!("{address}={name}"));
         names.collect::<Vec<_>>().join(" ")
     }
 
-    fn pod(change: impl FnOnce(&mut serde_json::Value)) -> Known {
+    fn pod(change: impl FnOnce(&mut serde_json::Value)) -> KnownNames {
         let mut pod = json!({
             "metadata": {"name": "web-1", "namespace": "shop", "uid": "0f"},
             "spec": {"nodeName": "n1"},

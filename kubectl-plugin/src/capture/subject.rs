@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use wire::{ApiTarget, SessionTarget};
 
 use super::error::CaptureError;
-use super::names::{self, Facts, Known};
+use super::names::{self, Facts, KnownNames};
 use super::tool::{self, ToolWords, Traffic};
 use crate::cli::{CertificateFlags, ClusterFlags, UsageError};
 use crate::connect::{self, Address, Connection, Credentials};
@@ -68,7 +68,7 @@ pub(super) async fn find(access: Access, traffic: &Traffic) -> Result<Subjects, 
     match access {
         Access::Cluster { flags, certificates, wish } => {
             let cluster = Cluster::open(&flags, &certificates).await?;
-            let members = select(&cluster, &wish).await?;
+            let (members, _) = select(&cluster, &wish).await?;
             let namespaces: BTreeSet<_> =
                 members.iter().filter_map(|member| member.namespace().map(str::to_owned)).collect();
             let known = names::learn(&cluster, &namespaces).await;
@@ -85,7 +85,7 @@ pub(super) async fn find(access: Access, traffic: &Traffic) -> Result<Subjects, 
     }
 }
 
-fn in_cluster(member: Member, known: &Known, traffic: &Traffic) -> Result<Subject, Failure> {
+fn in_cluster(member: Member, known: &KnownNames, traffic: &Traffic) -> Result<Subject, Failure> {
     const OF_ITS_NODE: &str =
         "it has the network of its node, whose packets include those of this capture";
     let ApiTarget::Pod { namespace, name } = &member.target else {
