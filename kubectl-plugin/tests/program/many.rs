@@ -383,7 +383,7 @@ fn words_that_do_not_fit_many_pods_are_refused() {
     let server = web(&[Answer::Says(b"", 0), Answer::Says(b"", 0)]);
     for (words, said) in [
         (&["a", "b", "--agent", "unix:/x", "--", "ps"][..], "with --agent one target is entered"),
-        (&["-l", "a", "--agent", "unix:/x", "--", "ps"], "--selector has no effect with --agent"),
+        (&["-l", "a", "--agent", "unix:/x", "--", "ps"], "--selector cannot be used with --agent"),
         (&["a", "b"], "a shell needs one pod"),
         (&["a", "b", "-t", "--", "top"], "--tty needs one pod"),
         (&["a", "b", "-i", "--", "cat"], "--stdin needs one pod"),
@@ -397,13 +397,13 @@ fn words_that_do_not_fit_many_pods_are_refused() {
         (&["a", "-o", "json"], "a shell needs one pod"),
         (
             &["a", "-o", "json", "--agent", "unix:/x", "--", "ps"],
-            "--output has no effect with --agent",
+            "--output cannot be used with --agent",
         ),
         (&["-o", "json", "doctor", "a"], "--output has no effect with `doctor`"),
         (&["a", "b", "-o", "json", "--output-dir", "x", "--", "ps"], "cannot be used with"),
         (&["a", "--follow", "--", "ps"], "--follow needs --selector"),
         (&["a", "b", "--ignore", "(", "--", "ps"], "--ignore"),
-        (&["a", "node/n1", "-c", "app", "--", "ps"], "the target is not a pod"),
+        (&["a", "node/n1", "-c", "app", "--", "ps"], "--container needs a pod"),
         (&["a", "container/0123abcd", "--", "ps"], "needs --agent"),
     ] {
         let left = server.run(words);
