@@ -81,11 +81,11 @@ quick: ## format, lints and unit tests of one crate, and nothing built for the o
 	$(if $(filter tests,$(C)),$(CARGO) clippy --locked --manifest-path $(C)/Cargo.toml $(E2E) -- -D warnings)
 	$(SIGNALS) $(CARGO) test --locked --manifest-path $(C)/Cargo.toml $(if $(wildcard $(C)/src/lib.rs),--lib) --bins $(if $(filter tests,$(C)),--test tidy)
 
-check: ## format, lints, unit tests, links in comments; no root and nothing installed
+check: ## format, lints, all tests that need no root, links in comments; no root and nothing installed
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(ALL) --all-targets -- -D warnings
 	$(CARGO) clippy $(ALL) $(E2E) -- -D warnings # `--all-targets` leaves them out, and they it
-	$(SIGNALS) $(CARGO) test $(ALL) --lib --bins --test tidy --test golden
+	$(SIGNALS) $(CARGO) test $(ALL) --lib --bins --test tidy --test golden --test program --test listeners
 	RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' $(CARGO) doc $(ALL) --no-deps --document-private-items
 	charts/readme --check
 

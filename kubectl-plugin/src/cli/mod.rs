@@ -199,9 +199,12 @@ impl Arguments {
     {
         Self::try_parse_from(words).map_err(|mut error| {
             let unexpected = error.get(ContextKind::InvalidArg).map(ToString::to_string);
-            let is_word = unexpected.is_some_and(|word| !word.starts_with('-'));
-            if error.kind() == ErrorKind::UnknownArgument && is_word {
-                let tip = StyledStr::from("the command goes after `--`");
+            // A flag that is like one of ours is probably that one.
+            let is_commands = unexpected.is_some_and(|word| {
+                !word.starts_with('-') || error.get(ContextKind::SuggestedArg).is_none()
+            });
+            if error.kind() == ErrorKind::UnknownArgument && is_commands {
+                let tip = StyledStr::from("the command goes after `--`, with its own flags");
                 error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
             }
             error

@@ -69,6 +69,9 @@ impl UsageError {
             Self::NoTerminalForShell => {
                 Some("give a command after `--`, or -i to feed a shell from stdin")
             }
+            Self::ManyShells | Self::ManyOfAgent => {
+                Some("what stands before `--` are targets; the command goes after it")
+            }
             Self::ManyReaders => Some("--stdin-copy gives each of many pods all of stdin"),
             Self::PacketsOnTerminal => {
                 Some("give -w FILE or --wireshark, or pipe them: -w - | wireshark -k -i -")
