@@ -18,6 +18,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Where the numbered packets go.
 const PORT: u16 = 9_999;
 const FILTER: &str = "udp port 9999";
+/// Bytes in the file of a packet that is sent here: 56 of a packet, its header of LINUX_SLL2 included, in a block.
+const PACKET: usize = 56 + 32;
 
 /// An agent with a toolbox, and two containers.
 fn with_two(check: impl FnOnce(&Agent, [&Container<'_>; 2], &Path)) {
@@ -250,12 +252,15 @@ fn a_container_that_stalls_makes_no_other_wait_for_longer_than_a_second_s_bound(
         });
         let tool = Process::open(tool.expect("tcpdump runs")).expect("it runs");
         tool.signal(Signal::STOP);
-        send(two, 10);
+        until("the head of the file", LIMIT, || capturing.stdout_length() > 0);
         let length = capturing.stdout_length();
+        send(two, 10);
         send(one, 100);
-        until("the packets of the other", LIMIT, || capturing.stdout_length() > length + 100 * 60);
+        until("the packets of the other", LIMIT, || {
+            capturing.stdout_length() >= length + 100 * PACKET
+        });
         tool.signal(Signal::CONT);
-        until("its own packets", LIMIT, || capturing.stdout_length() > length + 110 * 60);
+        until("its own packets", LIMIT, || capturing.stdout_length() >= length + 110 * PACKET);
         capturing.signal(Signal::INT);
         let done = capturing.finish().expect_success();
         assert!(done.err().contains("2 pods, 110 packets, 10 late, 0 dropped"), "{done}");
