@@ -7,7 +7,6 @@ use std::sync::Arc;
 use clap::ValueEnum;
 use regex_lite::Regex;
 
-use super::files::{FileError, Files};
 use super::json::JsonHead;
 use super::listener::{Listener, Tail, Unfolding, Use};
 use super::member::Member;
@@ -77,12 +76,7 @@ impl Stage {
         Speaker::of(Arc::clone(&self.printer), tongue, who)
     }
 
-    pub(crate) fn listener(
-        &self,
-        who: usize,
-        prefix: &str,
-        member: &Member,
-    ) -> Result<Listener, FileError> {
+    pub(crate) fn listener(&self, who: usize, prefix: &str, member: &Member) -> Listener {
         let to = match &self.showing {
             Showing::Text => Use::Say(self.speaker(who, prefix)),
             Showing::Fold { unless: Some(unfolding), .. } if unfolding.has_begun() => {
@@ -97,9 +91,9 @@ impl Stage {
                 let tongue = Tongue::Json(JsonHead::of(member));
                 Use::Say(Speaker::of(Arc::clone(&self.printer), tongue, who))
             }
-            Showing::Files(folder) => Use::Write(Some(Files::create(folder, member)?)),
+            Showing::Files(folder) => Use::Write { folder: folder.clone(), files: None },
         };
         let is_text = !matches!(self.showing, Showing::Files(_));
-        Ok(Listener::of(to, self.is_shared && is_text))
+        Listener::of(to, self.is_shared && is_text)
     }
 }

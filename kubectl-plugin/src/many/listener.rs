@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::future::Future;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -9,6 +10,7 @@ use tokio::time::timeout;
 
 use super::files::{FileError, Files};
 use super::kept::{Counts, Kept, Rest};
+use super::member::Member;
 use super::speaker::Speaker;
 use crate::stdio::{OutputError, Piece, Sink};
 
@@ -69,7 +71,11 @@ pub(crate) enum Use {
     },
     /// Only the last line is kept.
     Tail(Tail),
-    Write(Option<Files>),
+    /// To files, which are made when the session is open: a pod may be refused, and asked again.
+    Write {
+        folder: PathBuf,
+        files: Option<Files>,
+    },
 }
 
 impl Use {
@@ -106,6 +112,14 @@ impl Listener {
         Self { to, is_shared, counts: Counts::default() }
     }
 
+    /// The session in `member` is open.
+    pub(crate) fn begin(mut self, member: &Member) -> Result<Self, ListenError> {
+        if let Use::Write { folder, files } = &mut self.to {
+            *files = Some(Files::create(folder, member)?);
+        }
+        Ok(self)
+    }
+
     /// Takes all that comes, to its end.
     pub(crate) async fn hear(
         mut self,
@@ -139,7 +153,7 @@ impl Listener {
                 tail.take(&piece);
                 Ok(())
             }
-            Use::Write(files) => write(files, piece).await,
+            Use::Write { files, .. } => write(files, piece).await,
             Use::Keep { kept, rest, unless } => {
                 rest.add(&piece);
                 if kept.add(&piece) {
@@ -201,7 +215,7 @@ impl Listener {
                 said.kept = Some(KeptAnswer { left_out, mark: rest.mark(), pieces: kept });
             }
             Use::Tail(tail) => said.last = tail.last(),
-            Use::Write(_) => {}
+            Use::Write { .. } => {}
         }
         Ok(said)
     }

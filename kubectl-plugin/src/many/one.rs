@@ -61,7 +61,11 @@ pub(crate) async fn run(
         },
         () = told_to_end(&mut pipes) => return OneEnd::NotBegun,
     };
-    converse(connection, pipes, ends, deadline, listener).await
+    match listener.begin(&member) {
+        Ok(listener) => converse(connection, pipes, ends, deadline, listener).await,
+        // The session ends with what is dropped here.
+        Err(error) => OneEnd::Unsayable(error),
+    }
 }
 
 async fn told_to_end(pipes: &mut Pipes) {

@@ -203,12 +203,7 @@ impl Round {
             let (cluster, shared) = (Arc::clone(&self.cluster), Arc::clone(&self.shared));
             self.sessions.spawn(async move {
                 let began = Instant::now();
-                let end = match listener {
-                    Ok(listener) => {
-                        one::run(cluster, member, shared, listener, (pipes, ends), tries).await
-                    }
-                    Err(error) => OneEnd::Unsayable(error.into()),
-                };
+                let end = one::run(cluster, member, shared, listener, (pipes, ends), tries).await;
                 (who, end, began.elapsed())
             });
         }

@@ -340,12 +340,15 @@ async fn session<S: AsyncRead + AsyncWrite + Unpin>(
     world: &Mutex<World>,
 ) {
     use futures_util::{SinkExt, StreamExt};
-    for piece in says.chunks(wire::limits::FRAME - 1) {
-        let output = Message::Binary(frame::encode(Channel::Stdout, piece).into());
-        socket.send(output).await.expect("output");
-    }
     // A client that hears of the end may have asked for the next before this is counted otherwise.
     let close = || world.lock().expect("no panic").open -= 1;
+    for piece in says.chunks(wire::limits::FRAME - 1) {
+        let output = Message::Binary(frame::encode(Channel::Stdout, piece).into());
+        if socket.send(output).await.is_err() {
+            // The client has ended it.
+            return close();
+        }
+    }
     let Some(code) = code else {
         while let Some(Ok(_)) = socket.next().await {}
         return close();

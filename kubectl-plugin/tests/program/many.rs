@@ -290,6 +290,23 @@ fn a_folder_has_the_bytes_of_each_pod_and_no_file_is_overwritten() {
     assert!(again.stderr.contains("shop_web-0_app.out: File exists"), "{}", again.stderr);
 }
 
+#[test]
+fn a_pod_that_is_asked_again_has_its_files_and_one_that_is_refused_has_none() {
+    let server = web(&[
+        Answer::Says(b"x\n", 0),
+        Answer::NoRoom(1),
+        refusal(403, "Forbidden", "no"),
+        Answer::Says(b"y\n", 0),
+    ]);
+    let folder = server.directory.path().join("out");
+    let left = server.run(&[&["--output-dir", folder.to_str().expect("text")], &ALL[..]].concat());
+    let read = |name: &str| std::fs::read(folder.join(name)).ok();
+    assert_eq!(read("shop_web-1_app.out").as_deref(), Some(&b"after all\n"[..]), "{}", left.stderr);
+    assert_eq!(read("shop_web-3_app.out").as_deref(), Some(&b"y\n"[..]));
+    assert_eq!((read("shop_web-2_app.out"), read("shop_web-2_app.err")), (None, None));
+    assert!(left.stderr.contains("note: 4 pods: 3 exited with 0, 1 failed"), "{}", left.stderr);
+}
+
 /// What is left of the program with `words`, whose stdin is `input`.
 fn fed(server: &ApiServer, words: &[&str], input: &[u8]) -> Left {
     let mut command = server.command(words);
