@@ -24,4 +24,5 @@ pub(crate) mod select;
 pub(crate) mod session;
 mod speaker;
 mod table;
+mod told;
 mod verdict;

@@ -1,6 +1,6 @@
 //! All of the sessions: a few at a time, told of the same signals, and judged together.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use super::queue::Queue;
 use super::roster::{Roster, Sighting, Step};
 use super::select::Followed;
 use super::session;
+use super::told::{self, Told};
 use super::verdict::Fate;
 use crate::error::Failure;
 use crate::kubernetes::{Cluster, ListedPod};
@@ -60,11 +61,30 @@ pub(crate) struct Order {
 /// Runs `order` to the end of its last session.
 pub(crate) async fn run(cluster: Cluster, order: Order) -> Result<Outcome, Failure> {
     let mut signals = Signals::listen(true).map_err(SessionError::Signals)?;
-    let (output, mut finished) = stdio::write_output().map_err(SessionError::Output)?;
+    let (output, finished) = stdio::write_output().map_err(SessionError::Output)?;
     let printer = Arc::new(Printer::of(output));
-    let mut round = Round::of(cluster, order, Arc::clone(&printer));
+    let told = Arc::new(Told::default());
+    let round = Round::of(cluster, order, Arc::clone(&printer), Arc::clone(&told));
+    let outcome = select! {
+        outcome = to_the_end(round, &printer, finished) => outcome,
+        // What the reader of stdout has not taken by now is not waited for.
+        signal = told::pass_on(&told, &mut signals) => Ok(Outcome::killed_by(signal.number())),
+    };
+    match outcome {
+        Ok(outcome) => Ok(outcome),
+        Err(Unheard(error)) if error.is_closed_pipe() => Ok(Outcome::killed_by(CLOSED_PIPE)),
+        Err(Unheard(error)) => Err(SessionError::Output(error).into()),
+    }
+}
+
+/// The sessions, and all that is said of them.
+async fn to_the_end(
+    mut round: Round,
+    printer: &Printer,
+    mut finished: Finished,
+) -> Result<Outcome, Unheard> {
     let worked = select! {
-        worked = round.work(&mut signals) => worked,
+        worked = round.work() => worked,
         error = broken(&mut finished) => Err(error.into()),
     };
     round.sessions.shutdown().await;
@@ -73,15 +93,9 @@ pub(crate) async fn run(cluster: Cluster, order: Order) -> Result<Outcome, Failu
         Err(error) => Err(error),
     };
     printer.close().await;
-    let outcome = match worked {
-        Ok(outcome) => finished.wait().await.map(|()| outcome).map_err(Unheard::from),
-        Err(error) => Err(error),
-    };
-    match outcome {
-        Ok(outcome) => Ok(outcome),
-        Err(Unheard(error)) if error.is_closed_pipe() => Ok(Outcome::killed_by(CLOSED_PIPE)),
-        Err(Unheard(error)) => Err(SessionError::Output(error).into()),
-    }
+    let outcome = worked?;
+    finished.wait().await?;
+    Ok(outcome)
 }
 
 /// Our own output failed: nothing can be said any more.
@@ -113,8 +127,7 @@ struct Round {
     course: Course,
     queue: Queue,
     sessions: JoinSet<(usize, OneEnd, Duration)>,
-    /// To each session that runs.
-    told: BTreeMap<usize, mpsc::Sender<Signal>>,
+    told: Arc<Told>,
     answers: Answers,
     hints: BTreeSet<String>,
     following: Option<Following>,
@@ -137,7 +150,7 @@ enum Course {
 }
 
 impl Round {
-    fn of(cluster: Cluster, order: Order, printer: Arc<Printer>) -> Self {
+    fn of(cluster: Cluster, order: Order, printer: Arc<Printer>, told: Arc<Told>) -> Self {
         let Order { members, shared, naming, showing, is_terminal, followed, .. } = order;
         let cluster = Arc::new(cluster);
         let is_shared = members.len() > 1 || !followed.is_empty();
@@ -160,18 +173,18 @@ impl Round {
             fail_fast: order.fail_fast,
             quiet: order.quiet,
             sessions: JoinSet::new(),
-            told: BTreeMap::new(),
+            told,
             hints: BTreeSet::new(),
             course: Course::GoesOn,
         }
     }
 
-    async fn work(&mut self, signals: &mut Signals) -> Result<(), Unheard> {
+    async fn work(&mut self) -> Result<(), Unheard> {
         self.begin();
         if let Some(state) = self.queue.state().filter(|_| !self.quiet) {
             self.stage.printer.say("", "note", &format!("{state} (--max-concurrent)")).await?;
         }
-        let stage = Arc::clone(&self.stage);
+        let (stage, told) = (Arc::clone(&self.stage), Arc::clone(&self.told));
         let mut unfolds = std::pin::pin!(unfolds(&stage));
         let mut has_unfolded = false;
         loop {
@@ -182,7 +195,7 @@ impl Round {
                     Some(Err(_)) => self.queue.ended(),
                     None => return Ok(()),
                 },
-                signal = signals.next() => self.hear(signal),
+                () = told.changes() => {}
                 seen = next_seen(&mut self.following) => self.see(seen).await?,
                 () = &mut unfolds, if !has_unfolded => {
                     has_unfolded = true;
@@ -195,11 +208,12 @@ impl Round {
 
     /// Starts as many sessions as may run.
     fn begin(&mut self) {
+        self.heed();
         while let Some((who, tries)) = self.queue.next() {
             let member = Arc::clone(&self.members[who]);
             let listener = self.stage.listener(who, self.answers.prefix(who), &member);
             let (pipes, ends) = session::pipes(self.stdin.as_ref().map(copy::feed));
-            self.told.insert(who, ends.signals.clone());
+            self.told.begins(who, ends.signals.clone());
             let (cluster, shared) = (Arc::clone(&self.cluster), Arc::clone(&self.shared));
             self.sessions.spawn(async move {
                 let began = Instant::now();
@@ -209,14 +223,11 @@ impl Round {
         }
     }
 
-    fn hear(&mut self, signal: Signal) {
-        if !matches!(signal, Signal::Usr1 | Signal::Usr2) {
-            self.end_all();
+    /// Begins no more, if the sessions were told to end.
+    fn heed(&mut self) {
+        if !self.told.is_over() {
+            return;
         }
-        self.tell(signal);
-    }
-
-    fn end_all(&mut self) {
         if self.course == Course::GoesOn {
             self.course = Course::Ends;
         }
@@ -224,15 +235,9 @@ impl Round {
         self.following = None;
     }
 
-    /// A session that has as many signals before it as it can have hears no other.
-    fn tell(&self, signal: Signal) {
-        for told in self.told.values() {
-            let _ = told.try_send(signal);
-        }
-    }
-
     async fn end(&mut self, who: usize, end: OneEnd, took: Duration) -> Result<(), Unheard> {
-        self.told.remove(&who);
+        self.heed();
+        self.told.has_ended(who);
         let is_for_too_many =
             matches!(&end, OneEnd::Failed(failure, _) if failure.is_for_too_many());
         if !is_for_too_many || self.course != Course::GoesOn {
@@ -349,7 +354,8 @@ impl Round {
 
     /// Ends all sessions, as a person would.
     fn stop(&mut self) {
-        self.hear(Signal::Int);
+        self.told.tell(Signal::Int);
+        self.heed();
     }
 
     /// What all of it comes to.

@@ -307,6 +307,25 @@ fn a_pod_that_is_asked_again_has_its_files_and_one_that_is_refused_has_none() {
     assert!(left.stderr.contains("note: 4 pods: 3 exited with 0, 1 failed"), "{}", left.stderr);
 }
 
+/// Ends `child` by two signals while nobody reads its stdout, and returns its exit code.
+fn ended_unread(mut child: std::process::Child) -> Option<i32> {
+    let mut first = [0; 4];
+    child.stdout.as_mut().expect("stdout").read_exact(&mut first).expect("one has begun");
+    kill_process(Pid::from_child(&child), Signal::INT).expect("a signal");
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("a signal");
+    child.wait().expect("an exit status").code()
+}
+
+#[test]
+fn the_second_signal_ends_the_command_though_nobody_reads_its_output() {
+    let much = Answer::Says("0123456\n".repeat(1 << 20).leak().as_bytes(), 0);
+    let server = web(&[much.clone(), much]);
+    for form in ["text", "json"] {
+        let child = server.command(&[&["-o", form], &ALL[..]].concat()).spawn();
+        assert_eq!(ended_unread(child.expect("the program")), Some(130), "{form}");
+    }
+}
+
 /// What is left of the program with `words`, whose stdin is `input`.
 fn fed(server: &ApiServer, words: &[&str], input: &[u8]) -> Left {
     let mut command = server.command(words);
