@@ -111,7 +111,7 @@ impl Answers {
                 answer.kept = Some((kept.pieces, folded));
             }
             // An answer that is not whole is not compared.
-            (Some(kept), _) => self.say(who, &kept.pieces).await?,
+            (Some(kept), _) => self.say(who, kept.pieces).await?,
             (None, _) => {}
         }
         if self.stage.showing.unfolding().is_some_and(super::listener::Unfolding::has_begun) {
@@ -124,16 +124,16 @@ impl Answers {
     pub(crate) async fn unfold(&mut self) -> Result<(), OutputError> {
         for who in 0..self.all.len() {
             if let Some((pieces, _)) = self.all[who].kept.take() {
-                self.say(who, &pieces).await?;
+                self.say(who, pieces).await?;
             }
         }
         Ok(())
     }
 
-    async fn say(&self, who: usize, pieces: &Kept) -> Result<(), OutputError> {
+    async fn say(&self, who: usize, pieces: Kept) -> Result<(), OutputError> {
         let mut speaker = self.stage.speaker(who, &self.all[who].prefix);
-        for piece in &pieces.pieces {
-            speaker.take(piece).await?;
+        for piece in pieces.into_pieces() {
+            speaker.take(&piece).await?;
         }
         speaker.end().await
     }

@@ -1,7 +1,9 @@
 //! `-o fold`: equal answers once, and of the others what differs.
 //!
-//! Pure. What a pod says more than is kept of it counts as equal only if all of its bytes are.
+//! Pure. The bytes of each stream are compared, and not what is shown of them. Of an answer that is longer than what
+//! is kept, all bytes count.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -35,21 +37,31 @@ pub(crate) struct Folding {
     pub(crate) is_terminal: bool,
 }
 
+/// A line with its end: of which stream, and what of it counts.
+type Compared<'a> = (bool, Cow<'a, [u8]>);
+
 /// The lines of one answer: as they are shown, and as they are compared.
-struct AnswerLines {
+struct AnswerLines<'a> {
     shown: Vec<String>,
-    compared: Vec<String>,
+    compared: Vec<Compared<'a>>,
 }
 
-/// All that makes two answers one.
-type Alike = (u8, Vec<String>, u64, Option<[u64; 2]>);
+/// All that makes two answers one, besides the exit code.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Alike<'a> {
+    Bytes(&'a [u8], &'a [u8]),
+    /// Without what is ignored.
+    Lines(Vec<Compared<'a>>),
+    /// How much is not kept, and a mark of all: how much of each stream is kept is by chance.
+    Long(u64, [u64; 2]),
+}
 
 impl Folding {
     /// What is shown of `answers`, of `all` pods.
     pub(crate) fn fold(&self, all: usize, answers: &[FoldedAnswer]) -> String {
-        let mut groups: BTreeMap<Alike, Vec<(usize, &FoldedAnswer)>> = BTreeMap::new();
+        let mut groups: BTreeMap<(u8, Alike<'_>), Vec<(usize, &FoldedAnswer)>> = BTreeMap::new();
         for (place, answer) in answers.iter().enumerate() {
-            groups.entry(self.alike(answer)).or_default().push((place, answer));
+            groups.entry((answer.code, self.alike(answer))).or_default().push((place, answer));
         }
         let mut groups: Vec<_> = groups.into_values().collect();
         // The largest first; of equals the one that was named first.
@@ -57,7 +69,7 @@ impl Folding {
         let Some((largest, rest)) = groups.split_first() else { return String::new() };
         let common = largest[0].1;
         let page = self.page(common);
-        let mut text = vec![head(all, largest.len(), common)];
+        let mut text = vec![head((all, answers.len()), largest.len(), common)];
         text.extend(page.shown.iter().map(|line| format!("  {line}")));
         let until = Instant::now() + PATIENCE;
         for group in rest {
@@ -67,40 +79,56 @@ impl Folding {
         text.join("\n")
     }
 
-    fn alike(&self, answer: &FoldedAnswer) -> Alike {
-        // What does not count may be in what is left out.
-        let mark = (answer.left_out > 0).then_some(answer.mark);
-        (answer.code, self.page(answer).compared, answer.left_out, mark)
+    fn alike<'a>(&self, answer: &'a FoldedAnswer) -> Alike<'a> {
+        match &self.ignore {
+            // What does not count may be in what is left out.
+            _ if answer.left_out > 0 => Alike::Long(answer.left_out, answer.mark),
+            Some(_) => Alike::Lines(
+                lines(answer).map(|(is_err, line)| self.compared(is_err, line)).collect(),
+            ),
+            None => Alike::Bytes(&answer.stdout, &answer.stderr),
+        }
     }
 
-    fn page(&self, answer: &FoldedAnswer) -> AnswerLines {
-        let out = lines(&answer.stdout).map(|line| self.shown(line, ""));
-        let err = lines(&answer.stderr).map(|line| self.shown(line, "stderr: "));
-        let mut shown: Vec<String> = out.chain(err).collect();
-        let mut compared: Vec<String> = match &self.ignore {
-            Some(ignore) => {
-                shown.iter().map(|line| ignore.replace_all(line, "").into_owned()).collect()
-            }
-            None => shown.clone(),
-        };
+    fn page<'a>(&self, answer: &'a FoldedAnswer) -> AnswerLines<'a> {
+        let mut shown: Vec<_> =
+            lines(answer).map(|(is_err, line)| self.shown(is_err, line)).collect();
+        let mut compared: Vec<_> =
+            lines(answer).map(|(is_err, line)| self.compared(is_err, line)).collect();
         if answer.left_out > 0 {
             let rest = format!("… {} bytes more, which are not shown", answer.left_out);
-            compared.push(rest.clone());
+            // No line of a pod is without an end before another one of its stream.
+            compared.push((true, Cow::Owned(rest.clone().into_bytes())));
             shown.push(rest);
         }
         AnswerLines { shown, compared }
     }
 
-    fn shown(&self, line: &[u8], before: &str) -> String {
-        let line = String::from_utf8_lossy(line);
+    fn shown(&self, is_err: bool, line: &[u8]) -> String {
+        let line = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(line));
         let line = if self.is_terminal { output::in_one_line(&line) } else { line.into_owned() };
+        let before = if is_err { "stderr: " } else { "" };
         format!("{before}{line}")
+    }
+
+    fn compared<'a>(&self, is_err: bool, line: &'a [u8]) -> Compared<'a> {
+        let Some(ignore) = &self.ignore else { return (is_err, Cow::Borrowed(line)) };
+        let (text, end) = match line.strip_suffix(b"\n") {
+            Some(text) => (text, &b"\n"[..]),
+            None => (line, &b""[..]),
+        };
+        let lossy = String::from_utf8_lossy(text);
+        let counts = ignore.replace_all(&lossy, "");
+        // An expression is about text. What is none counts as it is.
+        let other = text.utf8_chunks().flat_map(|chunk| chunk.invalid()).copied();
+        let other: Vec<u8> = other.collect();
+        (is_err, Cow::Owned([counts.as_bytes(), end, &other].concat()))
     }
 
     /// What is shown of a group that is not like the largest.
     fn difference(
         &self,
-        (common, code): (&AnswerLines, u8),
+        (common, code): (&AnswerLines<'_>, u8),
         group: &[(usize, &FoldedAnswer)],
         until: Instant,
     ) -> Vec<String> {
@@ -121,6 +149,9 @@ impl Folding {
             text.extend(old.map(|line| format!("- {line}")));
             text.extend(new.map(|line| format!("+ {line}")));
         }
+        if text.len() == 1 && answer.code == code {
+            text.push("  … in what is not shown".to_owned());
+        }
         text
     }
 }
@@ -129,15 +160,22 @@ fn exit_code(code: u8) -> String {
     format!(" (exit code {code})")
 }
 
-fn head(all: usize, alike: usize, answer: &FoldedAnswer) -> String {
+/// Of `all` pods some may have no answer.
+fn head((all, answered): (usize, usize), alike: usize, answer: &FoldedAnswer) -> String {
     let exit = if answer.code == 0 { String::new() } else { exit_code(answer.code) };
     let is_empty = answer.stdout.is_empty() && answer.stderr.is_empty();
     let end = if is_empty { ", without output" } else { ":" };
-    match (all, alike) {
-        (1, _) => format!("{}{exit}{end}", answer.name),
-        (_, 1) => format!("{all} pods, no two alike; {}{exit}{end}", answer.name),
-        _ if all == alike => format!("{all} pods, all alike{exit}{end}"),
-        _ => format!("{all} pods, {alike} alike{exit}{end}"),
+    let pods = if answered == all {
+        format!("{all} pods")
+    } else {
+        format!("{answered} of {all} pods answered")
+    };
+    match (answered, alike) {
+        (1, _) if all == 1 => format!("{}{exit}{end}", answer.name),
+        (1, _) => format!("{pods}; {}{exit}{end}", answer.name),
+        (_, 1) => format!("{pods}, no two alike; {}{exit}{end}", answer.name),
+        _ if answered == alike => format!("{pods}, all alike{exit}{end}"),
+        _ => format!("{pods}, {alike} alike{exit}{end}"),
     }
 }
 
@@ -149,10 +187,12 @@ fn names(group: &[(usize, &FoldedAnswer)]) -> String {
     }
 }
 
-fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let whole = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-    let is_empty = bytes.is_empty();
-    whole.split(|byte| *byte == b'\n').filter(move |_| !is_empty)
+/// All lines with their ends, and whether they are of stderr.
+fn lines(answer: &FoldedAnswer) -> impl Iterator<Item = (bool, &[u8])> {
+    let of = |bytes, is_err| {
+        <[u8]>::split_inclusive(bytes, |byte| *byte == b'\n').map(move |line| (is_err, line))
+    };
+    of(&answer.stdout[..], false).chain(of(&answer.stderr[..], true))
 }
 
 #[cfg(test)]
@@ -208,6 +248,48 @@ mod tests {
         let alike = fold(None, &[long("a", 1), long("b", 1)]);
         assert_eq!(alike, "2 pods, all alike:\n  x\n  … 9 bytes more, which are not shown\n");
         assert!(fold(None, &[long("a", 1), long("b", 2)]).contains("no two alike"));
+    }
+
+    #[test]
+    fn long_answers_are_equal_however_much_of_each_stream_is_kept() {
+        let long = |name: &str, stdout: &str, stderr: &str| FoldedAnswer {
+            left_out: 9,
+            mark: [7, 8],
+            ..answer(name, 0, stdout, stderr)
+        };
+        let folded = fold(None, &[long("a", "x\ny\n", ""), long("b", "x\n", "e\n")]);
+        assert!(folded.starts_with("2 pods, all alike:\n"), "{folded}");
+    }
+
+    #[test]
+    fn bytes_and_streams_are_compared_and_not_what_is_shown() {
+        let one = |stdout: &[u8], stderr: &[u8]| FoldedAnswer {
+            stdout: stdout.to_vec(),
+            stderr: stderr.to_vec(),
+            ..answer("a", 0, "", "")
+        };
+        for (first, second) in [
+            (one(b"x\n", b""), one(b"x\r\n", b"")),
+            (one(b"x\n", b""), one(b"x \n", b"")),
+            (one(b"x\n", b""), one(b"x", b"")),
+            (one(b"\xfe\n", b""), one(b"\xff\n", b"")),
+            (one(b"stderr: x\n", b""), one(b"", b"x\n")),
+        ] {
+            for ignore in [None, Some("y")] {
+                let folded = fold(ignore, &[first.clone(), second.clone()]);
+                assert!(folded.starts_with("2 pods, no two alike;"), "{folded}");
+                assert!(folded.contains("\n- ") && folded.contains("\n+ "), "{folded}");
+            }
+        }
+    }
+
+    #[test]
+    fn pods_without_an_answer_are_not_said_to_differ() {
+        let folding = Folding { ignore: None, is_terminal: true };
+        let one = answer("a", 0, "x\n", "");
+        assert_eq!(folding.fold(2, &[one.clone()]), "1 of 2 pods answered; a:\n  x\n");
+        let folded = folding.fold(3, &[one.clone(), one]);
+        assert_eq!(folded, "2 of 3 pods answered, all alike:\n  x\n");
     }
 
     #[test]

@@ -156,14 +156,12 @@ impl Listener {
             Use::Write { files, .. } => write(files, piece).await,
             Use::Keep { kept, rest, unless } => {
                 rest.add(&piece);
-                if kept.add(&piece) {
-                    return Ok(());
-                }
+                let Some(more) = kept.add(piece) else { return Ok(()) };
                 let Some((unfolding, _)) = unless else { return Ok(()) };
                 unfolding.begin();
                 self.unfold().await?;
                 match &mut self.to {
-                    Use::Say(speaker) => Ok(speaker.take(&piece).await?),
+                    Use::Say(speaker) => Ok(speaker.take(&more).await?),
                     _ => Ok(()),
                 }
             }
@@ -198,8 +196,8 @@ impl Listener {
         if let Use::Keep { kept, unless, .. } = &mut self.to
             && let Some((_, mut speaker)) = unless.take()
         {
-            for piece in &std::mem::take(kept).pieces {
-                speaker.take(piece).await?;
+            for piece in std::mem::take(kept).into_pieces() {
+                speaker.take(&piece).await?;
             }
             self.to = Use::Say(speaker);
         }
@@ -288,6 +286,7 @@ impl TailLine {
 
 #[cfg(test)]
 mod tests {
+    use super::super::kept::KEPT;
     use super::*;
 
     fn heard(to: Use, is_shared: bool, pieces: &[(Sink, &[u8])]) -> Result<Said, ListenError> {
@@ -329,17 +328,17 @@ mod tests {
     #[test]
     fn what_is_too_much_to_be_kept_is_marked_and_counted() {
         let state = RandomState::new();
-        let long = vec![b'x'; super::super::kept::KEPT];
-        let said = |last: &[u8]| {
-            let pieces = [(Sink::Stdout, &b"a\n"[..]), (Sink::Stdout, &long), (Sink::Stdout, last)];
+        let said = |size: usize, last: &[u8]| {
+            let text = [&[b'x'; KEPT], last].concat();
+            let pieces: Vec<_> = text.chunks(size).map(|piece| (Sink::Stdout, piece)).collect();
             heard(Use::keep(&state, None), true, &pieces).expect("text").kept.expect("an answer")
         };
-        let one = said(b"1");
-        assert_eq!(
-            (one.pieces.of(Sink::Stdout), one.left_out),
-            (b"a\n".to_vec(), long.len() as u64 + 1)
-        );
-        assert_eq!(one.mark, said(b"1").mark);
-        assert_ne!(one.mark, said(b"2").mark);
+        let one = said(100 << 10, b"123");
+        for size in [4 << 10, 60 << 10, 1 << 20] {
+            let other = said(size, b"123");
+            assert_eq!((other.left_out, other.mark), (3, one.mark), "in pieces of {size}");
+            assert!(other.pieces.of(Sink::Stdout) == [b'x'; KEPT], "in pieces of {size}");
+        }
+        assert_ne!(one.mark, said(100 << 10, b"124").mark);
     }
 }

@@ -217,8 +217,7 @@ fn equal_answers_are_folded_and_the_others_differ_from_them() {
     let server = web(&answers);
     let words = [&["-o", "fold"], &ALL[..]].concat();
     let left = server.run(&words);
-    let folded =
-        "4 pods, 2 alike:\n  Total: 212\n  TCP: 41\nweb-1 differs:\n- TCP: 41\n+ TCP: 4127\n";
+    let folded = "3 of 4 pods answered, 2 alike:\n  Total: 212\n  TCP: 41\nweb-1 differs:\n- TCP: 41\n+ TCP: 4127\n";
     assert_eq!((left.code, String::from_utf8_lossy(&left.stdout).as_ref()), (125, folded));
     assert!(
         left.stderr.starts_with("web-3: error: Error from server (NotFound): gone\n"),
@@ -227,8 +226,22 @@ fn equal_answers_are_folded_and_the_others_differ_from_them() {
     );
     let words = [&["-o", "fold", "--ignore", "TCP: [0-9]+"], &ALL[..]].concat();
     let left = server.run(&words);
-    let folded = "4 pods, 3 alike:\n  Total: 212\n  TCP: 41\n";
+    let folded = "3 of 4 pods answered, all alike:\n  Total: 212\n  TCP: 41\n";
     assert_eq!(String::from_utf8_lossy(&left.stdout), folded);
+}
+
+#[test]
+fn answers_that_are_longer_than_what_is_kept_are_compared_whole() {
+    let long = |last: &str| {
+        Answer::Says((("x".repeat(63) + "\n").repeat(8192) + last).leak().as_bytes(), 0)
+    };
+    let server = web(&[long("1\n"), long("1\n"), long("2\n")]);
+    let left = server.run(&[&["-o", "fold"], &ALL[..]].concat());
+    let text = String::from_utf8_lossy(&left.stdout);
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!((lines[0], lines[1].trim().len()), ("3 pods, 2 alike:", 63));
+    let rest = "  … 393218 bytes more, which are not shown";
+    assert_eq!(lines[lines.len() - 3..], [rest, "web-2 differs:", "  … in what is not shown"]);
 }
 
 #[test]
