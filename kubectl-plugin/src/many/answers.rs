@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::fold::{FoldedAnswer, Folding};
 use super::form::{Showing, Stage};
 use super::json::JsonHead;
-use super::kept::Kept;
+use super::kept::{Counts, Kept};
 use super::listener::Said;
 use super::member::Member;
 use super::naming::Naming;
@@ -24,6 +24,8 @@ struct PodAnswer {
     row: Row,
     /// What it said, if that is shown at the end.
     kept: Option<(Kept, FoldedAnswer)>,
+    /// Whether its last object was written, with `-o json`.
+    is_told: bool,
 }
 
 #[derive(Debug)]
@@ -52,7 +54,7 @@ impl Answers {
             words: String::new(),
         };
         let (prefix, head) = (self.naming.prefix(member), JsonHead::of(member));
-        self.all.push(PodAnswer { prefix, head, row, kept: None });
+        self.all.push(PodAnswer { prefix, head, row, kept: None, is_told: false });
     }
 
     pub(crate) fn name(&self, who: usize) -> &str {
@@ -93,7 +95,9 @@ impl Answers {
         }
         if let (Showing::Json, true) = (&self.stage.showing, fate != Fate::NotBegun) {
             let exit = if let Fate::Exited(code) = fate { Some(code) } else { None };
-            let bytes = answer.head.last(exit, words.as_deref(), said.counts, took);
+            let words = words.as_deref().or(verdict::reason(fate));
+            let bytes = answer.head.last(exit, words, said.counts, took);
+            answer.is_told = true;
             let block = Block { who, to: Sink::Stdout, bytes, prefix: 0, is_open: false };
             return printer.print(block).await;
         }
@@ -151,11 +155,21 @@ impl Answers {
                     Folding { ignore: ignore.clone(), is_terminal: self.stage.is_terminal };
                 folding.fold(self.all.len(), &answers)
             }
-            Showing::Text | Showing::Json | Showing::Files(_) => String::new(),
+            Showing::Json => self.not_begun(),
+            Showing::Text | Showing::Files(_) => String::new(),
         };
         let bytes = text.into_bytes();
         let block = Block { who: usize::MAX, to: Sink::Stdout, bytes, prefix: 0, is_open: false };
         if block.bytes.is_empty() { Ok(()) } else { self.stage.printer.print(block).await }
+    }
+
+    /// The objects of the pods that have none yet.
+    fn not_begun(&self) -> String {
+        let left = self.all.iter().filter(|answer| !answer.is_told).map(|answer| {
+            let words = verdict::reason(answer.row.fate);
+            answer.head.last(None, words, Counts::default(), Duration::ZERO)
+        });
+        left.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).collect()
     }
 
     /// A line about all of them, if they differ or were told to end.

@@ -131,6 +131,8 @@ struct Round {
     answers: Answers,
     hints: BTreeSet<String>,
     following: Option<Following>,
+    /// Whether it was said that pods wait.
+    is_announced: bool,
 }
 
 /// What comes of pods that are not known yet.
@@ -176,13 +178,14 @@ impl Round {
             told,
             hints: BTreeSet::new(),
             course: Course::GoesOn,
+            is_announced: false,
         }
     }
 
     async fn work(&mut self) -> Result<(), Unheard> {
         self.begin();
-        if let Some(state) = self.queue.state().filter(|_| !self.quiet) {
-            self.stage.printer.say("", "note", &format!("{state} (--max-concurrent)")).await?;
+        if self.following.is_none() {
+            self.announce().await?;
         }
         let (stage, told) = (Arc::clone(&self.stage), Arc::clone(&self.told));
         let mut unfolds = std::pin::pin!(unfolds(&stage));
@@ -204,6 +207,16 @@ impl Round {
             }
             self.begin();
         }
+    }
+
+    /// Says once that pods wait.
+    async fn announce(&mut self) -> Result<(), Unheard> {
+        if self.is_announced || self.quiet {
+            return Ok(());
+        }
+        let Some(state) = self.queue.state() else { return Ok(()) };
+        self.is_announced = true;
+        Ok(self.stage.printer.say("", "note", &format!("{state} (--max-concurrent)")).await?)
     }
 
     /// Starts as many sessions as may run.
@@ -297,8 +310,17 @@ impl Round {
                 printer.say("", "warning", &format!("pods are not watched: {words}")).await?;
             }
             Seen::Gone(key) => gone.push(key),
-            Seen::All(place, all) => gone = following.roster.missing(place, &all),
-            Seen::Pod(place, pod, is_new) => self.see_pod(place, *pod, is_new).await?,
+            Seen::All(place, all) => {
+                gone = following.roster.missing(place, &all);
+                self.announce().await?;
+            }
+            Seen::Pod(place, pod, is_new) => {
+                self.see_pod(place, *pod, is_new).await?;
+                if is_new.0 {
+                    self.begin();
+                    self.announce().await?;
+                }
+            }
         }
         for key in gone {
             let Some(following) = &mut self.following else { return Ok(()) };

@@ -35,6 +35,15 @@ pub(crate) fn code(fates: impl Iterator<Item = Fate>) -> u8 {
     if differ { DIFFER } else { common.unwrap_or(0) }
 }
 
+/// Why there is no exit code, where no session says it.
+pub(crate) fn reason(fate: Fate) -> Option<&'static str> {
+    match fate {
+        Fate::NotBegun => Some("the command was ended before this session began"),
+        Fate::Ended => Some("ended because another pod failed (--fail-fast)"),
+        Fate::Exited(_) | Fate::Failed => None,
+    }
+}
+
 /// `3 pods: 2 exited with 0, 1 failed (web-3)`: of the larger groups the number, of the others the names too.
 pub(crate) fn summary(fates: &[(String, Fate)]) -> String {
     let mut groups: Vec<(Fate, Vec<&str>)> = Vec::new();

@@ -45,7 +45,7 @@ pub(crate) enum Answer {
     NoRoom(usize),
     /// Each page once, in this order, and the last one for ever.
     Pages(Vec<Value>),
-    /// A watch that has these events and ends; its path has `?watch` behind it.
+    /// A watch that has these events and ends, and after it watches without any; its path has `?watch` behind it.
     Events(Vec<Value>),
     /// What a gateway answers to a dry run, of this code.
     DryRun(u16, Value),
@@ -288,6 +288,10 @@ fn choose(path: &str, method: &Method, body: &str, asked: Asked, world: &Mutex<W
             let page = if pages.len() > 1 { pages.remove(0) } else { pages[0].clone() };
             world.answers.insert(path.to_owned(), Answer::Pages(pages));
             Answer::Json(200, page)
+        }
+        Answer::Events(events) => {
+            world.answers.insert(path.to_owned(), Answer::Events(Vec::new()));
+            Answer::Events(events)
         }
         Answer::NoRoom(left) => {
             world.answers.insert(path.to_owned(), Answer::NoRoom(left - 1));

@@ -289,6 +289,23 @@ fn json_has_each_line_and_a_last_one_of_each_pod() {
 }
 
 #[test]
+fn json_says_of_each_pod_that_did_not_end_by_itself_why() {
+    let server = web(&[Answer::GoesOn, Answer::Says(b"x\n", 3), Answer::GoesOn]);
+    let words = [&["-o", "json", "--fail-fast", "--max-concurrent", "2"], &ALL[..]].concat();
+    let left = server.run(&words);
+    let text = String::from_utf8(left.stdout).expect("JSON");
+    let lines: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("an object")).collect();
+    for pod in ["web-0", "web-2"] {
+        let last: Vec<_> =
+            lines.iter().filter(|line| line["pod"] == pod && line["ms"].is_u64()).collect();
+        let [last] = last[..] else { panic!("{pod} has one last line: {text}") };
+        assert_eq!(last["exit"], Value::Null);
+        assert_eq!(last["error"], "ended because another pod failed (--fail-fast)");
+    }
+}
+
+#[test]
 fn a_folder_has_the_bytes_of_each_pod_and_no_file_is_overwritten() {
     let server = web(&[Answer::Says(b"\x7fELF\0\n", 0), Answer::Says(b"", 0)]);
     let folder = server.directory.path().join("new/out");
@@ -300,7 +317,7 @@ fn a_folder_has_the_bytes_of_each_pod_and_no_file_is_overwritten() {
     assert_eq!((read("shop_web-0_app.err").len(), read("shop_web-1_app.out").len()), (0, 0));
     let again = server.run(&[&words, &ALL[..]].concat());
     assert_eq!(again.code, 125);
-    assert!(again.stderr.contains("shop_web-0_app.out: File exists"), "{}", again.stderr);
+    assert!(again.stderr.contains("_app.out: File exists"), "{}", again.stderr);
 }
 
 #[test]
@@ -412,6 +429,30 @@ fn pods_that_appear_restart_and_go_are_followed_until_ctrl_c() {
     assert_eq!(left.code, 0);
     let watch = server.asked().into_iter().find(|asked| asked.line.contains("watch=true"));
     assert!(watch.expect("a watch").line.contains("&resourceVersion=7"));
+}
+
+#[test]
+fn pods_that_are_followed_and_wait_are_announced() {
+    let server = web(&[Answer::GoesOn, Answer::GoesOn]);
+    let running = |name: &str| {
+        let mut pod = pod("shop", name, "Running");
+        pod["metadata"]["uid"] = json!(name);
+        pod["status"]["containerStatuses"] =
+            json!([{"name": "app", "restartCount": 0, "state": {"running": {}}}]);
+        pod
+    };
+    let items = json!([running("web-0"), running("web-1"), running("web-2")]);
+    let page = json!({"metadata": {"resourceVersion": "7"}, "items": items});
+    server.answer(PODS, Answer::Pages(vec![page]));
+    server.answer(&format!("{PODS}?watch"), Answer::Events(Vec::new()));
+    let words = ["-l", "app=web", "--follow", "--max-concurrent", "1", "--", "ss"];
+    let mut child = server.command(&words).spawn().expect("the program");
+    let mut stderr = BufReader::new(child.stderr.take().expect("stderr"));
+    let mut said = String::new();
+    stderr.read_line(&mut said).expect("text");
+    kill_process(Pid::from_child(&child), Signal::INT).expect("a signal");
+    assert_eq!(said, "note: 1 of 3 run; 2 wait (--max-concurrent)\n");
+    assert_eq!(left(child).code, 125, "two never began");
 }
 
 #[test]
