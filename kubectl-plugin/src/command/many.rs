@@ -17,6 +17,7 @@ use crate::many::naming::{Naming, Prefix};
 use crate::many::one::Shared;
 use crate::many::run::Order;
 use crate::many::select::{Followed, Wish, select};
+use crate::many::streams::ByStream;
 use crate::outcome::Outcome;
 use crate::runtime;
 use crate::session::Wiring;
@@ -122,9 +123,13 @@ fn order(
     let wiring = Wiring { stdin: stdin.is_some(), tty: false };
     let words = run::words_of(arguments, wiring, None, Purpose::Session)?;
     let ManyFlags { prefix, color, fail_fast, .. } = arguments.many;
-    let is_terminal = std::io::stdout().is_terminal();
+    let is_terminal = ByStream {
+        stdout: std::io::stdout().is_terminal(),
+        stderr: std::io::stderr().is_terminal(),
+    };
+    let is_coloured = is_terminal.map(|is_terminal| is_coloured(color, *is_terminal));
     Ok(Order {
-        naming: Naming::of(prefix, &members, is_coloured(color, is_terminal))
+        naming: Naming::of(prefix, &members, is_coloured)
             .with_namespaces(arguments.selection.all_namespaces && arguments.many.follow),
         members,
         shared: Shared { query: words.query, limit: words.limit },
@@ -132,7 +137,7 @@ fn order(
         followed: if arguments.many.follow { followed } else { Vec::new() },
         most: arguments.selection.max_pods.get().into(),
         container: arguments.container.clone(),
-        showing: showing(&arguments.many, is_terminal)?,
+        showing: showing(&arguments.many, is_terminal.stdout)?,
         is_terminal,
         most_at_once: arguments.selection.max_concurrent.get().into(),
         fail_fast,

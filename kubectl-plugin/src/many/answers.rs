@@ -9,8 +9,9 @@ use super::json::JsonHead;
 use super::kept::{Counts, Kept};
 use super::listener::Said;
 use super::member::Member;
-use super::naming::Naming;
+use super::naming::{Colour, Naming};
 use super::printer::Block;
+use super::streams::ByStream;
 use super::table::{Row, table};
 use super::verdict::{self, Fate};
 use crate::stdio::{OutputError, Sink};
@@ -19,7 +20,8 @@ use crate::stdio::{OutputError, Sink};
 #[derive(Debug)]
 struct PodAnswer {
     /// What stands before its lines.
-    prefix: String,
+    prefix: ByStream<String>,
+    colour: Colour,
     head: JsonHead,
     row: Row,
     /// What it said, if that is shown at the end.
@@ -53,15 +55,16 @@ impl Answers {
             took: Duration::ZERO,
             words: String::new(),
         };
-        let (prefix, head) = (self.naming.prefix(member), JsonHead::of(member));
-        self.all.push(PodAnswer { prefix, head, row, kept: None, is_told: false });
+        let colour = self.naming.colour(member);
+        let (prefix, head) = (self.naming.prefix(&row.name, colour), JsonHead::of(member));
+        self.all.push(PodAnswer { prefix, colour, head, row, kept: None, is_told: false });
     }
 
     pub(crate) fn name(&self, who: usize) -> &str {
         &self.all[who].row.name
     }
 
-    pub(crate) fn prefix(&self, who: usize) -> &str {
+    pub(crate) fn prefix(&self, who: usize) -> &ByStream<String> {
         &self.all[who].prefix
     }
 
@@ -70,7 +73,7 @@ impl Answers {
         let answer = &mut self.all[who];
         let plain = answer.row.name.split(" (").next().unwrap_or_default().to_owned();
         let name = if restarts == 0 { plain } else { format!("{plain} (restart {restarts})") };
-        answer.prefix = answer.prefix.replace(&answer.row.name, &name);
+        answer.prefix = self.naming.prefix(&name, answer.colour);
         answer.row.name = name;
     }
 
@@ -152,7 +155,7 @@ impl Answers {
                 let kept = self.all.iter_mut().filter_map(|answer| answer.kept.take());
                 let answers: Vec<_> = kept.map(|(_, folded)| folded).collect();
                 let folding =
-                    Folding { ignore: ignore.clone(), is_terminal: self.stage.is_terminal };
+                    Folding { ignore: ignore.clone(), is_terminal: self.stage.is_terminal.stdout };
                 folding.fold(self.all.len(), &answers)
             }
             Showing::Json => self.not_begun(),

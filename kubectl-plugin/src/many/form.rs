@@ -12,6 +12,7 @@ use super::listener::{Listener, Tail, Unfolding, Use};
 use super::member::Member;
 use super::printer::Printer;
 use super::speaker::{Speaker, Tongue};
+use super::streams::ByStream;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Form {
@@ -64,19 +65,24 @@ impl Showing {
 pub(crate) struct Stage {
     pub(crate) printer: Arc<Printer>,
     pub(crate) showing: Showing,
-    pub(crate) is_terminal: bool,
+    pub(crate) is_terminal: ByStream<bool>,
     /// Whether there are several pods.
     pub(crate) is_shared: bool,
 }
 
 impl Stage {
     /// Who says in `prefix`'s name what is not kept.
-    pub(crate) fn speaker(&self, who: usize, prefix: &str) -> Speaker {
-        let tongue = Tongue::Text { prefix: prefix.to_owned(), is_terminal: self.is_terminal };
+    pub(crate) fn speaker(&self, who: usize, prefix: &ByStream<String>) -> Speaker {
+        let tongue = Tongue::Text { prefix: prefix.clone(), is_terminal: self.is_terminal };
         Speaker::of(Arc::clone(&self.printer), tongue, who)
     }
 
-    pub(crate) fn listener(&self, who: usize, prefix: &str, member: &Member) -> Listener {
+    pub(crate) fn listener(
+        &self,
+        who: usize,
+        prefix: &ByStream<String>,
+        member: &Member,
+    ) -> Listener {
         let to = match &self.showing {
             Showing::Text => Use::Say(self.speaker(who, prefix)),
             Showing::Fold { unless: Some(unfolding), .. } if unfolding.has_begun() => {

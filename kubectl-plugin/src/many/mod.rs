@@ -23,6 +23,7 @@ pub(crate) mod run;
 pub(crate) mod select;
 pub(crate) mod session;
 mod speaker;
+pub(crate) mod streams;
 mod table;
 mod told;
 mod verdict;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use clap::ValueEnum;
 
 use super::member::Member;
+use super::streams::ByStream;
 
 /// By place in its workload, so that the first replicas never look alike: a hash of the name gives two of them one
 /// colour in every sixth case.
@@ -24,17 +25,20 @@ pub(crate) enum Prefix {
     None,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Colour(&'static str);
+
 #[derive(Debug)]
 pub(crate) struct Naming {
     prefix: Prefix,
     with_namespace: bool,
-    is_coloured: bool,
+    is_coloured: ByStream<bool>,
     /// Pods of each workload so far.
     seen: HashMap<Option<String>, usize>,
 }
 
 impl Naming {
-    pub(crate) fn of(prefix: Prefix, members: &[Member], is_coloured: bool) -> Self {
+    pub(crate) fn of(prefix: Prefix, members: &[Member], is_coloured: ByStream<bool>) -> Self {
         let mut namespaces = members.iter().filter_map(Member::namespace);
         let first = namespaces.next();
         let differ = namespaces.any(|namespace| Some(namespace) != first);
@@ -65,16 +69,21 @@ impl Naming {
         name
     }
 
-    /// What stands before the lines of `member`, which has not been here before.
-    pub(crate) fn prefix(&mut self, member: &Member) -> String {
+    /// The colour of `member`, which has not been here before.
+    pub(crate) fn colour(&mut self, member: &Member) -> Colour {
         let place = self.seen.entry(member.workload.clone()).or_default();
         let colour = COLOURS[*place % COLOURS.len()];
         *place += 1;
-        match self.prefix {
+        Colour(colour)
+    }
+
+    /// What stands before the lines of the pod with this name.
+    pub(crate) fn prefix(&self, name: &str, Colour(colour): Colour) -> ByStream<String> {
+        self.is_coloured.map(|is_coloured| match self.prefix {
             Prefix::None => String::new(),
-            _ if self.is_coloured => format!("\u{1b}[{colour}m{}\u{1b}[0m: ", self.name(member)),
-            _ => format!("{}: ", self.name(member)),
-        }
+            _ if *is_coloured => format!("\u{1b}[{colour}m{name}\u{1b}[0m: "),
+            _ => format!("{name}: "),
+        })
     }
 }
 
@@ -97,8 +106,11 @@ mod tests {
     fn a_pod_has_its_namespace_where_there_are_several() {
         let (one, other) = (member("shop", "web-1", "web"), member("shop", "web-2", "web"));
         let far = member("test", "web-1", "web");
-        let prefix =
-            |prefix, members: &[Member]| Naming::of(prefix, members, false).prefix(&members[0]);
+        let prefix = |prefix, members: &[Member]| {
+            let mut naming = Naming::of(prefix, members, ByStream::default());
+            let (name, colour) = (naming.name(&members[0]), naming.colour(&members[0]));
+            naming.prefix(&name, colour).stdout
+        };
         assert_eq!(prefix(Prefix::Auto, &[one.clone(), other.clone()]), "web-1: ");
         assert_eq!(prefix(Prefix::Auto, &[one.clone(), far]), "shop/web-1: ");
         assert_eq!(prefix(Prefix::Pod, &[one.clone(), other.clone()]), "shop/web-1: ");
@@ -109,16 +121,23 @@ mod tests {
     #[test]
     fn replicas_of_one_workload_differ_in_colour() {
         let replicas: Vec<_> = (0..6).map(|n| member("shop", &format!("web-{n}"), "web")).collect();
-        let mut naming = Naming::of(Prefix::Auto, &replicas, true);
-        let mut colours: Vec<_> = replicas
-            .iter()
-            .map(|one| naming.prefix(one).split('m').next().expect("a colour").to_owned())
-            .collect();
+        let mut naming = Naming::of(Prefix::Auto, &replicas, ByStream::default());
+        let mut colours: Vec<_> = replicas.iter().map(|one| naming.colour(one)).collect();
         colours.sort_unstable();
         colours.dedup();
         assert_eq!(colours.len(), 6);
         let other = member("shop", "db-0", "db");
-        let first = naming.prefix(&other);
-        assert_eq!(first, Naming::of(Prefix::Auto, &[], true).prefix(&other));
+        let first = naming.colour(&other);
+        assert_eq!(first, Naming::of(Prefix::Auto, &[], ByStream::default()).colour(&other));
+    }
+
+    #[test]
+    fn names_have_colours_only_on_the_stream_that_shows_them() {
+        let is_coloured = ByStream { stdout: false, stderr: true };
+        let naming = Naming::of(Prefix::Auto, &[], is_coloured);
+        let prefix = naming.prefix("m", Colour("36"));
+        assert_eq!((&prefix.stdout[..], &prefix.stderr[..]), ("m: ", "\u{1b}[36mm\u{1b}[0m: "));
+        let again = naming.prefix("m (restart 3)", Colour("36"));
+        assert_eq!(again.stderr, "\u{1b}[36mm (restart 3)\u{1b}[0m: ");
     }
 }

@@ -23,6 +23,7 @@ use super::queue::Queue;
 use super::roster::{Roster, Sighting, Step};
 use super::select::Followed;
 use super::session;
+use super::streams::ByStream;
 use super::told::{self, Told};
 use super::verdict::Fate;
 use crate::error::Failure;
@@ -52,7 +53,7 @@ pub(crate) struct Order {
     pub(crate) stdin: Option<Arc<[u8]>>,
     pub(crate) naming: Naming,
     pub(crate) showing: Showing,
-    pub(crate) is_terminal: bool,
+    pub(crate) is_terminal: ByStream<bool>,
     pub(crate) most_at_once: usize,
     pub(crate) fail_fast: bool,
     pub(crate) quiet: bool,

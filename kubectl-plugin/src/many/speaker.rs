@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::json::JsonHead;
 use super::lines::{LineEnd, Lines};
 use super::printer::{Block, Printer};
+use super::streams::ByStream;
 use crate::output;
 use crate::stdio::{OutputError, Piece, Sink};
 
@@ -19,7 +20,7 @@ const GOES_ON: &[u8] = " …".as_bytes();
 #[derive(Clone, Debug)]
 pub(crate) enum Tongue {
     /// Behind this. On a terminal, what it would obey is taken out, and a line is shown before it ends.
-    Text { prefix: String, is_terminal: bool },
+    Text { prefix: ByStream<String>, is_terminal: ByStream<bool> },
     /// As objects, all on stdout.
     Json(JsonHead),
 }
@@ -40,8 +41,8 @@ impl Speaker {
 
     /// Whether there is a line that has not ended, and whose beginning may be of use.
     pub(crate) fn may_show_partial(&self) -> bool {
-        matches!(self.tongue, Tongue::Text { is_terminal: true, .. })
-            && (self.stdout.has_partial() || self.stderr.has_partial())
+        (self.stdout.has_partial() && self.tongue.is_on_screen(Sink::Stdout))
+            || (self.stderr.has_partial() && self.tongue.is_on_screen(Sink::Stderr))
     }
 
     pub(crate) async fn take(&mut self, piece: &Piece) -> Result<(), OutputError> {
@@ -62,9 +63,12 @@ impl Speaker {
 
     pub(crate) async fn show_partial(&mut self) -> Result<(), OutputError> {
         for to in [Sink::Stdout, Sink::Stderr] {
+            if !self.tongue.is_on_screen(to) {
+                continue;
+            }
             let lines = if to == Sink::Stdout { &mut self.stdout } else { &mut self.stderr };
             let mut block = Vec::new();
-            lines.so_far(|text, _| self.tongue.write_text(&mut block, text));
+            lines.so_far(|text, _| self.tongue.write_text(&mut block, to, text));
             self.print(to, block, true).await?;
         }
         Ok(())
@@ -85,7 +89,7 @@ impl Speaker {
             return Ok(());
         }
         let (to, prefix) = match &self.tongue {
-            Tongue::Text { prefix, .. } => (to, prefix.len()),
+            Tongue::Text { prefix, .. } => (to, prefix.of(to).len()),
             Tongue::Json(_) => (Sink::Stdout, 0),
         };
         self.printer.print(Block { who: self.who, to, bytes, prefix, is_open }).await
@@ -97,15 +101,21 @@ impl Tongue {
         if let Self::Json(head) = self {
             return block.extend_from_slice(&head.line(stream, text, end));
         }
-        self.write_text(block, text);
+        self.write_text(block, stream, text);
         if end == LineEnd::GoesOn {
             block.extend_from_slice(GOES_ON);
         }
         block.push(b'\n');
     }
 
-    fn write_text(&self, block: &mut Vec<u8>, text: &[u8]) {
+    /// Whether a person may see what is written to `stream`.
+    fn is_on_screen(&self, stream: Sink) -> bool {
+        matches!(self, Self::Text { is_terminal, .. } if *is_terminal.of(stream))
+    }
+
+    fn write_text(&self, block: &mut Vec<u8>, stream: Sink, text: &[u8]) {
         let Self::Text { prefix, is_terminal } = self else { return };
+        let (prefix, is_terminal) = (prefix.of(stream), is_terminal.of(stream));
         block.extend_from_slice(prefix.as_bytes());
         // Behind a name, no byte of a pod may move the cursor to it or write what another pod seems to say.
         if *is_terminal && !prefix.is_empty() {
@@ -123,12 +133,16 @@ mod tests {
     use super::*;
     use crate::stdio::Output;
 
-    fn text(name: &str, is_terminal: bool) -> Tongue {
-        Tongue::Text { prefix: format!("{name}: "), is_terminal }
+    fn text(name: &str, is_terminal: ByStream<bool>) -> Tongue {
+        let prefix = format!("{name}: ");
+        Tongue::Text { prefix: ByStream { stdout: prefix.clone(), stderr: prefix }, is_terminal }
     }
 
+    const SCREEN: ByStream<bool> = ByStream { stdout: true, stderr: true };
+    const FILE: ByStream<bool> = ByStream { stdout: false, stderr: false };
+
     /// What is written when `pieces` come, each of one of the pods `a`, `b`, `c` to one of the streams.
-    fn said(is_terminal: bool, pieces: &[(usize, Sink, &[u8])]) -> Vec<Piece> {
+    fn said(is_terminal: ByStream<bool>, pieces: &[(usize, Sink, &[u8])]) -> Vec<Piece> {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         runtime.enable_time().build().expect("a runtime").block_on(async {
             let (queue, mut written) = mpsc::channel(10_000);
@@ -195,7 +209,7 @@ mod tests {
             }
             let pieces: Vec<_> =
                 pieces.iter().map(|(pod, to, bytes)| (*pod, *to, &bytes[..])).collect();
-            let written = said(false, &pieces);
+            let written = said(FILE, &pieces);
             for (pod, name) in ["a", "b", "c"].iter().enumerate() {
                 for to in [Sink::Stdout, Sink::Stderr] {
                     assert!(of(&written, to, name) == text(pod, to), "{name} on {to}");
@@ -206,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_last_line_without_an_end_gets_one() {
-        let written = said(false, &[(0, Sink::Stdout, b"one"), (1, Sink::Stdout, b"two")]);
+        let written = said(FILE, &[(0, Sink::Stdout, b"one"), (1, Sink::Stdout, b"two")]);
         assert_eq!(
             (of(&written, Sink::Stdout, "a"), of(&written, Sink::Stdout, "b")),
             (b"one\n".to_vec(), b"two\n".to_vec())
@@ -216,9 +230,18 @@ mod tests {
     #[test]
     fn on_a_terminal_no_pod_moves_the_cursor() {
         let hostile = b"\x1b[1A\x1b[2Kb: all is well\r\n\xe2\x80\xaetxt\n";
-        let written = said(true, &[(0, Sink::Stdout, hostile)]);
+        let written = said(SCREEN, &[(0, Sink::Stdout, hostile)]);
         assert_eq!(of(&written, Sink::Stdout, "a"), b"[1A[2Kb: all is well\n\\u{202e}txt\n");
-        let written = said(false, &[(0, Sink::Stdout, hostile)]);
+        let written = said(FILE, &[(0, Sink::Stdout, hostile)]);
         assert_eq!(of(&written, Sink::Stdout, "a"), hostile);
+    }
+
+    #[test]
+    fn each_stream_is_a_terminal_or_not_by_itself() {
+        let hostile = b"\x1b[2Kb: all is well\r\n";
+        let pieces = [(0, Sink::Stdout, &hostile[..]), (0, Sink::Stderr, &hostile[..])];
+        let written = said(ByStream { stdout: false, stderr: true }, &pieces);
+        assert_eq!(of(&written, Sink::Stdout, "a"), hostile);
+        assert_eq!(of(&written, Sink::Stderr, "a"), b"[2Kb: all is well\n");
     }
 }
