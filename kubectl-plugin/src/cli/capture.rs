@@ -5,8 +5,8 @@
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 
-use clap::Args;
 use clap::builder::FalseyValueParser;
+use clap::{ArgGroup, Args};
 use wire::TimeSpan;
 
 use crate::target::Target;
@@ -16,6 +16,7 @@ const MILLION: u64 = 1_000_000;
 
 #[derive(Clone, Debug, Args)]
 #[command(
+    group(ArgGroup::new("next file").args(["file_size", "file_time"]).multiple(true)),
     mut_arg("stdin", |arg| arg.short(None).hide(true)),
     mut_arg("server", |arg| arg.short(None)),
     mut_arg("container", |arg| arg.short(None)),
@@ -76,7 +77,13 @@ pub(crate) struct CaptureFlags {
     pub(crate) file_time: Option<TimeSpan>,
 
     /// With -C, overwrite the first of this many files; with -G alone, end after them
-    #[arg(short = 'W', long, env = "NSDEBUG_FILE_COUNT", value_name = "COUNT")]
+    #[arg(
+        short = 'W',
+        long,
+        env = "NSDEBUG_FILE_COUNT",
+        value_name = "COUNT",
+        requires = "next file"
+    )]
     pub(crate) file_count: Option<NonZeroU32>,
 
     /// End after this time, such as `60s`
@@ -146,5 +153,16 @@ mod tests {
         let span = |text| seconds(text).map(|span| span.to_string()).ok();
         assert_eq!((span("90"), span("10m")), (span("90s"), span("600s")));
         assert_eq!(span("x"), None);
+    }
+
+    #[test]
+    fn a_number_of_files_needs_what_ends_a_file() {
+        let parsed = |more: &[&str]| {
+            let line = ["nsdebug", "capture", "pod/a", "-w", "f", "-W", "3"];
+            crate::cli::Arguments::read(line.iter().chain(more))
+        };
+        assert!(parsed(&[]).is_err());
+        assert!(parsed(&["-G", "60"]).is_ok());
+        assert!(parsed(&["-C", "1"]).is_ok());
     }
 }
