@@ -126,7 +126,7 @@ pub fn statistics(out: &mut Vec<u8>, from: u32, start: u64, time: u64, counts: &
             let [high, low] = halves(at);
             option(out, code, &[&high.to_le_bytes(), &low.to_le_bytes()]);
         }
-        let lost = counts.dropped_by_kernel + counts.dropped_by_us;
+        let lost = counts.dropped_by_kernel.saturating_add(counts.dropped_by_us);
         let numbers = [
             (4, counts.received),
             (5, lost),
@@ -283,6 +283,13 @@ mod tests {
              04000800 09000000 00000000 05000800 04000000 00000000 06000800 09000000 00000000 \
              07000800 03000000 00000000 08000800 05000000 00000000 00000000 70000000"
         );
+    }
+
+    #[test]
+    fn losses_past_every_number_are_no_overflow() {
+        let counts = Counts { dropped_by_kernel: u64::MAX, dropped_by_us: 1, ..Counts::default() };
+        let said = written(|out| statistics(out, 1, 7, 8, &counts));
+        assert!(said.contains("05000800 ffffffff ffffffff"), "{said}");
     }
 
     #[test]
