@@ -2,7 +2,7 @@
 
 use std::net::UdpSocket;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use harness::{
@@ -283,5 +283,58 @@ fn a_reader_that_has_had_enough_ends_the_capture() {
             capturing.try_wait().expect("an own child").is_some()
         });
         assert_eq!(capturing.wait().expect("an own child").code(), Some(141));
+    });
+}
+
+#[test]
+fn a_second_signal_waits_for_no_reader_and_what_is_not_written_is_said() {
+    with_two(|agent, [one, _], folder| {
+        let said = folder.join("said");
+        let stderr = std::fs::File::create(&said).expect("a file");
+        let words = ["-f", FILTER, "-w", "-"];
+        let mut capturing = command(agent, &["web-1"], &words);
+        capturing.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
+        let mut capturing = capturing.spawn().expect("it starts");
+        let err = || std::fs::read_to_string(&said).expect("its words");
+        until("its beginning", LIMIT, || err().contains("capturing "));
+        // More than a pipe and the program's own queues hold.
+        send(one, 20_000);
+        let process = Process::open(capturing.id()).expect("it runs");
+        process.signal(Signal::INT);
+        until("tcpdump to end", LIMIT, || one.processes().len() == 1);
+        process.signal(Signal::TERM);
+        until("its end", LIMIT, || capturing.try_wait().expect("an own child").is_some());
+        assert_eq!(capturing.wait().expect("an own child").code(), Some(125), "{}", err());
+        let row = err().lines().find(|line| line.starts_with("container/web-1")).map(str::to_owned);
+        assert!(row.is_some_and(|row| row.contains(" not written")), "{}", err());
+    });
+}
+
+#[test]
+fn a_next_file_that_cannot_be_created_costs_nothing_of_those_before() {
+    with_two(|agent, [one, _], folder| {
+        let file = folder.join("rotated");
+        std::fs::create_dir(folder.join("rotated1")).expect("a folder in its way");
+        let words = ["-f", FILTER, "-C", "2k", "-w", text(&file)];
+        let capturing = capture(agent, &["web-1"], &words);
+        send(one, 100);
+        let done = capturing.finish().expect_code(125);
+        assert!(done.err().contains("cannot create "), "{done}");
+        let sum = format!("1 pod, {} packets", packets(&file).len());
+        assert!(done.err().contains(&sum), "{done}");
+    });
+}
+
+#[test]
+fn a_container_that_cannot_be_captured_says_why_in_tcpdump_s_words() {
+    with_two(|agent, _, folder| {
+        let file = folder.join("none.pcapng");
+        let words = ["--profile", "restricted", "-w", text(&file)];
+        let done = run(&mut command(agent, &["web-1"], &words)).expect_code(125);
+        let row =
+            done.err().lines().find(|line| line.starts_with("container/web-1")).map(str::to_owned);
+        let row = row.expect("its row");
+        assert!(row.contains("tcpdump exited with 1: "), "{done}");
+        assert!(row.contains("ermi"), "{done}"); // of permission
     });
 }

@@ -6,7 +6,9 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use capture::pcap::Packet;
@@ -38,6 +40,11 @@ pub(crate) enum PacketFileError {
 }
 
 impl PacketFileError {
+    /// The thread that writes has ended with it.
+    pub(crate) fn is_of_the_thread(&self) -> bool {
+        matches!(self, Self::Write(_))
+    }
+
     /// The reader has had enough, which is no failure.
     pub(crate) fn is_closed_pipe(&self) -> bool {
         matches!(self, Self::Write(source) if source.kind() == io::ErrorKind::BrokenPipe)
@@ -55,11 +62,23 @@ pub(crate) enum Destination {
     Split(PathBuf),
 }
 
+/// Packets of one source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sum {
+    pub(crate) packets: u64,
+    /// As they were on the wire.
+    pub(crate) bytes: u64,
+}
+
 enum Job {
     /// What comes next for this stream goes here.
     File(usize, File),
-    Bytes(usize, Vec<u8>),
+    /// With what each source of the stream has in its files after it.
+    Bytes(usize, Vec<u8>, Vec<Sum>),
 }
+
+/// What the thread has written, by stream and source.
+type Done = Arc<Mutex<Vec<Vec<Sum>>>>;
 
 /// The end of all writing: everything is written, or why not.
 pub(crate) type Written = oneshot::Receiver<Result<(), PacketFileError>>;
@@ -70,6 +89,8 @@ struct Stream {
     template: Option<PathBuf>,
     /// What is not given to the thread yet.
     gathered: Vec<u8>,
+    /// Of each source, with what is gathered.
+    sums: Vec<Sum>,
     /// Of the file that is open.
     size: u64,
     opened: Instant,
@@ -88,10 +109,13 @@ pub(crate) struct PacketFiles {
     head: Head,
     rotation: Rotation,
     folder: Option<PathBuf>,
+    /// Of addresses: what every stream begins with.
+    names: Vec<(IpAddr, String)>,
     streams: Vec<Stream>,
     /// What the thread has to do before what is gathered: a file is ended by the next.
     pending: VecDeque<Job>,
     jobs: mpsc::Sender<Job>,
+    done: Done,
     /// Bytes of all files, those that are only gathered included.
     total: u64,
 }
@@ -105,13 +129,17 @@ impl PacketFiles {
     ) -> Result<(Self, Written), PacketFileError> {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (tell, written) = oneshot::channel();
+        let done = Done::default();
+        let told = Arc::clone(&done);
         let write = move || {
-            let _ = tell.send(write_all(queue).map_err(PacketFileError::Write)); // read until the end
+            let _ = tell.send(write_all(queue, &told).map_err(PacketFileError::Write)); // read until the end
         };
         let thread = std::thread::Builder::new().name("packets".to_owned());
         thread.spawn(write).map_err(PacketFileError::Thread)?;
         let (streams, pending) = (Vec::new(), VecDeque::new());
-        let mut files = Self { head, rotation, folder: None, streams, pending, jobs, total: 0 };
+        let (folder, names) = (None, Vec::new());
+        let mut files =
+            Self { head, rotation, folder, names, streams, pending, jobs, done, total: 0 };
         match destination {
             Destination::Open(file) => files.begin(None, Some(file))?,
             Destination::Named(path) => files.begin(Some(path), None)?,
@@ -137,12 +165,14 @@ impl PacketFiles {
         }
         let stream = self.streams.len() - 1;
         let of = &mut self.streams[stream];
+        of.sums.push(Sum::default());
         let interface = of.write(&mut self.total, |section, out| section.add(interface, time, out));
         Ok(Place { stream, interface })
     }
 
-    /// Names of addresses, for all streams.
-    pub(crate) fn name(&mut self, names: &[(std::net::IpAddr, String)]) {
+    /// Names of addresses, for all streams, also for those that are added later.
+    pub(crate) fn name(&mut self, names: &[(IpAddr, String)]) {
+        self.names.extend_from_slice(names);
         for stream in &mut self.streams {
             stream.write(&mut self.total, |section, out| section.name(names.iter().cloned(), out));
         }
@@ -170,6 +200,10 @@ impl PacketFiles {
         stream.write(&mut self.total, |_, out| {
             pcapng::packet(out, place.interface, *time, *length, data);
         });
+        if let Some(sum) = stream.sums.get_mut(place.interface as usize) {
+            sum.packets += 1;
+            sum.bytes = sum.bytes.saturating_add(u64::from(*length));
+        }
     }
 
     pub(crate) fn statistics(&mut self, place: Place, time: u64, counts: &Counts) {
@@ -199,7 +233,7 @@ impl PacketFiles {
                 continue;
             }
             let Ok(permit) = self.jobs.try_reserve() else { return true };
-            permit.send(Job::Bytes(number, std::mem::take(&mut stream.gathered)));
+            permit.send(stream.bytes(number));
         }
         false
     }
@@ -214,14 +248,16 @@ impl PacketFiles {
         self.total
     }
 
-    /// Gives the thread the rest. It has ended when `Written` says so.
-    pub(crate) async fn finish(mut self) {
-        while self.pass_on() {
-            if self.jobs.is_closed() {
-                return;
-            }
-            self.taking().await;
-        }
+    /// The thread has all, and ends when that is written, which `Written` says.
+    pub(crate) fn close(&mut self) {
+        (self.jobs, _) = mpsc::channel(1);
+    }
+
+    /// The packets of `place` that are in files, not counting a piece that is written in part.
+    pub(crate) fn written(&self, place: Place) -> Sum {
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        let sum = done.get(place.stream).and_then(|sums| sums.get(place.interface as usize));
+        sum.copied().unwrap_or_default()
     }
 
     fn begin(
@@ -229,10 +265,13 @@ impl PacketFiles {
         template: Option<PathBuf>,
         file: Option<File>,
     ) -> Result<(), PacketFileError> {
+        let mut section = Section::new(self.head.clone());
+        section.name(self.names.iter().cloned(), &mut Vec::new()); // every file begins with them
         self.streams.push(Stream {
-            section: Section::new(self.head.clone()),
+            section,
             template,
             gathered: Vec::new(),
+            sums: Vec::new(),
             size: 0,
             opened: Instant::now(),
             files: 0,
@@ -257,9 +296,9 @@ impl PacketFiles {
         let path = template.with_file_name(name);
         let file =
             File::create(&path).map_err(|source| PacketFileError::Create { path, source })?;
-        let rest = std::mem::take(&mut stream.gathered);
+        let rest = stream.bytes(number);
         stream.begin(&mut self.total);
-        self.pending.push_back(Job::Bytes(number, rest));
+        self.pending.push_back(rest);
         self.pending.push_back(Job::File(number, file));
         Ok(())
     }
@@ -272,6 +311,11 @@ impl Stream {
         self.size = 0;
         self.opened = Instant::now();
         self.write(total, |section, out| section.begin(out));
+    }
+
+    /// What is gathered, for the thread.
+    fn bytes(&mut self, number: usize) -> Job {
+        Job::Bytes(number, std::mem::take(&mut self.gathered), self.sums.clone())
     }
 
     fn write<T>(
@@ -288,7 +332,7 @@ impl Stream {
     }
 }
 
-fn write_all(mut jobs: mpsc::Receiver<Job>) -> io::Result<()> {
+fn write_all(mut jobs: mpsc::Receiver<Job>, done: &Done) -> io::Result<()> {
     let mut files: Vec<Option<File>> = Vec::new();
     while let Some(job) = jobs.blocking_recv() {
         match job {
@@ -296,10 +340,13 @@ fn write_all(mut jobs: mpsc::Receiver<Job>) -> io::Result<()> {
                 files.resize_with(files.len().max(stream + 1), || None);
                 files[stream] = Some(file);
             }
-            Job::Bytes(stream, bytes) => {
-                if let Some(Some(file)) = files.get_mut(stream) {
-                    write_piece(file, &bytes)?;
-                }
+            Job::Bytes(stream, bytes, sums) => {
+                let Some(Some(file)) = files.get_mut(stream) else { continue };
+                write_piece(file, &bytes)?;
+                let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+                let streams = done.len().max(stream + 1);
+                done.resize_with(streams, Vec::new);
+                done[stream] = sums;
             }
         }
     }
@@ -318,10 +365,13 @@ mod tests {
         Packet { time: 1, length: u32::try_from(length).expect("a short packet"), data }
     }
 
-    fn written(files: PacketFiles, written: Written) -> Result<(), PacketFileError> {
+    fn written(mut files: PacketFiles, written: Written) -> Result<(), PacketFileError> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(async {
-            files.finish().await;
+            while files.pass_on() {
+                files.taking().await;
+            }
+            files.close();
             written.await.expect("the thread says how it ended")
         })
     }
@@ -351,6 +401,25 @@ mod tests {
         let (one, two) = (read("shop_web-1.pcapng"), read("shop_web-2.pcapng"));
         assert_eq!(one, two);
         assert!(one.starts_with(&[0x0a, 0x0d, 0x0d, 0x0a]));
+    }
+
+    #[test]
+    fn each_file_has_the_names_also_one_that_begins_after_them() {
+        let folder = TempDir::new().expect("a folder");
+        let to = Destination::Split(folder.path().to_owned());
+        let (mut files, done) =
+            PacketFiles::open(to, Head::default(), Rotation::default()).expect("files");
+        files.name(&[([10, 0, 0, 1].into(), "web.shop.svc".to_owned())]);
+        for name in ["shop_web-1", "shop_web-2"] {
+            files.add(Interface::default(), name, 1).expect("a file");
+        }
+        written(files, done).expect("all is written");
+        for name in names(&folder) {
+            let file = std::fs::read(folder.path().join(&name)).expect("a file");
+            let name_s = b"web.shop.svc";
+            assert!(file.windows(name_s.len()).any(|part| part == name_s), "{name}");
+        }
+        assert_eq!(names(&folder).len(), 2);
     }
 
     #[test]

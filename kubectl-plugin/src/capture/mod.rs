@@ -4,12 +4,15 @@
 //! reads, orders, writes and counts, `summary` says what became of it. What a packet file is, is in the crate
 //! `capture`.
 
+mod counts;
 mod destination;
 mod error;
 mod files;
+mod finish;
 mod flow;
 mod names;
 mod pod;
+mod signalled;
 mod subject;
 mod summary;
 mod tool;
@@ -27,8 +30,9 @@ use capture::merge::Bounds;
 use capture::pcapng::Head;
 use capture::rotation::Rotation;
 use files::PacketFiles;
-use flow::{Flow, Halt};
-use pod::{Pod, PodEnd};
+use finish::WriteEnd;
+use flow::{Flow, Halt, Ran};
+use pod::Pod;
 use subject::{Subject, Subjects};
 use summary::PodRow;
 
@@ -45,6 +49,10 @@ const DROPPED: u8 = 1;
 const INCOMPLETE: u8 = 125;
 /// SIGPIPE: the exit code that a shell shows of `yes | head -1`.
 const CLOSED_PIPE: u8 = 13;
+
+const BEFORE_IT_BEGAN: &str = "ended before it began";
+const BY_A_LIMIT: &str = "the capture had reached its limit before it began";
+const LEFT: &str = "what was left had no reader";
 
 /// A capture, decided.
 #[derive(Debug)]
@@ -97,37 +105,22 @@ fn bounds(traffic: &Traffic) -> Bounds {
 }
 
 /// Says what became of every pod, and returns what the capture as a whole was worth.
-async fn end(
-    mut flow: Flow,
-    ran: Result<(), CaptureError>,
-    order: &CaptureOrder,
-) -> Result<Outcome, Failure> {
-    flow.sessions.shutdown().await;
-    for number in 0..flow.pods.len() {
-        flow.count(number);
-    }
-    let rows = rows(&flow);
-    let late = flow.merge.late();
-    let Flow { files, written, stop, .. } = flow;
-    let stop = match (ran, stop) {
-        (Err(error), _) => return Err(error.into()),
-        (Ok(()), Some(Halt::Files(error))) => Some(error),
-        (Ok(()), _) => {
-            files.finish().await;
-            written.await.ok().and_then(Result::err)
-        }
-    };
+async fn end(mut flow: Flow, ran: Ran, order: &CaptureOrder) -> Result<Outcome, Failure> {
+    let rest = flow.finish(ran == Ran::CutShort).await;
+    let rows = rows(&flow, rest);
     if !order.quiet {
-        let table = summary::table(&rows, late, order.traffic.is_live);
+        let table = summary::table(&rows, flow.merge.late(), order.traffic.is_live);
         table.lines().for_each(output::plain);
     }
-    match stop {
-        Some(error) if error.is_closed_pipe() && order.to == To::Wireshark => {}
-        Some(error) if error.is_closed_pipe() => return Ok(Outcome::killed_by(CLOSED_PIPE)),
-        Some(error) => return Err(CaptureError::File(error).into()),
-        None => {}
+    match flow.stop {
+        Some(Halt::Files(error)) if error.is_closed_pipe() && order.to == To::Wireshark => {}
+        Some(Halt::Files(error)) if error.is_closed_pipe() => {
+            return Ok(Outcome::killed_by(CLOSED_PIPE));
+        }
+        Some(Halt::Files(error)) => return Err(CaptureError::File(error).into()),
+        _ => {}
     }
-    let has_failed = rows.iter().any(|row| row.reason.is_some());
+    let has_failed = rest == WriteEnd::Left || rows.iter().any(PodRow::has_failed);
     let has_dropped = order.fail_on_drop && rows.iter().any(|row| row.dropped() > 0);
     Ok(Outcome::of(match (has_failed, has_dropped) {
         (true, _) => INCOMPLETE,
@@ -137,22 +130,21 @@ async fn end(
 }
 
 /// A row for each pod that was asked for, in that order.
-fn rows(flow: &Flow) -> Vec<PodRow> {
+fn rows(flow: &Flow, rest: WriteEnd) -> Vec<PodRow> {
     let begun: HashMap<usize, &Pod> = flow.pods.iter().map(|pod| (pod.subject, pod)).collect();
     let row = |(number, subject): (usize, &Subject)| {
         let pod = subject.name.clone();
-        let Some(begun) = begun.get(&number) else {
-            let reason = flow.failed.get(&number).cloned();
-            let reason = reason.or(Some("ended before it began".to_owned()));
-            return PodRow { pod, reason, ..PodRow::default() };
+        let (reason, begun) = (flow.failed.get(&number).cloned(), begun.get(&number));
+        let Some(begun) = begun.filter(|pod| !pod.is_early()) else {
+            let is_excused = reason.is_none() && matches!(flow.stop, Some(Halt::Limit));
+            let early = if is_excused { BY_A_LIMIT } else { BEFORE_IT_BEGAN };
+            let reason = reason.or(Some(early.to_owned()));
+            return PodRow { pod, reason, is_excused, ..PodRow::default() };
         };
-        let reason = match &begun.end {
-            Some(PodEnd::Whole) => None,
-            Some(PodEnd::Cut(reason)) => Some(reason.clone()),
-            None => Some("its end was not waited for: packets and counts may be missing".into()),
-        };
-        let counts = begun.counts(flow.merge.waiting(begun.source), flow.is_left_out());
-        PodRow { pod, counts, bytes: begun.bytes, reason }
+        let counts = begun.counts(0, flow.is_left_out());
+        let is_left = rest == WriteEnd::Left && counts.dropped_by_us > 0;
+        let reason = begun.reason().or(is_left.then(|| LEFT.to_owned()));
+        PodRow { pod, counts, bytes: begun.bytes, reason, is_excused: false }
     };
     flow.subjects.iter().enumerate().map(row).collect()
 }

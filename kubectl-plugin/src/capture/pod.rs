@@ -8,7 +8,7 @@ use capture::pcapng::Counts;
 use tokio::sync::mpsc;
 use wire::Signal;
 
-use super::files::Place;
+use super::files::{Place, Sum};
 use super::tool::{ToolWords, Traffic};
 use crate::many::session::Ends;
 use crate::stdio::{Piece, Sink};
@@ -19,11 +19,21 @@ pub(super) const SETTLE: Duration = Duration::from_millis(5);
 /// How often a pod is asked: fifty silent pods are asked 2500 times a second then.
 const ASK_EVERY: Duration = Duration::from_millis(20);
 
+/// How often the counts of a pod are written when it has new ones, beside those of every ten seconds.
+const COUNT_AGAIN: Duration = Duration::from_secs(1);
+
+/// What a shell says of SIGINT.
+pub(super) const KILLED: u8 = 130;
+
+const UNAWAITED: &str = "its end was not waited for: packets and counts may be missing";
+
 /// How a pod's part of the capture ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum PodEnd {
     /// As it was told to, all of its packets having arrived.
     Whole,
+    /// It was told to before it captured, if it did not after all.
+    Early,
     /// Why there is no more of it.
     Cut(String),
 }
@@ -48,6 +58,12 @@ pub(super) struct Pod {
     pub(super) written: u64,
     /// Bytes on the wire of those that are written.
     pub(super) bytes: u64,
+    /// Packets that were given to the files, and are not in them.
+    unwritten: u64,
+    /// When its counts were last written.
+    counted: Option<Instant>,
+    /// There are counts that are not written.
+    is_uncounted: bool,
 }
 
 impl Pod {
@@ -74,6 +90,9 @@ impl Pod {
             arrived: 0,
             written: 0,
             bytes: 0,
+            unwritten: 0,
+            counted: None,
+            is_uncounted: false,
         }
     }
 
@@ -144,20 +163,71 @@ impl Pod {
         self.end.is_some() && self.output.is_none()
     }
 
-    /// Notes how the session ended. `reason` is `None` if it ended by itself with success.
-    pub(super) fn ended(&mut self, reason: Option<String>) {
-        let broken = self.broken.map(|broken| format!("its packets cannot be read: {broken}"));
-        self.end = Some(broken.or(reason).map_or(PodEnd::Whole, PodEnd::Cut));
+    /// Notes how the session ended.
+    pub(super) fn ended(&mut self, end: PodEnd) {
+        self.end = Some(end);
+    }
+
+    /// Why there is not more of it; nothing if there is all, or if it did not begin.
+    pub(super) fn reason(&self) -> Option<String> {
+        let cut = match (&self.broken, &self.end) {
+            (_, None) => return Some(UNAWAITED.to_owned()),
+            (Some(broken), _) => return Some(format!("its packets cannot be read: {broken}")),
+            (None, Some(PodEnd::Early)) if self.has_begun() => {
+                format!("tcpdump exited with {KILLED}")
+            }
+            (None, Some(PodEnd::Whole | PodEnd::Early)) => return None,
+            (None, Some(PodEnd::Cut(reason))) => reason.clone(),
+        };
+        let words = self.words.other();
+        Some(if words.is_empty() { cut } else { format!("{cut}: {words}") })
+    }
+
+    /// Whether it was told to end before it captured.
+    pub(super) fn is_early(&self) -> bool {
+        self.end == Some(PodEnd::Early) && !self.has_begun()
+    }
+
+    fn has_begun(&self) -> bool {
+        self.words.is_listening() || self.arrived > 0
+    }
+
+    /// The files have no more than `written`. `are_lost` if the other packets are a loss.
+    pub(super) fn settle(&mut self, written: Sum, are_lost: bool) {
+        let unwritten = self.written.saturating_sub(written.packets);
+        self.unwritten = if are_lost { unwritten } else { 0 };
+        (self.written, self.bytes) = (written.packets, written.bytes);
+    }
+
+    /// Whether counts may be written again: a tool that counts all the time fills no file with that.
+    pub(super) fn may_be_counted(&self, now: Instant) -> bool {
+        self.counted.is_none_or(|at| now.saturating_duration_since(at) >= COUNT_AGAIN)
+    }
+
+    /// Notes that counts are to be written later.
+    pub(super) fn count_later(&mut self) {
+        self.is_uncounted = true;
+    }
+
+    /// Whether counts are to be written.
+    pub(super) fn is_uncounted(&self) -> bool {
+        self.is_uncounted
+    }
+
+    /// Notes that its counts are written.
+    pub(super) fn is_counted(&mut self, now: Instant) {
+        (self.counted, self.is_uncounted) = (Some(now), false);
     }
 
     /// What is known of its packets now: those that wait are neither written nor dropped.
     pub(super) fn counts(&self, waiting: usize, are_left_out: bool) -> Counts {
         let tally = self.words.tally();
-        let lost = self.arrived - self.written - waiting as u64;
+        let passed = self.arrived.saturating_sub(waiting as u64);
+        let lost = passed.saturating_sub(self.written);
         Counts {
-            received: tally.received.max(self.arrived + tally.dropped),
+            received: tally.received.max(self.arrived.saturating_add(tally.dropped)),
             dropped_by_kernel: tally.dropped,
-            dropped_by_us: if are_left_out { 0 } else { lost },
+            dropped_by_us: if are_left_out { self.unwritten } else { lost },
             written: self.written,
         }
     }

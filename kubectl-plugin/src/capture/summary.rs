@@ -11,11 +11,18 @@ pub(super) struct PodRow {
     pub(super) bytes: u64,
     /// Why there is not more of it.
     pub(super) reason: Option<String>,
+    /// That reason is no failure.
+    pub(super) is_excused: bool,
 }
 
 impl PodRow {
     pub(super) fn dropped(&self) -> u64 {
-        self.counts.dropped_by_kernel + self.counts.dropped_by_us
+        self.counts.dropped_by_kernel.saturating_add(self.counts.dropped_by_us)
+    }
+
+    /// Whether it is not what was asked for.
+    pub(super) fn has_failed(&self) -> bool {
+        self.reason.is_some() && !self.is_excused
     }
 }
 
@@ -40,8 +47,9 @@ pub(super) fn table(rows: &[PodRow], late: u64, is_live: bool) -> String {
         let remarks = remarks(row);
         lines.push(if remarks.is_empty() { line } else { format!("{line}  {remarks}") });
     }
-    let packets = grouped(rows.iter().map(|row| row.counts.written).sum());
-    let dropped: u64 = rows.iter().map(PodRow::dropped).sum();
+    let sum = |numbers: &mut dyn Iterator<Item = u64>| numbers.fold(0, u64::saturating_add);
+    let packets = grouped(sum(&mut rows.iter().map(|row| row.counts.written)));
+    let dropped = sum(&mut rows.iter().map(PodRow::dropped));
     let pods = if rows.len() == 1 { "1 pod".to_owned() } else { format!("{} pods", rows.len()) };
     lines.push(format!(
         "{pods}, {packets} packets, {} late, {} dropped",
@@ -105,7 +113,7 @@ mod tests {
 
     fn row(pod: &str, written: u64, dropped_by_kernel: u64) -> PodRow {
         let counts = Counts { written, dropped_by_kernel, ..Counts::default() };
-        PodRow { pod: pod.into(), counts, bytes: written * 100, reason: None }
+        PodRow { pod: pod.into(), counts, bytes: written * 100, ..PodRow::default() }
     }
 
     #[test]
@@ -130,6 +138,14 @@ use a narrower filter, or keep less of each packet: --headers or -s";
         failed.reason = Some("Forbidden:\nno".into());
         let said = table(&[failed], 1, false);
         assert!(said.contains("  Forbidden: no\n1 pod, 0 packets, 1 late, 0 dropped"), "{said}");
+    }
+
+    #[test]
+    fn numbers_of_a_hostile_tool_are_no_overflow() {
+        let most = row("a", 1, u64::MAX);
+        let most = PodRow { counts: Counts { dropped_by_us: 1, ..most.counts }, ..most };
+        let said = table(&[most.clone(), most], 0, false);
+        assert!(said.contains(", 18 446 744 073 709 551 615 dropped"), "{said}");
     }
 
     #[test]
