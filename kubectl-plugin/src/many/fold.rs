@@ -287,7 +287,7 @@ mod tests {
     fn pods_without_an_answer_are_not_said_to_differ() {
         let folding = Folding { ignore: None, is_terminal: true };
         let one = answer("a", 0, "x\n", "");
-        assert_eq!(folding.fold(2, &[one.clone()]), "1 of 2 pods answered; a:\n  x\n");
+        assert_eq!(folding.fold(2, std::slice::from_ref(&one)), "1 of 2 pods answered; a:\n  x\n");
         let folded = folding.fold(3, &[one.clone(), one]);
         assert_eq!(folded, "2 of 3 pods answered, all alike:\n  x\n");
     }

@@ -66,7 +66,7 @@ pub(crate) enum Use {
     /// Until the end, or until it is said after all.
     Keep {
         kept: Kept,
-        rest: Rest,
+        rest: Box<Rest>,
         unless: Option<(Unfolding, Speaker)>,
     },
     /// Only the last line is kept.
@@ -80,7 +80,7 @@ pub(crate) enum Use {
 
 impl Use {
     pub(crate) fn keep(state: &RandomState, unless: Option<(Unfolding, Speaker)>) -> Self {
-        Self::Keep { kept: Kept::default(), rest: Rest::of(state), unless }
+        Self::Keep { kept: Kept::default(), rest: Box::new(Rest::of(state)), unless }
     }
 }
 
@@ -329,7 +329,7 @@ mod tests {
     fn what_is_too_much_to_be_kept_is_marked_and_counted() {
         let state = RandomState::new();
         let said = |size: usize, last: &[u8]| {
-            let text = [&[b'x'; KEPT], last].concat();
+            let text = [&vec![b'x'; KEPT], last].concat();
             let pieces: Vec<_> = text.chunks(size).map(|piece| (Sink::Stdout, piece)).collect();
             heard(Use::keep(&state, None), true, &pieces).expect("text").kept.expect("an answer")
         };
@@ -337,7 +337,7 @@ mod tests {
         for size in [4 << 10, 60 << 10, 1 << 20] {
             let other = said(size, b"123");
             assert_eq!((other.left_out, other.mark), (3, one.mark), "in pieces of {size}");
-            assert!(other.pieces.of(Sink::Stdout) == [b'x'; KEPT], "in pieces of {size}");
+            assert!(other.pieces.of(Sink::Stdout) == vec![b'x'; KEPT], "in pieces of {size}");
         }
         assert_ne!(one.mark, said(100 << 10, b"124").mark);
     }

@@ -7,6 +7,7 @@ mod cluster;
 mod doctor;
 mod krew;
 mod many;
+mod many_forms;
 mod outcome;
 mod refusal;
 mod scripted;
