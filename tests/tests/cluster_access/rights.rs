@@ -112,7 +112,7 @@ fn what_is_worth_a_node_takes_a_right_of_its_own_and_the_chart_s_leave() {
     let admin = |words: &[&str]| cluster.nsdebug(words);
     for words in [&pod[..], &node] {
         until("the agent's own answer", SOON, || admin(words).err().contains("hostTargets"));
-        assert_refused(&admin(words), "runs without --allow-host-targets (chart: hostTargets)");
+        assert_refused(&admin(words), "--allow-host-targets (chart: hostTargets)");
     }
     cluster.kubectl(&["delete", "namespace", HOSTED, "--timeout=60s"]).expect_success();
 }
