@@ -28,8 +28,9 @@ pub(crate) fn other_list(path: &Path, text: &str) -> Vec<String> {
             && named.contains(&last)
             && named.iter().any(|it| ![first, last].contains(it))
     };
-    let lines = text.lines().map(names).enumerate();
-    let wrong = lines.filter(|(_, named)| is_list(named) && !all_in_order(named));
+    let lists = text.lines().map(lists).enumerate();
+    let lists = lists.flat_map(|(line, lists)| lists.into_iter().map(move |list| (line, list)));
+    let wrong = lists.filter(|(_, named)| is_list(named) && !all_in_order(named));
     let mut found: Vec<_> = wrong
         .map(|(line, _)| format!("{shown}:{}: profiles are {}", line + 1, Profile::names()))
         .collect();
@@ -56,8 +57,23 @@ fn all_in_order(named: &[Profile]) -> bool {
 
 /// The profiles that `line` names, in its order.
 fn names(line: &str) -> Vec<Profile> {
-    let words = line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-');
-    words.filter_map(|word| word.parse().ok()).collect()
+    words(line).filter_map(|word| word.parse().ok()).collect()
+}
+
+/// The same by list: a sentence has other words between the profiles that it is about.
+fn lists(line: &str) -> Vec<Vec<Profile>> {
+    let mut lists = vec![Vec::new()];
+    for word in words(line).filter(|word| !["", "and", "or", "default"].contains(word)) {
+        match (word.parse(), lists.last_mut()) {
+            (Ok(profile), Some(list)) => list.push(profile),
+            _ => lists.push(Vec::new()),
+        }
+    }
+    lists
+}
+
+fn words(line: &str) -> impl Iterator<Item = &str> {
+    line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-')
 }
 
 #[cfg(test)]
@@ -74,6 +90,14 @@ mod examples {
         assert!(
             second_list(Path::new("a.rs"), r#"for p in ["restricted", "general"] {"#).is_empty()
         );
+    }
+
+    #[test]
+    fn a_sentence_about_several_profiles_is_no_list() {
+        let text = "`restricted` is the target's user, `general` has more, and `sysadmin` is root";
+        assert_eq!(other_list(Path::new("a.md"), text), [""; 0]);
+        let list = "`restricted`, `general` and `sysadmin` are";
+        assert!(other_list(Path::new("a.md"), list)[0].starts_with("a.md:1:"));
     }
 
     #[test]
