@@ -10,6 +10,7 @@ mod cli;
 mod command;
 mod connect;
 mod dry_run;
+mod ending;
 mod error;
 mod kubernetes;
 mod many;

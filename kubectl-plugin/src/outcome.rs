@@ -11,6 +11,9 @@ use wire::{Exit, Signal, Status};
 use crate::pump::{BrokenRule, End, Received};
 use crate::stop::DRAIN;
 
+/// The number of the signal to a process whose reader has closed the pipe.
+const SIGPIPE: u8 = 13;
+
 /// A session that went as it should.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Outcome {
@@ -30,6 +33,11 @@ impl Outcome {
     /// Ended by the signal of this number to this process, as a shell says it.
     pub(crate) fn killed_by(number: u8) -> Self {
         Self::of(Exit::Signal(number).code())
+    }
+
+    /// Nobody reads our output any more: the exit code that a shell shows of `yes | head -1`.
+    pub(crate) fn closed_pipe() -> Self {
+        Self::killed_by(SIGPIPE)
     }
 
     /// Ended by `signal` to this process, which the tool was sent too and did not end of.

@@ -26,9 +26,6 @@ use crate::stop::{Cause, Heard, Stop, Watch};
 use crate::terminal::{RawTerminal, Resizes, TerminalError};
 use crate::window;
 
-/// SIGPIPE: the exit code that a shell shows of `yes | head -1`.
-const CLOSED_PIPE: u8 = 13;
-
 /// Who ends a session early does not want to wait for a peer that takes no more bytes.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -106,7 +103,7 @@ impl Cut {
             Self::Stopped(Stop { cause: Cause::Deadline(limit), unheard }) => {
                 Err(SessionError::TimedOut { limit, unheard })
             }
-            Self::Output(error) if error.is_closed_pipe() => Ok(Outcome::killed_by(CLOSED_PIPE)),
+            Self::Output(error) if error.is_closed_pipe() => Ok(Outcome::closed_pipe()),
             Self::Output(error) => Err(error.into()),
             Self::Stdin(error) => Err(SessionError::Stdin(error)),
         }

@@ -16,8 +16,7 @@ mod unix {
     use tokio::signal::unix::{Signal as Heard, SignalKind, signal};
     use wire::Signal;
 
-    /// Ctrl-C, Ctrl-\, a plain `kill`, and the terminal that goes away.
-    const ENDING: [Signal; 4] = [Signal::Int, Signal::Quit, Signal::Term, Signal::Hup];
+    use crate::ending::is_ending;
 
     pub(crate) struct Signals(Vec<(Signal, Heard)>);
 
@@ -28,7 +27,7 @@ mod unix {
             let heard = Signal::ALL.into_iter().filter_map(|of| {
                 let kind = kind(of);
                 let is_ignored = ignored & (1 << (kind.as_raw_value() - 1)) != 0;
-                let is_wanted = passes_on || ENDING.contains(&of);
+                let is_wanted = passes_on || is_ending(of);
                 (is_wanted && !is_ignored).then(|| Ok((of, signal(kind)?)))
             });
             heard.collect::<io::Result<_>>().map(Self)

@@ -10,14 +10,11 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use wire::Signal;
 
+use crate::ending::{is_echo, is_ending};
 use crate::signals::Signals;
 
 /// What a tool may take to end once it was told to, with all that it writes until then.
 pub(crate) const DRAIN: Duration = Duration::from_secs(5);
-
-/// The same signal so soon after the first is the first: timeout(1) sends its own to the process and again to the
-/// process' group. No person presses a key twice within this.
-const AT_ONCE: Duration = Duration::from_millis(100);
 
 /// Signals that wait for the socket; as with a process, one too many is left out.
 const QUEUE: usize = 8;
@@ -122,12 +119,12 @@ impl Watch {
 
     fn hear(&mut self, signal: Signal) -> Option<Stop> {
         match self.told {
-            _ if matches!(signal, Signal::Usr1 | Signal::Usr2) => {
+            _ if !is_ending(signal) => {
                 let _ = self.tool.as_ref().map(|tool| tool.try_send(signal));
                 None
             }
             None => self.tell(Cause::Signal(signal)),
-            Some((cause, told)) if cause.signal() == signal && told.elapsed() < AT_ONCE => None,
+            Some((cause, told)) if is_echo(signal, cause.signal(), told.elapsed()) => None,
             Some((cause, _)) => Some(Stop { cause, unheard: None }),
         }
     }

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use tokio::select;
 use tokio::time::{Instant, sleep_until};
-use wire::Signal;
 
 use super::files::PacketFileError;
 use super::flow::{Due, Flow, Halt};
-use super::signalled::EndingSignal;
+use crate::ending::{EndingSignal, is_ending};
 
 /// What a reader may take for the rest once the user waits for nothing.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -64,10 +63,9 @@ impl Flow {
                 }
                 () = files.taking(), if is_waiting => {}
                 signal = signals.next() => {
-                    let is_ending = !matches!(signal, Signal::Usr1 | Signal::Usr2);
                     let now = Instant::now();
                     // No tool runs any longer: also the first has nothing else to end.
-                    if is_ending && signalled.hear(signal, now.into_std()) != EndingSignal::Echo {
+                    if is_ending(signal) && signalled.hear(signal, now.into_std()) != EndingSignal::Echo {
                         until = until.or(Some(now + GOODBYE));
                     }
                 }

@@ -22,11 +22,11 @@ use wire::Signal;
 
 use super::files::{PacketFileError, PacketFiles, Written};
 use super::pod::{self, Pod, PodEnd, SETTLE};
-use super::signalled::{EndingSignal, Signalled};
 use super::subject::{self, OpenWay, Subject};
 use super::summary;
 use super::tool::Traffic;
 use crate::connect::Connection;
+use crate::ending::{EndingSignal, Signalled, is_ending};
 use crate::error::Failure;
 use crate::many::session::{self, Deadline, pipes};
 use crate::outcome::Outcome;
@@ -198,7 +198,7 @@ impl Flow {
                     self.pods[number].ended(end_of(ended, self.stop.is_some()));
                 }
                 Event::Count => self.ask_for_counts(),
-                Event::Signal(Signal::Usr1 | Signal::Usr2) => self.tell(Signal::Usr1),
+                Event::Signal(signal) if !is_ending(signal) => self.tell(Signal::Usr1),
                 Event::Signal(signal) => match self.signalled.hear(signal, Instant::now()) {
                     EndingSignal::First => self.end(Halt::Signal),
                     EndingSignal::Echo => {}

@@ -12,7 +12,6 @@ mod finish;
 mod flow;
 mod names;
 mod pod;
-mod signalled;
 mod subject;
 mod summary;
 mod tool;
@@ -47,8 +46,6 @@ use crate::signals::Signals;
 const DROPPED: u8 = 1;
 /// A pod failed, or its packets are incomplete.
 const INCOMPLETE: u8 = 125;
-/// SIGPIPE: the exit code that a shell shows of `yes | head -1`.
-const CLOSED_PIPE: u8 = 13;
 
 const BEFORE_IT_BEGAN: &str = "ended before it began";
 const BY_A_LIMIT: &str = "the capture had reached its limit before it began";
@@ -115,7 +112,7 @@ async fn end(mut flow: Flow, ran: Ran, order: &CaptureOrder) -> Result<Outcome, 
     match flow.stop {
         Some(Halt::Files(error)) if error.is_closed_pipe() && order.to == To::Wireshark => {}
         Some(Halt::Files(error)) if error.is_closed_pipe() => {
-            return Ok(Outcome::killed_by(CLOSED_PIPE));
+            return Ok(Outcome::closed_pipe());
         }
         Some(Halt::Files(error)) => return Err(CaptureError::File(error).into()),
         _ => {}

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use tokio::select;
 use tokio::time::sleep;
-use wire::Signal;
 
 use super::listener::{ListenError, Listener, Said};
 use super::member::Member;
 use super::session::{self, Ends};
 use crate::connect::Connection;
+use crate::ending::is_ending;
 use crate::error::Failure;
 use crate::kubernetes::Cluster;
 use crate::outcome::Outcome;
@@ -70,7 +70,7 @@ pub(crate) async fn run(
 
 async fn told_to_end(pipes: &mut Pipes) {
     while let Some(signal) = pipes.signals.recv().await {
-        if !matches!(signal, Signal::Usr1 | Signal::Usr2) {
+        if is_ending(signal) {
             return;
         }
     }

@@ -33,9 +33,6 @@ use crate::session::SessionError;
 use crate::signals::Signals;
 use crate::stdio::{self, Finished, OutputError};
 
-/// SIGPIPE: the exit code that a shell shows of `yes | head -1`.
-const CLOSED_PIPE: u8 = 13;
-
 /// Answers are folded by default if all have come by then.
 const FOLDED_WITHIN: Duration = Duration::from_secs(5);
 
@@ -73,7 +70,7 @@ pub(crate) async fn run(cluster: Cluster, order: Order) -> Result<Outcome, Failu
     };
     match outcome {
         Ok(outcome) => Ok(outcome),
-        Err(Unheard(error)) if error.is_closed_pipe() => Ok(Outcome::killed_by(CLOSED_PIPE)),
+        Err(Unheard(error)) if error.is_closed_pipe() => Ok(Outcome::closed_pipe()),
         Err(Unheard(error)) => Err(SessionError::Output(error).into()),
     }
 }

@@ -10,10 +10,8 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep};
 use wire::Signal;
 
+use crate::ending::{is_echo, is_ending};
 use crate::signals::Signals;
-
-/// The same signal so soon after the first is the first, as in `stop`: timeout(1) sends its own twice.
-const AT_ONCE: Duration = Duration::from_millis(100);
 
 /// What the sessions and the output may take after the second signal.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -73,10 +71,6 @@ impl Told {
     }
 }
 
-fn is_ending(signal: Signal) -> bool {
-    !matches!(signal, Signal::Usr1 | Signal::Usr2)
-}
-
 /// Passes on what this process hears. Completes a while after the second signal that ends a command, and returns the
 /// first.
 pub(crate) async fn pass_on(told: &Told, signals: &mut Signals) -> Signal {
@@ -87,7 +81,7 @@ pub(crate) async fn pass_on(told: &Told, signals: &mut Signals) -> Signal {
         match first {
             _ if !is_ending(signal) => {}
             None => first = Some((signal, Instant::now())),
-            Some((same, at)) if same == signal && at.elapsed() < AT_ONCE => {}
+            Some((same, at)) if is_echo(signal, same, at.elapsed()) => {}
             Some((first, _)) => {
                 sleep(GOODBYE).await;
                 return first;

@@ -1,15 +1,26 @@
-//! Signals to a capture that end it: the first has the tools end, the second waits for nothing.
+//! Signals that end a command: the first has its tools end, the second waits for nothing.
 
 use std::time::{Duration, Instant};
 
 use wire::Signal;
 
-/// The same signal so soon after the first is the first, as in a plain session: timeout(1) sends its own twice.
+/// The same signal so soon after the first is the first: timeout(1) sends its own to the process and again to the
+/// process' group. No person presses a key twice within this.
 const AT_ONCE: Duration = Duration::from_millis(100);
+
+/// Whether `signal` ends a command; the others are only passed on to its tools.
+pub(crate) fn is_ending(signal: Signal) -> bool {
+    !matches!(signal, Signal::Usr1 | Signal::Usr2)
+}
+
+/// Whether `signal` is the `first` of them once more, which came so long before.
+pub(crate) fn is_echo(signal: Signal, first: Signal, before: Duration) -> bool {
+    signal == first && before < AT_ONCE
+}
 
 /// What a signal means after those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum EndingSignal {
+pub(crate) enum EndingSignal {
     First,
     /// The first, once more.
     Echo,
@@ -18,18 +29,18 @@ pub(super) enum EndingSignal {
 
 /// The ending signals that came.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Signalled {
+pub(crate) struct Signalled {
     first: Option<(Signal, Instant)>,
 }
 
 impl Signalled {
-    pub(super) fn hear(&mut self, signal: Signal, now: Instant) -> EndingSignal {
+    pub(crate) fn hear(&mut self, signal: Signal, now: Instant) -> EndingSignal {
         match self.first {
             None => {
                 self.first = Some((signal, now));
                 EndingSignal::First
             }
-            Some((first, at)) if first == signal && now.duration_since(at) < AT_ONCE => {
+            Some((first, at)) if is_echo(signal, first, now.duration_since(at)) => {
                 EndingSignal::Echo
             }
             Some(_) => EndingSignal::Second,
